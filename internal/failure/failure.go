@@ -1,0 +1,95 @@
+// Package failure holds the one error type that decides what happens to a file.
+//
+// A Failure is made where the knowledge is (the F&O client, the payload opener, the lane) and read where the decision
+// is (the lane and the settlement). It carries a Verdict, which says what to do, and a Reason from a closed set, which
+// is used unchanged as the metric label, the log field, the field of the status event and the dead-letter reason.
+//
+// Not promised: that Detail is short. It may quote what F&O said; whoever writes it to a bounded place cuts it there.
+// Promised: neither Detail nor Error ever holds a token, a secret or the query part of a URL.
+package failure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// A Verdict says what a failure means for the file that met it. The zero value decides nothing and is a defect where
+// it reaches a settlement; settlements treat it as Retry, so that an omission can never lose a file.
+type Verdict int
+
+// The verdicts.
+const (
+	Undecided Verdict = iota
+	Retry             // this file again, within the bounds of the route
+	Reject            // this file never: dead-letter it now
+	Pause             // nobody to this environment for now: close its gate; not an attempt of the file
+	Unknown           // F&O may or may not have taken the file: the route's unknownOutcome policy decides
+)
+
+// String gives the verdict as logs and documents write it.
+func (v Verdict) String() string {
+	switch v {
+	case Retry:
+		return "retry"
+	case Reject:
+		return "reject"
+	case Pause:
+		return "pause"
+	case Unknown:
+		return "unknown"
+	default:
+		return "undecided"
+	}
+}
+
+// A Failure is an error with a verdict.
+type Failure struct {
+	Verdict Verdict
+	Reason  Reason
+	Op      string        // what was being done, as in "enqueue" or "open payload"
+	Status  int           // the HTTP status, where there was one
+	After   time.Duration // how long the other side asked us to wait; 0 when it did not say
+	Detail  string        // what the other side said and what to do, for a person; may be long, never secret
+	Err     error         // the cause, may be nil
+}
+
+// Error says what was being done, why it failed, and what the other side said.
+func (f *Failure) Error() string {
+	s := string(f.Reason)
+	if f.Op != "" {
+		s = f.Op + ": " + s
+	}
+	if f.Status != 0 {
+		s += fmt.Sprintf(" (HTTP %d)", f.Status)
+	}
+	if f.Detail != "" {
+		s += ": " + f.Detail
+	}
+	if f.Err != nil {
+		s += ": " + f.Err.Error()
+	}
+	return s
+}
+
+// Unwrap gives the cause.
+func (f *Failure) Unwrap() error { return f.Err }
+
+// Of gives the failure in err's chain. An error that carries none becomes a Retry for reason Unclassified: unsure
+// means transient, with the route's bounds as the cap. A nil error gives nil.
+func Of(err error) *Failure {
+	if err == nil {
+		return nil
+	}
+	if f, ok := errors.AsType[*Failure](err); ok {
+		return f
+	}
+	return &Failure{Verdict: Retry, Reason: Unclassified, Err: err}
+}
+
+// Stopped reports whether err only says that the caller's own context ended. A stop is not a failure of the file: it
+// burns no attempt and is not logged as an error.
+func Stopped(ctx context.Context, err error) bool {
+	return err != nil && ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx)))
+}
