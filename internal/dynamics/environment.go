@@ -1,0 +1,191 @@
+package dynamics
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"golang.org/x/time/rate"
+)
+
+// What Options falls back to.
+const (
+	defaultTimeout     = 60 * time.Second
+	defaultRequests    = 8
+	defaultStatusCalls = 10
+)
+
+// Options describe one F&O environment.
+type Options struct {
+	Name       string                 // as in the configuration; for logs
+	URL        string                 // https://<env>.operations.dynamics.com; http only for a loopback host
+	Credential azcore.TokenCredential // required
+	Transport  http.RoundTripper      // default: NewTransport(); tracing is the caller's to wrap around it
+
+	Timeout     time.Duration // of one HTTP call, an upload included; default 60 s
+	Requests    int           // calls in flight at once, kept by the Gate; default 8
+	StatusCalls float64       // OData calls per second, all callers together; default 10
+	Logger      *slog.Logger  // default: discards
+}
+
+// An Environment is a client of one F&O environment. All methods may be called from many goroutines.
+//
+// Methods do not enter the gate: the caller does, so that it can wait before it writes down what it is about to do.
+type Environment struct {
+	name      string
+	base      *url.URL // scheme and host only, host in lower case
+	transport http.RoundTripper
+	timeout   time.Duration
+	tokens    *tokens
+	gate      *Gate
+	status    *rate.Limiter
+	prepaid   atomic.Int64 // turns of the status budget paid for by StatusTurn and not yet used
+	log       *slog.Logger
+}
+
+// New checks the options and gives the client. It makes no call.
+func New(o Options) (*Environment, error) {
+	base, err := parseBase(o.URL)
+	if err != nil {
+		return nil, fmt.Errorf("environment %q: url: %w", o.Name, err)
+	}
+	if o.Credential == nil {
+		return nil, fmt.Errorf("environment %q: no credential", o.Name)
+	}
+	if o.Timeout < 0 || o.Requests < 0 || o.StatusCalls < 0 {
+		return nil, fmt.Errorf("environment %q: timeout, requests and status calls cannot be negative", o.Name)
+	}
+	if o.Timeout == 0 {
+		o.Timeout = defaultTimeout
+	}
+	if o.Requests == 0 {
+		o.Requests = defaultRequests
+	}
+	if o.StatusCalls == 0 {
+		o.StatusCalls = defaultStatusCalls
+	}
+	if o.Transport == nil {
+		o.Transport = NewTransport()
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Environment{
+		name:      o.Name,
+		base:      base,
+		transport: o.Transport,
+		timeout:   o.Timeout,
+		tokens:    newTokens(o.Credential, scopeOf(base)),
+		gate:      NewGate(o.Requests),
+		status:    rate.NewLimiter(rate.Limit(o.StatusCalls), max(1, int(o.StatusCalls))),
+		log:       o.Logger,
+	}, nil
+}
+
+// Name gives the name of the environment in the configuration.
+func (e *Environment) Name() string { return e.name }
+
+// URL gives scheme and host of the environment, without a trailing slash.
+func (e *Environment) URL() string { return e.base.String() }
+
+// Gate gives the one gate of this environment.
+func (e *Environment) Gate() *Gate { return e.gate }
+
+// StatusTurn waits for a turn in the budget of OData calls, which F&O throttles. MessageStatus, ExecutionID,
+// ExecutionErrors and ExecutionSummaryURL each need one turn and wait for it themselves when none was taken. Taking it
+// here, before Gate().Enter, keeps callers that wait for the budget from occupying the gate's slots, which uploads need.
+func (e *Environment) StatusTurn(ctx context.Context) error {
+	if err := e.waitTurn(ctx); err != nil {
+		return err
+	}
+	e.prepaid.Add(1)
+	return nil
+}
+
+// waitTurn takes one turn from the limiter. Unlike rate.Limiter.Wait it never refuses ahead of a deadline, so that the
+// only error is that of ctx.
+func (e *Environment) waitTurn(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return stopped(ctx)
+	}
+	r := e.status.Reserve()
+	d := r.Delay()
+	if d == 0 {
+		return nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		r.Cancel()
+		return stopped(ctx)
+	}
+}
+
+// takeTurn uses a turn that StatusTurn paid for, or waits for one.
+func (e *Environment) takeTurn(ctx context.Context) error {
+	for {
+		n := e.prepaid.Load()
+		if n == 0 {
+			return e.waitTurn(ctx)
+		}
+		if e.prepaid.CompareAndSwap(n, n-1) {
+			return nil
+		}
+	}
+}
+
+// parseBase accepts what people paste from a browser (a trailing slash, capital letters) and refuses what would send a
+// token to the wrong place.
+func parseBase(s string) (*url.URL, error) {
+	u, err := url.Parse(strings.TrimSpace(s))
+	if err != nil {
+		return nil, errors.New("not a URL")
+	}
+	host := strings.ToLower(u.Hostname())
+	switch {
+	case host == "":
+		return nil, errors.New("has no host, want https://<environment>.operations.dynamics.com")
+	case u.User != nil:
+		return nil, errors.New("must not hold a user or password")
+	case u.RawQuery != "" || u.Fragment != "":
+		return nil, errors.New("must not hold a query or fragment")
+	case strings.Trim(u.Path, "/") != "":
+		return nil, errors.New("must be the environment alone, without a path")
+	case u.Scheme == "http" && !isLoopback(host):
+		return nil, errors.New("must be https: plain http is accepted for a loopback host only")
+	case u.Scheme != "https" && u.Scheme != "http":
+		return nil, errors.New("must start with https://")
+	}
+	b := &url.URL{Scheme: u.Scheme, Host: host}
+	if strings.Contains(host, ":") {
+		b.Host = "[" + host + "]"
+	}
+	if p := u.Port(); p != "" && (u.Scheme != "https" || p != "443") {
+		b.Host = net.JoinHostPort(host, p)
+	}
+	return b, nil
+}
+
+func isLoopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.IsLoopback()
+}
+
+// scopeOf gives the token scope: the environment with no slash at the end, because a token whose audience ends in one
+// is refused by F&O. Source: Microsoft Learn, "Troubleshoot service authentication".
+func scopeOf(base *url.URL) string { return base.String() + "/.default" }
