@@ -1,0 +1,167 @@
+package deadletter
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"fnobridge/internal/failure"
+)
+
+var ordinary = Backoff{Attempts: 8, First: time.Second, Max: time.Minute, Total: 30 * time.Minute, Multiplier: 2, Jitter: 0.5}
+
+func TestBackoffWithoutJitterIsArithmetic(t *testing.T) {
+	b := ordinary
+	b.Jitter = 0
+	for _, c := range []struct {
+		name           string
+		attempt        int
+		elapsed, after time.Duration
+		want           time.Duration
+		ok             bool
+	}{
+		{"after the first failure", 1, 0, 0, time.Second, true},
+		{"doubles", 2, 0, 0, 2 * time.Second, true},
+		{"sixth", 6, 0, 0, 32 * time.Second, true},
+		{"capped", 7, 0, 0, time.Minute, true},
+		{"attempts used up", 8, 0, 0, 0, false},
+		{"far beyond", 800, 0, 0, 0, false},
+		{"no attempt counted yet is the first delay", 0, 0, 0, time.Second, true},
+		{"retry-after wins when longer", 1, 0, 10 * time.Second, 10 * time.Second, true},
+		{"retry-after loses when shorter", 4, 0, time.Second, 8 * time.Second, true},
+		{"retry-after wins over the cap", 1, 0, 5 * time.Minute, 5 * time.Minute, true},
+		{"retry-after does not win over the total", 1, 0, 31 * time.Minute, 0, false},
+		{"time before a restart counts", 1, 30*time.Minute - time.Second, 0, time.Second, true},
+		{"and ends it", 1, 30*time.Minute - time.Second + 1, 0, 0, false},
+		{"a negative retry-after is none", 1, 0, -time.Hour, time.Second, true},
+	} {
+		if got, ok := b.Next(c.attempt, c.elapsed, c.after); got != c.want || ok != c.ok {
+			t.Errorf("%s: Next(%d, %v, %v) = %v, %v; want %v, %v", c.name, c.attempt, c.elapsed, c.after, got, ok, c.want, c.ok)
+		}
+	}
+}
+
+func TestZeroBackoffTriesOnce(t *testing.T) {
+	if d, ok := (Backoff{}).Next(1, 0, 0); ok {
+		t.Fatalf("a zero policy waits %v", d)
+	}
+}
+
+// The library caps before it draws the jitter; the promise is about what comes out.
+func TestBackoffStaysInItsBounds(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		b := Backoff{
+			Attempts: rapid.IntRange(1, 50).Draw(t, "attempts"), First: time.Duration(rapid.Int64Range(1, int64(time.Hour)).Draw(t, "first")),
+			Multiplier: rapid.Float64Range(1, 1e6).Draw(t, "multiplier"), Jitter: rapid.Float64Range(0, 1).Draw(t, "jitter"),
+		}
+		b.Max = b.First + time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(t, "max"))
+		b.Total = time.Duration(rapid.Int64Range(1, int64(100*time.Hour)).Draw(t, "total"))
+		attempt := rapid.IntRange(1, 60).Draw(t, "attempt")
+		elapsed := time.Duration(rapid.Int64Range(0, int64(100*time.Hour)).Draw(t, "elapsed"))
+		after := time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(t, "after"))
+		d, ok := b.Next(attempt, elapsed, after)
+		switch {
+		case ok && attempt >= b.Attempts:
+			t.Fatal("more attempts than allowed")
+		case ok && elapsed+d > b.Total:
+			t.Fatalf("starts %v after the first attempt, beyond %v", elapsed+d, b.Total)
+		case ok && d < after:
+			t.Fatalf("%v is sooner than Retry-After %v", d, after)
+		case ok && d > max(b.Max, after):
+			t.Fatalf("%v is over the cap %v", d, b.Max)
+		case d < 0:
+			t.Fatalf("negative delay %v", d)
+		}
+	})
+}
+
+func TestJitterSpreads(t *testing.T) {
+	seen := map[time.Duration]bool{}
+	for range 50 {
+		d, _ := ordinary.Next(3, 0, 0)
+		if d < 2*time.Second || d > 6*time.Second {
+			t.Fatalf("%v is not within 50%% of 4s", d)
+		}
+		seen[d] = true
+	}
+	if len(seen) < 10 {
+		t.Fatalf("only %d different delays of 50", len(seen))
+	}
+}
+
+func TestImpossibleSettingsAreRefusedWithTheArithmetic(t *testing.T) {
+	change := func(f func(*Backoff)) Backoff { b := ordinary; f(&b); return b }
+	for _, c := range []struct {
+		b    Backoff
+		want []string
+	}{
+		{ordinary, nil},
+		{change(func(b *Backoff) { b.Attempts = 1 }), nil},
+		{change(func(b *Backoff) { b.Attempts = 0 }), []string{"attempts: 0"}},
+		{change(func(b *Backoff) { b.Attempts = 1001 }), []string{"between 1 and 1000"}},
+		{change(func(b *Backoff) { b.First = 0 }), []string{"first: 0s"}},
+		{change(func(b *Backoff) { b.Max = time.Millisecond }), []string{"max: 1ms is shorter than first: 1s"}},
+		{change(func(b *Backoff) { b.Multiplier = 0.5 }), []string{"multiplier: 0.5"}},
+		{change(func(b *Backoff) { b.Jitter = 1.5 }), []string{"jitter: 1.5"}},
+		{change(func(b *Backoff) { b.Total = 0 }), []string{"total: 0s"}},
+		{change(func(b *Backoff) { b.Total = time.Minute }), []string{"1s + 2s + 4s + 8s + 16s + 32s + 1m0s = 2m3s", "total: 1m0s", "lower attempts to 6"}},
+		{Backoff{Attempts: 1000, First: time.Second, Max: 1 << 62, Total: time.Hour, Multiplier: 10}, []string{"do not fit"}},
+		{Backoff{}, []string{"attempts", "first", "multiplier", "total"}},
+	} {
+		err := c.b.Validate()
+		if (err == nil) != (c.want == nil) {
+			t.Errorf("%+v: %v", c.b, err)
+			continue
+		}
+		for _, w := range c.want {
+			if !strings.Contains(err.Error(), w) {
+				t.Errorf("%+v: %q does not say %q", c.b, err, w)
+			}
+		}
+	}
+}
+
+// What Validate lets through can use all of its attempts when nothing else takes time.
+func TestWhatIsAcceptedFits(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		b := Backoff{
+			Attempts: rapid.IntRange(1, 30).Draw(t, "attempts"), First: time.Duration(rapid.Int64Range(1, 1e10).Draw(t, "first")),
+			Multiplier: rapid.Float64Range(1, 4).Draw(t, "multiplier"), Total: time.Duration(rapid.Int64Range(1, 1e13).Draw(t, "total")),
+		}
+		b.Max = b.First * 8
+		if b.Validate() != nil {
+			if n := b.fitting(); n >= b.Attempts {
+				t.Fatalf("refused, but %d attempts fit", n)
+			}
+			return
+		}
+		elapsed := time.Duration(0)
+		for attempt := 1; attempt < b.Attempts; attempt++ {
+			d, ok := b.Next(attempt, elapsed, 0)
+			if !ok {
+				t.Fatalf("attempt %d of %d does not fit", attempt+1, b.Attempts)
+			}
+			elapsed += d
+		}
+	})
+}
+
+func TestPolicyPrefersTheReason(t *testing.T) {
+	long := ordinary
+	long.Attempts = 20
+	p := Policy{Default: ordinary, ByReason: map[failure.Reason]Backoff{failure.ImportDeadlock: long}}
+	if p.For(failure.ImportDeadlock).Attempts != 20 || p.For(failure.Timeout).Attempts != 8 {
+		t.Fatal("the wrong backoff")
+	}
+	if err := p.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	p.ByReason["Weather"] = long
+	p.ByReason[failure.Timeout] = Backoff{}
+	err := p.Validate()
+	if err == nil || !strings.Contains(err.Error(), "Weather: no such reason") || !strings.Contains(err.Error(), "Timeout: ") {
+		t.Fatalf("got %v", err)
+	}
+}
