@@ -1,0 +1,76 @@
+package telemetry
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel/propagation"
+)
+
+// A Propagation says whether calls carry the trace to the other side.
+type Propagation bool
+
+// Whether to write traceparent into requests. F&O makes nothing of it; a gateway in front of it may.
+const (
+	Propagate       Propagation = true
+	KeepToOurselves Propagation = false
+)
+
+// HTTPTransport gives a transport that makes a client span and the standard metrics of each request. Everything else
+// about a request, a response or an error is as base has it.
+//
+// The library writes url.full with its query and an error with its text. Here the query is where file names are, and
+// the signatures of Blob Storage, so the library sees neither: it gets the URL without user and query, and in place
+// of an error one that says no more than its type.
+func (t *Telemetry) HTTPTransport(base http.RoundTripper, p Propagation) http.RoundTripper {
+	var carrier propagation.TextMapPropagator = propagation.NewCompositeTextMapPropagator()
+	if p == Propagate {
+		carrier = w3c
+	}
+	return &discreet{otelhttp.NewTransport(&candid{base},
+		otelhttp.WithTracerProvider(t.traces), otelhttp.WithMeterProvider(t.meters), otelhttp.WithPropagators(carrier),
+		otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string { return r.Method }))}
+}
+
+type whole struct{} // context key of the request as the caller made it
+
+// discreet hides from next what must not be recorded; candid, behind it, puts it back.
+type discreet struct{ next http.RoundTripper }
+
+func (d *discreet) RoundTrip(r *http.Request) (*http.Response, error) {
+	hidden := r.WithContext(context.WithValue(r.Context(), whole{}, r))
+	hidden.URL = &url.URL{Scheme: r.URL.Scheme, Host: r.URL.Host, Path: r.URL.Path, RawPath: r.URL.RawPath}
+	resp, err := d.next.RoundTrip(hidden)
+	if e, ok := err.(*unnamed); ok { //nolint:errorlint // exactly the value candid made, nothing wrapped
+		err = e.err
+	}
+	if resp != nil {
+		resp.Request = r
+	}
+	return resp, err
+}
+
+type candid struct{ next http.RoundTripper }
+
+func (c *candid) RoundTrip(r *http.Request) (*http.Response, error) {
+	full := r.WithContext(r.Context()) // a copy: a RoundTripper does not change what it is given
+	if orig, ok := r.Context().Value(whole{}).(*http.Request); ok {
+		full.URL = orig.URL
+	}
+	resp, err := c.next.RoundTrip(full)
+	if err != nil {
+		return resp, &unnamed{err: err, kind: errorType(r.Context(), err)}
+	}
+	return resp, nil
+}
+
+// An unnamed error stands for one whose text is not to be recorded.
+type unnamed struct {
+	err  error
+	kind string
+}
+
+func (e *unnamed) Error() string     { return e.kind }
+func (e *unnamed) ErrorType() string { return e.kind }
