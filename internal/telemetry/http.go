@@ -19,7 +19,7 @@ const (
 )
 
 // HTTPTransport gives a transport that makes a client span and the standard metrics of each request. Everything else
-// about a request, a response or an error is as base has it.
+// about a request, a response or an error is as base has it; base must not be nil.
 //
 // The library writes url.full with its query and an error with its text. Here the query is where file names are, and
 // the signatures of Blob Storage, so the library sees neither: it gets the URL without user and query, and in place
@@ -29,15 +29,16 @@ func (t *Telemetry) HTTPTransport(base http.RoundTripper, p Propagation) http.Ro
 	if p == Propagate {
 		carrier = w3c
 	}
-	return &discreet{otelhttp.NewTransport(&candid{base},
+	traced := otelhttp.NewTransport(&candid{base},
 		otelhttp.WithTracerProvider(t.traces), otelhttp.WithMeterProvider(t.meters), otelhttp.WithPropagators(carrier),
-		otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string { return r.Method }))}
+		otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string { return r.Method }))
+	return &discreet{traced, base}
 }
 
 type whole struct{} // context key of the request as the caller made it
 
 // discreet hides from next what must not be recorded; candid, behind it, puts it back.
-type discreet struct{ next http.RoundTripper }
+type discreet struct{ next, base http.RoundTripper }
 
 func (d *discreet) RoundTrip(r *http.Request) (*http.Response, error) {
 	hidden := r.WithContext(context.WithValue(r.Context(), whole{}, r))
@@ -50,6 +51,13 @@ func (d *discreet) RoundTrip(r *http.Request) (*http.Response, error) {
 		resp.Request = r
 	}
 	return resp, err
+}
+
+// CloseIdleConnections lets http.Client.CloseIdleConnections through to the connections' owner.
+func (d *discreet) CloseIdleConnections() {
+	if c, ok := d.base.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
 }
 
 type candid struct{ next http.RoundTripper }
