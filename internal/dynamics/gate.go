@@ -2,12 +2,26 @@ package dynamics
 
 import (
 	"context"
+	"errors"
+	"slices"
+	"sync"
 	"time"
 
 	"fnobridge/internal/failure"
+
+	"github.com/cenkalti/backoff/v4"
 )
 
-// A Phase is the state of a Gate.
+// How long the gate stays closed when F&O named no time: 1 s, doubling, jittered by half, never more than a minute, so
+// that an environment that is back is noticed within a minute.
+const (
+	gateFirst      = time.Second
+	gateMultiplier = 2
+	gateJitter     = 0.5
+	gateMax        = time.Minute
+)
+
+// A Phase is the state a Gate is in.
 type Phase string
 
 // The phases.
@@ -21,31 +35,274 @@ const (
 type GateState struct {
 	Phase  Phase
 	Since  time.Time      // of this phase
-	Until  time.Time      // closed: when the probe may go; else zero
+	Until  time.Time      // closed: when a probe may go; else zero
 	Reason failure.Reason // closed, probing: why it closed; else empty
 	Detail string         // closed, probing: the words that came with the reason
 }
 
-// Open reports whether calls go through without waiting.
+// Open reports whether calls go through without waiting for an outage to end.
 func (s GateState) Open() bool { return s.Phase == GateOpen }
 
-// A Pass is the right to make one call.
-type Pass struct{ gate *Gate }
+// A Gate holds all calls to one environment while nothing works there for anybody, and bounds how many run at once.
+//
+//	                    Pause                            time is up and somebody waits
+//	     ┌──────┐ ──────────────────▶ ┌───────────────┐ ──────────────────────────────▶ ┌─────────┐
+//	───▶ │ open │                     │ closed(until) │                                 │ probing │
+//	     └──────┘                     └───────────────┘ ◀────────────────────────────── └─────────┘
+//	         ▲                          Pause or silence: closed for longer; no verdict:     │
+//	         │                          closed(now), so that the next in line probes         │
+//	         └───────────────────────────────────────────────────────────────────────────────┘
+//	                                    an answer, good or bad
+//
+// Exactly one caller is let through while probing; the others wait in line, first come first served, and all go on when
+// the gate opens. The closed time is what F&O asked for (Retry-After), else an exponential backoff that starts anew
+// with every opening. Only the probe can open a closed gate: a call that was under way when it closed says nothing
+// about now, except that a later Retry-After of such a call prolongs the closed time.
+//
+// Waiting at the gate is not an attempt of the file.
+type Gate struct {
+	slots int // calls let through at once
 
-// A Gate holds the calls to one environment.
-type Gate struct{ requests int }
+	mu      sync.Mutex
+	phase   Phase
+	since   time.Time
+	until   time.Time
+	reason  failure.Reason
+	detail  string
+	used    int
+	probe   *Pass     // the pass that probes; nil unless probing
+	waiting []*waiter // first come, first served
+	backoff *backoff.ExponentialBackOff
+	timer   *time.Timer // runs while closed; calls due
 
-// NewGate gives an open gate that lets requests calls through at once.
-func NewGate(requests int) *Gate { return &Gate{requests: requests} }
+	watchers   []func(GateState)
+	changes    []GateState // not yet delivered to the watchers, oldest first
+	delivering bool        // one goroutine at a time delivers, which keeps the order
+}
 
-// Enter waits until the gate lets the caller through.
-func (g *Gate) Enter(ctx context.Context) (*Pass, error) { return &Pass{gate: g}, ctx.Err() }
+// A waiter is one call of Enter. Its channel has room for the one pass it may get, so that granting never blocks.
+type waiter struct{ pass chan *Pass }
 
-// Leave reports the outcome of the call.
-func (p *Pass) Leave(err error) { _ = err }
+// A Pass is the right to make one call. Leave must be called once the call has ended; calling it again does nothing.
+type Pass struct {
+	gate *Gate
+	left bool // under gate.mu
+}
+
+// NewGate gives an open gate that lets slots calls through at once (at least one).
+func NewGate(slots int) *Gate {
+	b := backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(gateFirst),
+		backoff.WithMultiplier(gateMultiplier),
+		backoff.WithRandomizationFactor(gateJitter),
+		backoff.WithMaxInterval(gateMax),
+		backoff.WithMaxElapsedTime(0), // never gives up
+	)
+	return &Gate{slots: max(1, slots), phase: GateOpen, since: time.Now(), backoff: b}
+}
+
+// Enter waits until the gate lets the caller through. Its only error is that ctx ended; failure.Stopped knows it.
+func (g *Gate) Enter(ctx context.Context) (*Pass, error) {
+	if ctx.Err() != nil {
+		return nil, stopped(ctx)
+	}
+	w := &waiter{pass: make(chan *Pass, 1)}
+	g.mu.Lock()
+	g.waiting = append(g.waiting, w)
+	g.admit()
+	g.mu.Unlock()
+	g.deliver()
+
+	select {
+	case p := <-w.pass:
+		if ctx.Err() == nil {
+			return p, nil
+		}
+		p.Leave(stopped(ctx)) // both were ready: the call will not be made, pass the right on
+		return nil, stopped(ctx)
+	case <-ctx.Done():
+	}
+	g.mu.Lock()
+	g.waiting = slices.DeleteFunc(g.waiting, func(o *waiter) bool { return o == w })
+	g.mu.Unlock()
+	select {
+	case p := <-w.pass: // granted between the two: nobody else can hold it
+		p.Leave(stopped(ctx))
+	default:
+	}
+	return nil, stopped(ctx)
+}
+
+// Leave gives the slot back and reports how the call ended. A Pause failure closes the gate, an answer of any other
+// kind opens it. An error without a verdict (the caller's context ended, the call was never made) does neither; when
+// the probe leaves so, the next in line probes.
+func (p *Pass) Leave(err error) {
+	g := p.gate
+	g.mu.Lock()
+	if p.left {
+		g.mu.Unlock()
+		return
+	}
+	p.left = true
+	g.used--
+	heard, f := hear(err)
+	switch {
+	case g.probe == p:
+		g.probe = nil
+		switch heard {
+		case heardAnswer:
+			g.open()
+		case heardPause, heardSilence:
+			g.close(f)
+		case heardNothing:
+			g.enter(GateClosed, time.Now())
+		}
+	case g.phase == GateOpen && heard == heardPause:
+		g.close(f)
+	case g.phase == GateClosed && heard == heardPause && f.After > 0:
+		if until := time.Now().Add(f.After); until.After(g.until) {
+			g.wait(f.After)
+		}
+	}
+	g.admit()
+	g.mu.Unlock()
+	g.deliver()
+}
 
 // State gives the present state.
-func (g *Gate) State() GateState { return GateState{Phase: GateOpen} }
+func (g *Gate) State() GateState {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.snapshot()
+}
 
-// OnChange registers f to be called on every change of phase, in order, under no lock.
-func (g *Gate) OnChange(f func(GateState)) { _ = f }
+// OnChange registers f to be called with the new state on every change of phase: in order, one at a time, under no
+// lock, by whichever goroutine brought the change about. f may use the gate, except that it must not wait in Enter.
+func (g *Gate) OnChange(f func(GateState)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.watchers = append(g.watchers, f)
+}
+
+// What a call tells about the environment.
+const (
+	heardNothing = iota // the call was not made, or it failed on our side
+	heardAnswer         // F&O answered
+	heardPause          // a Pause failure
+	heardSilence        // sent, and no answer came: bad news for a probe, no reason to close an open gate
+)
+
+func hear(err error) (int, *failure.Failure) {
+	if err == nil {
+		return heardAnswer, nil
+	}
+	if _, ok := errors.AsType[*stopError](err); ok {
+		return heardNothing, nil
+	}
+	f, ok := errors.AsType[*failure.Failure](err)
+	switch {
+	case !ok || f.Verdict == failure.Undecided || f.Reason == failure.StorageFailed:
+		return heardNothing, nil
+	case f.Verdict == failure.Pause:
+		return heardPause, f
+	case f.Status == 0 && (f.Reason == failure.Timeout || f.Reason == failure.ConnectionBroken || f.Reason == failure.UnknownOutcome):
+		return heardSilence, f
+	default:
+		return heardAnswer, f
+	}
+}
+
+// The functions below want g.mu held.
+
+// admit lets through whom the phase and the slots allow, first come first served.
+func (g *Gate) admit() {
+	for len(g.waiting) > 0 && g.used < g.slots {
+		switch g.phase {
+		case GateProbing:
+			return
+		case GateClosed:
+			if time.Now().Before(g.until) {
+				return // the timer calls due
+			}
+			g.enter(GateProbing, time.Time{})
+			g.probe = g.grant()
+		case GateOpen:
+			g.grant()
+		}
+	}
+}
+
+func (g *Gate) grant() *Pass {
+	w := g.waiting[0]
+	g.waiting[0] = nil
+	g.waiting = g.waiting[1:]
+	g.used++
+	p := &Pass{gate: g}
+	w.pass <- p
+	return p
+}
+
+func (g *Gate) open() {
+	g.backoff.Reset()
+	g.reason, g.detail = "", ""
+	g.enter(GateOpen, time.Time{})
+}
+
+func (g *Gate) close(f *failure.Failure) {
+	d := min(g.backoff.NextBackOff(), gateMax) // the library caps before it jitters
+	if f.After > 0 {
+		d = f.After
+	}
+	g.reason, g.detail = f.Reason, f.Detail
+	g.enter(GateClosed, time.Now().Add(d))
+	g.wait(d)
+}
+
+// wait keeps the gate closed for d from now.
+func (g *Gate) wait(d time.Duration) {
+	g.until = time.Now().Add(d)
+	if g.timer != nil {
+		g.timer.Stop() // a due that is already running finds the new until and does nothing
+	}
+	g.timer = time.AfterFunc(d, g.due)
+}
+
+// enter changes the phase. A timer that still runs does no harm: due finds nothing to do.
+func (g *Gate) enter(p Phase, until time.Time) {
+	g.phase, g.since, g.until = p, time.Now(), until
+	g.changes = append(g.changes, g.snapshot())
+}
+
+func (g *Gate) snapshot() GateState {
+	return GateState{Phase: g.phase, Since: g.since, Until: g.until, Reason: g.reason, Detail: g.detail}
+}
+
+// The functions below take g.mu themselves.
+
+// due runs when the closed time is up.
+func (g *Gate) due() {
+	g.mu.Lock()
+	g.admit()
+	g.mu.Unlock()
+	g.deliver()
+}
+
+// deliver hands the changes to the watchers, unless another goroutine is at it: that one then takes these too.
+func (g *Gate) deliver() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.delivering {
+		return
+	}
+	g.delivering = true
+	for len(g.changes) > 0 {
+		s, watchers := g.changes[0], slices.Clone(g.watchers)
+		g.changes = g.changes[1:]
+		g.mu.Unlock()
+		for _, f := range watchers {
+			f(s)
+		}
+		g.mu.Lock()
+	}
+	g.delivering = false
+}

@@ -1,0 +1,241 @@
+package dynamics
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"fnobridge/internal/failure"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+)
+
+const (
+	maxDetail     = 1000      // bytes of what the other side said, in a failure's Detail
+	maxRetryAfter = time.Hour // a clock that is off, or a mistake, must not hold an environment for a year
+)
+
+// This file makes failures of answers and of missing ones: the verdict comes from the table, the words from here.
+
+// refused gives the failure of an answer with a status that is not 2xx, and closes it.
+func refused(c call, resp *http.Response) error {
+	defer drain(resp.Body)
+	after := retryAfter(resp.Header.Get("Retry-After"), time.Now())
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxError)) // what came of it is worth having, and the status decides
+	r := ruleStatus(c.kind, resp.StatusCode, after > 0)
+	return &failure.Failure{
+		Verdict: r.verdict,
+		Reason:  r.reason,
+		Op:      c.op,
+		Status:  resp.StatusCode,
+		After:   after,
+		Detail:  sentences(said(resp.Header.Get("Content-Type"), body), advice(c.kind, r.reason)),
+	}
+}
+
+// unusable gives the failure of a 2xx answer that is not what the protocol says.
+func unusable(c call, status int, why string) error {
+	r := ruleStatus(c.kind, status, false)
+	return &failure.Failure{
+		Verdict: r.verdict,
+		Reason:  r.reason,
+		Op:      c.op,
+		Status:  status,
+		Detail:  sentences(why, advice(c.kind, r.reason)),
+	}
+}
+
+// broken gives the failure of a call without a (whole) answer. complete says that F&O may have the whole request, which
+// for an upload makes the outcome unknown, whoever ended it: a caller who stops there leaves a file that F&O may import.
+func broken(ctx context.Context, c call, err error, complete bool) error {
+	f := &failure.Failure{Op: c.op, Err: scrub(err)}
+	if ctx.Err() != nil {
+		f.Err = &stopError{err: ctx.Err(), cause: context.Cause(ctx)}
+	}
+	if c.kind == kindEnqueue && complete {
+		f.Verdict, f.Reason = failure.Unknown, failure.UnknownOutcome
+		f.Detail = advice(c.kind, f.Reason)
+		return f
+	}
+	r := ruleNetwork(err)
+	f.Verdict, f.Reason, f.Detail = r.verdict, r.reason, advice(c.kind, r.reason)
+	return f
+}
+
+// bodyFailure gives the failure of an upload whose body could not be read. F&O has taken nothing.
+func bodyFailure(ctx context.Context, op string, err error) error {
+	if ctx.Err() != nil {
+		return stopped(ctx)
+	}
+	if f, ok := errors.AsType[*failure.Failure](err); ok {
+		return f
+	}
+	return &failure.Failure{Verdict: failure.Retry, Reason: failure.StorageFailed, Op: op, Detail: "the payload could not be read", Err: scrub(err)}
+}
+
+// tokenFailure gives the failure of a call for want of a token.
+func tokenFailure(ctx context.Context, op string, err error) error {
+	if ctx.Err() != nil {
+		return stopped(ctx)
+	}
+	r := ruleToken(err)
+	f := &failure.Failure{Verdict: r.verdict, Reason: r.reason, Op: op + ": token", Err: scrub(err)}
+	refusal, ok := errors.AsType[*azidentity.AuthenticationFailedError](err)
+	if ok && refusal.RawResponse != nil {
+		f.Status = refusal.RawResponse.StatusCode
+		f.After = retryAfter(refusal.RawResponse.Header.Get("Retry-After"), time.Now())
+		body, _ := runtime.Payload(refusal.RawResponse) // azcore has it in memory and keeps it there for others
+		f.Detail = said(refusal.RawResponse.Header.Get("Content-Type"), body)
+		f.Err = &quietError{text: "Microsoft Entra ID refused", err: err} // its own text is a dump of the whole answer
+	}
+	f.Detail = sentences(f.Detail, advice(kindOData, f.Reason))
+	return f
+}
+
+// retryAfter reads the header in both its forms; 0 when it is absent, past or nonsense.
+// Source: RFC 9110, 10.2.3.
+func retryAfter(value string, now time.Time) time.Duration {
+	value = strings.TrimSpace(value)
+	var d time.Duration
+	if s, err := strconv.ParseInt(value, 10, 64); err == nil {
+		d = time.Duration(min(s, int64(maxRetryAfter/time.Second))) * time.Second
+	} else if at, err := http.ParseTime(value); err == nil {
+		d = at.Sub(now)
+	}
+	return max(0, min(d, maxRetryAfter))
+}
+
+// An errorBody is an error as OData, Web API and Entra ID write it.
+type errorBody struct {
+	Error            json.RawMessage `json:"error"`
+	ErrorDescription string          `json:"error_description"`
+	Message          string          `json:"Message"`
+	ExceptionMessage string          `json:"ExceptionMessage"`
+}
+
+type odataError struct {
+	Message string      `json:"message"`
+	Inner   *odataError `json:"innererror"`
+}
+
+var htmlTitle = regexp.MustCompile(`(?is)<title[^>]*>(.*?)</title>`)
+
+// said gives what the other side said in words for a person, cut and scrubbed: the message of a JSON error, the title of
+// an HTML page, or plain text.
+func said(contentType string, body []byte) string {
+	text := strings.TrimSpace(strings.TrimPrefix(string(body), "\ufeff"))
+	var e errorBody
+	switch {
+	case text == "":
+		return ""
+	case json.Unmarshal([]byte(text), &e) == nil:
+		var inner odataError
+		if json.Unmarshal(e.Error, &inner) == nil {
+			deepest := inner.Message
+			for i := inner.Inner; i != nil; i = i.Inner { // the outer message is "An error has occurred."
+				deepest = cmp.Or(i.Message, deepest)
+			}
+			return tidy(deepest, maxDetail)
+		}
+		first, _, _ := strings.Cut(e.ErrorDescription, "\n") // what follows are trace IDs
+		return tidy(cmp.Or(first, e.ExceptionMessage, e.Message, unquote(e.Error)), maxDetail)
+	case strings.HasPrefix(text, "<") || strings.Contains(contentType, "html"):
+		if m := htmlTitle.FindStringSubmatch(text); m != nil {
+			return tidy(m[1], maxDetail)
+		}
+		return ""
+	default:
+		var s string
+		if json.Unmarshal([]byte(text), &s) == nil {
+			text = s
+		}
+		return tidy(text, maxDetail)
+	}
+}
+
+func unquote(raw json.RawMessage) string {
+	var s string
+	_ = json.Unmarshal(raw, &s) // anything but a string says nothing to a person
+	return s
+}
+
+var (
+	urlQuery = regexp.MustCompile(`(?i)\b((?:https?|sb|amqps?)://[^\s"'<>?]*)\?[^\s"'<>]*`)
+	jwt      = regexp.MustCompile(`\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*(\.[A-Za-z0-9_-]*)?`)
+	bearer   = regexp.MustCompile(`(?i)\b(bearer\s+)[A-Za-z0-9._~+/=-]{8,}`)
+)
+
+// tidy makes one line of a text, without queries of URLs and without tokens, of at most limit bytes.
+func tidy(s string, limit int) string {
+	s = strings.ToValidUTF8(s, "\ufffd")
+	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
+	return cut(redact(s), limit)
+}
+
+func redact(s string) string {
+	s = urlQuery.ReplaceAllString(s, "$1")
+	s = jwt.ReplaceAllString(s, "[token]")
+	return bearer.ReplaceAllString(s, "${1}[token]")
+}
+
+// cut shortens s to limit bytes at most, between runes, and shows that it did.
+func cut(s string, limit int) string {
+	const mark = "…"
+	if len(s) <= limit {
+		return s
+	}
+	end := max(0, limit-len(mark))
+	for end > 0 && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return strings.TrimRight(s[:end], " ") + mark
+}
+
+// sentences joins what was said and what to do.
+func sentences(parts ...string) string {
+	var b strings.Builder
+	for _, p := range parts {
+		if p == "" {
+			continue
+		}
+		if b.Len() > 0 {
+			if !strings.HasSuffix(b.String(), ".") {
+				b.WriteByte('.')
+			}
+			b.WriteByte(' ')
+		}
+		b.WriteString(p)
+	}
+	return b.String()
+}
+
+// A quietError shows other words than the error it wraps.
+type quietError struct {
+	text string
+	err  error
+}
+
+func (q *quietError) Error() string { return q.text }
+func (q *quietError) Unwrap() error { return q.err }
+
+// scrub keeps the queries of URLs and tokens out of an error's text.
+func scrub(err error) error {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	if clean := redact(text); clean != text {
+		return &quietError{text: clean, err: err}
+	}
+	return err
+}
