@@ -47,9 +47,6 @@ func (d *discreet) RoundTrip(r *http.Request) (*http.Response, error) {
 	if e, ok := err.(*unnamed); ok { //nolint:errorlint // exactly the value candid made, nothing wrapped
 		err = e.err
 	}
-	if resp != nil {
-		resp.Request = r
-	}
 	return resp, err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -116,9 +117,7 @@ func TestSpansFollowTheConventions(t *testing.T) {
 		s := p.span(t, c.span)
 		want := map[string]string{}
 		for _, m := range c.more {
-			for k, v := range m {
-				want[k] = v
-			}
+			maps.Copy(want, m)
 		}
 		if diff := cmp.Diff(want, values(s)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.span, diff)
