@@ -25,7 +25,7 @@ const (
 // the signatures of Blob Storage, so the library sees neither: it gets the URL without user and query, and in place
 // of an error one that says no more than its type.
 func (t *Telemetry) HTTPTransport(base http.RoundTripper, p Propagation) http.RoundTripper {
-	var carrier propagation.TextMapPropagator = propagation.NewCompositeTextMapPropagator()
+	carrier := propagation.NewCompositeTextMapPropagator()
 	if p == Propagate {
 		carrier = w3c
 	}

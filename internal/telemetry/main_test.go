@@ -84,7 +84,7 @@ func (p probe) sums(t *testing.T, name string, by attribute.Key) map[string]int6
 	out := map[string]int64{}
 	for _, dp := range points {
 		v, _ := dp.Attributes.Value(by)
-		out[v.Emit()] += dp.Value
+		out[v.String()] += dp.Value
 	}
 	return out
 }
@@ -93,7 +93,7 @@ func (p probe) sums(t *testing.T, name string, by attribute.Key) map[string]int6
 func values(s sdktrace.ReadOnlySpan) map[string]string {
 	out := map[string]string{}
 	for _, a := range s.Attributes() {
-		out[string(a.Key)] = a.Value.Emit()
+		out[string(a.Key)] = a.Value.String()
 	}
 	return out
 }
