@@ -1,0 +1,99 @@
+// Package bus is the bridge's one door to Service Bus: session receivers on a client of their own, senders on another.
+//
+// Why two clients, and why a wrapper at all (azservicebus v1.11.0, read in its source and measured under faults):
+//
+//   - A session receiver that loses its lock or link re-attaches the same session behind the caller's back and repeats
+//     the operation. Here every call on a session receiver is bounded below the SDK's first retry delay, no call is
+//     retried, and a lock that changed without a renewal of ours is reported as ErrLost. The first failure surfaces; the
+//     receiver is never used again.
+//   - One failed settle retries on the SDK's own clock (4, 12, 28 s) and may close the healthy connection that all
+//     sessions share, again at each retry. Here a client whose connection failed is replaced as a whole, and every call
+//     that still waits on the old one returns at once.
+//   - A sender gets a new link only before the next attempt of the same call, so senders do need retries: few and short.
+//
+// Promised: a nil error means that the broker said so. An ErrLost means that the session is not ours any more and the
+// outcome of the call is not known. Not promised: that an ErrLost call took no effect.
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+)
+
+// DefaultCallTimeout bounds every call on a session receiver. It must stay under 3 s: the SDK's first retry comes after
+// 4 s less its jitter, and a second attempt may re-attach the session silently.
+const DefaultCallTimeout = 2 * time.Second
+
+// Connect opens a client with the given retry options; it is called again whenever a client is replaced.
+type Connect func(azservicebus.RetryOptions) (*azservicebus.Client, error)
+
+// A Source is a session-enabled queue, or a session-enabled subscription of a topic.
+type Source struct {
+	Queue        string
+	Topic        string
+	Subscription string
+}
+
+// String gives the entity path as Service Bus writes it.
+func (s Source) String() string {
+	if s.Queue != "" {
+		return s.Queue
+	}
+	return s.Topic + "/Subscriptions/" + s.Subscription
+}
+
+// Options of a Bus.
+type Options struct {
+	Connect     Connect
+	CallTimeout time.Duration // of one call on a session receiver; DefaultCallTimeout when 0
+	SendTimeout time.Duration // of one send with its retries; 5 s when 0
+	Logger      *slog.Logger
+}
+
+// A Bus holds the two clients. Safe for concurrent use.
+type Bus struct {
+	sessions    *client
+	senders     *client
+	callTimeout time.Duration
+	sendTimeout time.Duration
+	logger      *slog.Logger
+}
+
+// Open prepares a Bus. Nothing is dialled before the first call.
+func Open(o Options) (*Bus, error) {
+	if o.Connect == nil {
+		return nil, errors.New("open service bus: no way to connect was given")
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.CallTimeout == 0 {
+		o.CallTimeout = DefaultCallTimeout
+	}
+	if o.CallTimeout >= 3*time.Second {
+		return nil, fmt.Errorf("open service bus: a call timeout of %s reaches into the SDK's first retry (3 s)", o.CallTimeout)
+	}
+	if o.SendTimeout == 0 {
+		o.SendTimeout = 5 * time.Second
+	}
+	return &Bus{
+		sessions: newClient("sessions", o.Connect, azservicebus.RetryOptions{MaxRetries: -1}, o.Logger),
+		senders: newClient("senders", o.Connect, azservicebus.RetryOptions{
+			MaxRetries: 3, RetryDelay: 20 * time.Millisecond, MaxRetryDelay: 500 * time.Millisecond,
+		}, o.Logger),
+		callTimeout: o.CallTimeout,
+		sendTimeout: o.SendTimeout,
+		logger:      o.Logger,
+	}, nil
+}
+
+// Close closes both clients, sessions first. Receivers that are still open lose their links; the broker frees their
+// sessions at once.
+func (b *Bus) Close(ctx context.Context) error {
+	return errors.Join(b.sessions.close(ctx), b.senders.close(ctx))
+}

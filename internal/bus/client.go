@@ -1,0 +1,158 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+)
+
+// stallsBeforeReplace is how many calls in a row may run into their bound before the connection counts as stalled. One
+// slow answer must not cost every session its link; a dead peer that never resets the connection must not cost minutes.
+const stallsBeforeReplace = 3
+
+// closeTimeout bounds the goodbye to a connection that may be dead already.
+const closeTimeout = 2 * time.Second
+
+var (
+	errReplaced = errors.New("the connection was replaced")
+	errClosed   = errors.New("the service bus client is closed")
+)
+
+// client hands out one azservicebus.Client at a time and replaces it as a whole when its connection fails.
+//
+//	(none) --use--> current --fail, or stalls in a row--> retired --last user left--> closed
+//	                   ^                                     |
+//	                   +------------- next use --------------+
+type client struct {
+	name    string
+	connect Connect
+	retry   azservicebus.RetryOptions
+	logger  *slog.Logger
+
+	mu     sync.Mutex
+	cur    *generation
+	closed bool
+	wg     sync.WaitGroup // closings under way
+}
+
+// generation is one azservicebus.Client and who uses it. Fields below mu are guarded by client.mu.
+type generation struct {
+	*azservicebus.Client
+	ctx  context.Context // ends, with a cause, when the generation is retired
+	end  context.CancelCauseFunc
+	home *client
+
+	users  int
+	stalls int
+	dead   bool
+}
+
+func newClient(name string, connect Connect, retry azservicebus.RetryOptions, logger *slog.Logger) *client {
+	return &client{name: name, connect: connect, retry: retry, logger: logger}
+}
+
+// use gives the current generation, connecting if there is none. Every use is paired with a done.
+func (c *client) use() (*generation, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, errClosed
+	}
+	if c.cur == nil {
+		sdk, err := c.connect(c.retry)
+		if err != nil {
+			return nil, fmt.Errorf("connect to service bus: %w", err)
+		}
+		g := &generation{Client: sdk, home: c}
+		g.ctx, g.end = context.WithCancelCause(context.Background())
+		c.cur = g
+	}
+	c.cur.users++
+	return c.cur, nil
+}
+
+// done gives a use back. The last user of a retired generation closes it.
+func (g *generation) done() {
+	c := g.home
+	c.mu.Lock()
+	g.users--
+	last := g.dead && g.users == 0
+	c.mu.Unlock()
+	if last {
+		c.goodbye(g)
+	}
+}
+
+// fail retires the generation after a connection error: pending calls on it return, the next use connects anew.
+func (g *generation) fail(cause error) {
+	c := g.home
+	c.mu.Lock()
+	if g.dead {
+		c.mu.Unlock()
+		return
+	}
+	g.dead = true
+	if c.cur == g {
+		c.cur = nil
+	}
+	idle := g.users == 0
+	closed := c.closed
+	c.mu.Unlock()
+	g.end(fmt.Errorf("%w: %w", errReplaced, cause))
+	if !closed {
+		c.logger.Warn("service bus connection replaced", "client", c.name, "error", cause.Error())
+	}
+	if idle {
+		c.goodbye(g)
+	}
+}
+
+// stalled counts a call that ran into its bound; answered forgets the count.
+func (g *generation) stalled(cause error) {
+	g.home.mu.Lock()
+	g.stalls++
+	replace := g.stalls >= stallsBeforeReplace
+	g.home.mu.Unlock()
+	if replace {
+		g.fail(fmt.Errorf("no answer to %d calls in a row: %w", stallsBeforeReplace, cause))
+	}
+}
+
+func (g *generation) answered() {
+	g.home.mu.Lock()
+	g.stalls = 0
+	g.home.mu.Unlock()
+}
+
+// goodbye closes a retired generation without making anyone wait for it.
+func (c *client) goodbye(g *generation) {
+	c.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		_ = g.Close(ctx) // the connection is known to be bad; there is nobody to tell
+	})
+}
+
+// close ends the current generation in an orderly way and waits for the closings under way.
+func (c *client) close(ctx context.Context) error {
+	c.mu.Lock()
+	c.closed = true
+	g := c.cur
+	c.cur = nil
+	if g != nil {
+		g.dead = true
+	}
+	c.mu.Unlock()
+	var err error
+	if g != nil {
+		g.end(errClosed)
+		err = g.Close(ctx)
+	}
+	c.wg.Wait()
+	return err
+}

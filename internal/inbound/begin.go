@@ -1,0 +1,124 @@
+package inbound
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"fnobridge/internal/failure"
+	"fnobridge/internal/telemetry"
+)
+
+// begin finds a message's place in the ledger and goes on from there: this is where a redelivery, a crash and a
+// hand-over all come together.
+//
+//	settled before -> complete        enqueued -> follow
+//	never seen     -> post            waiting  -> the rest of the backoff, post
+//	posting        -> posted by this process: its answer; intended and never posted by it: post; else: unknown outcome
+func (l *lane) begin(f *file) error {
+	l.cur = f
+	if l.ledger.settled(f.seq) {
+		return l.complete(f, telemetry.Duplicate)
+	}
+	l.passed(f.seq)
+	if e := l.ledger.find(f.seq); e != nil {
+		f.entry = *e
+	}
+	l.show(nil)
+	if p := l.ledger.Park; p != nil && p.Mode == Draining && f.entry.Phase != InFno && f.entry.Phase != Posting {
+		return l.drained(f, p)
+	}
+	switch {
+	case f.bad != nil && f.bad.Verdict == failure.Reject:
+		return l.giveUp(f, f.bad)
+	case f.entry.Phase == InFno:
+		return l.resume(f)
+	case f.entry.Phase == Posting && !f.intended:
+		return l.recall(f)
+	case f.entry.Phase == Waiting && f.entry.tries() > 0:
+		delay, ok := f.route.Retry.For(f.entry.Reason).Next(f.entry.tries(), f.entry.Last.Sub(f.entry.First), 0)
+		if !ok {
+			return l.giveUp(f, &failure.Failure{Verdict: failure.Reject, Reason: f.entry.Reason, Op: "post", Detail: "the attempts are used up"})
+		}
+		if !l.pause(delay-time.Since(f.entry.Last), "backing off ("+string(f.entry.Reason)+")") {
+			return l.stopped()
+		}
+	}
+	return l.post(f)
+}
+
+// passed cleans up what the arrival of a message proves. The session is delivered in order, so files before it that
+// are not in hand have left the queue; and an intent that was to follow it was not carried out, because it still is
+// in the queue.
+func (l *lane) passed(seq int64) {
+	for _, e := range slices.Clone(l.ledger.Files) {
+		inHand := slices.ContainsFunc(l.inFno, func(f *file) bool { return f.seq == e.Seq })
+		switch {
+		case e.Seq < seq && !inHand && e.Phase != SettledIn:
+			l.ledger.settle(e.Seq)
+			l.dirty = true
+		case e.After == seq && e.Phase == Posting:
+			l.ledger.drop(e.Seq)
+			l.dirty = true
+		}
+	}
+	if p := l.ledger.Park; p != nil && p.Mode == Holding && p.Seq < seq {
+		l.log.InfoContext(l.held, "the held file is gone; the session goes on", "sequence", p.Seq)
+		l.ledger.Park = nil
+		l.dirty = true
+	}
+}
+
+// resume follows a file that F&O has.
+func (l *lane) resume(f *file) error {
+	f.bad = nil // what was wrong with the message did not keep F&O from taking it
+	if f.route == nil {
+		return l.giveUp(f, reject(failure.NoRoute, "F&O took this file as message %s, but no route matches it any more, so its import cannot be followed", f.entry.FnoID))
+	}
+	telemetry.Describe(f.ctx, telemetry.File{FnoMessage: f.entry.FnoID, FnoExecution: f.entry.ExecID})
+	l.cur = nil
+	l.inFno = append(l.inFno, f)
+	f.nextPoll = time.Now()
+	l.log.InfoContext(f.ctx, "import taken up where the ledger left it", "sequence", f.seq, "message", f.key, "fnoMessage", f.entry.FnoID)
+	return nil
+}
+
+// recall finds out about a post that the ledger says was begun.
+func (l *lane) recall(f *file) error {
+	if f.entry.By == l.w.instance {
+		fl := l.w.flights.find(l.waiting, l.key(f.seq))
+		switch {
+		case fl != nil:
+			again, err := l.landed(f, fl.fnoID, fl.err)
+			if err != nil || !again {
+				return err
+			}
+			return l.post(f)
+		case l.waiting.Err() != nil:
+			return l.stopped()
+		}
+		// This process wrote the intent and knows of no post: it never came to it.
+		f.entry.Attempts = max(0, f.entry.Attempts-1)
+		f.entry.Phase = Waiting
+		return l.post(f)
+	}
+	again, err := l.unknown(f, &failure.Failure{
+		Verdict: failure.Unknown, Reason: failure.UnknownOutcome, Op: "post",
+		Detail: fmt.Sprintf("the process that began attempt %d at %s did not live to note F&O's answer",
+			f.entry.Attempts, f.entry.Last.UTC().Format(time.RFC3339)),
+	})
+	if err != nil || !again {
+		return err
+	}
+	return l.post(f)
+}
+
+// pause waits for d and shows why. It reports whether d passed.
+func (l *lane) pause(d time.Duration, why string) bool {
+	if d <= 0 {
+		return l.waiting.Err() == nil
+	}
+	l.show(func(v *SessionView) { v.Waiting, v.Until = why, time.Now().Add(d) })
+	defer l.show(nil)
+	return wait(l.waiting, d)
+}

@@ -1,0 +1,203 @@
+package inbound
+
+import (
+	"fmt"
+	"slices"
+	"time"
+	"unicode"
+
+	"fnobridge/internal/deadletter"
+	"fnobridge/internal/failure"
+	"fnobridge/internal/status"
+	"fnobridge/internal/telemetry"
+)
+
+// failed decides about a file after an attempt that failed, or a failure that came before one: again within the
+// route's bounds, or given up. When it says again, the wait that was due is over.
+func (l *lane) failed(f *file, bad *failure.Failure) (again bool, _ error) {
+	if bad.Verdict == failure.Reject {
+		return false, l.giveUp(f, bad)
+	}
+	delay, ok := f.route.Retry.For(bad.Reason).Next(f.entry.tries(), time.Since(f.entry.First), bad.After)
+	if !ok {
+		return false, l.giveUp(f, bad)
+	}
+	if bad.Verdict == failure.Retry && len(f.pending) > 0 { // an import that failed in a way that passes: said with it
+		e := l.event(f, status.Retrying, bad.Reason, fmt.Sprintf("posted again in %s, attempt %d", delay.Round(time.Millisecond), f.entry.Attempts+1))
+		l.say(f, e)
+	}
+	// Written before the wait: a crash while backing off leaves no doubt about a post, and no attempt is forgotten.
+	f.intended = false
+	f.entry.Phase, f.entry.Reason, f.entry.By, f.entry.After = Waiting, bad.Reason, "", 0
+	if err := l.flush(f); err != nil {
+		return false, err
+	}
+	f.entry.FnoID, f.entry.ExecID, f.entry.Published, f.entry.Accepted = "", "", "", time.Time{}
+	l.ledger.put(f.entry)
+	if err := l.store(); err != nil {
+		return false, err
+	}
+	l.w.flights.recorded(l.key(f.seq))
+	l.w.o.Telemetry.Retried(f.ctx, bad.Reason)
+	l.log.InfoContext(f.ctx, "file is tried again", "sequence", f.seq, "message", f.key, "attempts", f.entry.Attempts,
+		"reason", bad.Reason, "in", delay.Round(time.Millisecond), "error", bad)
+	if !l.pause(delay, "backing off ("+string(bad.Reason)+")") {
+		return false, l.stopped()
+	}
+	return true, nil
+}
+
+// unknown applies the route's policy to a post whose answer nobody has. Either way the world is told.
+func (l *lane) unknown(f *file, bad *failure.Failure) (again bool, _ error) {
+	if f.route.ResendUnknown {
+		f.entry.Unknown = true
+		l.say(f, l.event(f, status.UnknownOutcome, failure.UnknownOutcome, bad.Detail+"; unknownOutcome: resend, so it is posted again and F&O may get it twice"))
+		retry := *bad
+		retry.Verdict, retry.Reason = failure.Undecided, failure.UnknownOutcome // bounded like a retry, but not said twice
+		return l.failed(f, &retry)
+	}
+	l.say(f, l.event(f, status.UnknownOutcome, failure.UnknownOutcome, bad.Detail+"; unknownOutcome: deadletter, so it is not posted again"))
+	return false, l.giveUp(f, bad)
+}
+
+// drained dead-letters a file that stands behind a failed one of a draining session.
+func (l *lane) drained(f *file, p *Park) error {
+	reason, detail := failure.Drained, fmt.Sprintf("file %d of this session failed for %s at %s; the rest of the session is dead-lettered behind it, in order",
+		p.Seq, p.Reason, p.Since.UTC().Format(time.RFC3339))
+	if f.seq == p.Seq { // a crash came between the mark and the move
+		reason, detail = p.Reason, p.Detail
+	}
+	return l.move(f, &failure.Failure{Verdict: failure.Reject, Reason: reason, Op: "drain session", Detail: detail})
+}
+
+// giveUp ends the attempts for a file, as the route's poison policy says.
+func (l *lane) giveUp(f *file, bad *failure.Failure) error {
+	policy := OnFailureSkip
+	if f.route != nil {
+		policy = f.route.OnFailure
+	}
+	switch policy {
+	case OnFailureHold:
+		return l.hold(f, bad)
+	case OnFailureDrain:
+		// The mark first: the files behind this one must not overtake it into F&O, whatever happens now.
+		if l.ledger.Park == nil {
+			l.ledger.Park = &Park{Mode: Draining, Seq: f.seq, Reason: bad.Reason, Detail: cutDetail(bad.Detail), Since: time.Now()}
+			if err := l.store(); err != nil {
+				return err
+			}
+		}
+	}
+	return l.move(f, bad)
+}
+
+// move dead-letters a file: said first, then done, then noted. A crash in between repeats what was said with the same
+// event ID.
+func (l *lane) move(f *file, bad *failure.Failure) error {
+	letter := deadletter.Letter{
+		Reason: bad.Reason, Description: bad.Detail, Attempts: f.entry.Attempts, FirstAttempt: f.entry.First,
+		LastAttempt: f.entry.Last, HTTPStatus: bad.Status, FnoMessageID: f.entry.FnoID, ExecutionID: f.entry.ExecID,
+		Entity: f.entity, Company: f.company, SummaryURL: f.why.summary, TraceID: traceID(f.ctx), SequenceNumber: f.seq,
+		Errors: f.why.text,
+	}
+	if letter.Description == "" && bad.Err != nil {
+		letter.Description = bad.Err.Error()
+	}
+	if f.route != nil {
+		letter.Environment, letter.Activity, letter.Route = f.route.Environment.Name(), f.route.Activity, f.route.Name
+	}
+	e := l.event(f, status.DeadLettered, bad.Reason, letter.Description)
+	e.SummaryURL = f.why.summary
+	l.say(f, e)
+	if err := l.flush(f); err != nil {
+		return err
+	}
+	options := letter.Options(f.ctx, l.w.o.Overflow)
+	l.w.o.At("before-dead-letter")
+	ctx, end := l.w.o.Telemetry.Settle(f.ctx, l.src.Destination, telemetry.DeadLetter, f.info(l.s.ID()))
+	err := l.s.DeadLetter(ctx, f.msg, options)
+	end(err)
+	if err != nil {
+		return err
+	}
+	l.w.o.At("dead-lettered")
+	l.log.WarnContext(f.ctx, "file dead-lettered", "sequence", f.seq, "message", f.key, "entity", f.entity, "reason", bad.Reason,
+		"attempts", f.entry.Attempts, "detail", letter.Description)
+	l.w.o.Telemetry.DeadLettered(f.ctx, bad.Reason)
+	l.settled(f, telemetry.DeadLettered, bad)
+	return nil
+}
+
+// complete takes a file off its queue: F&O has it and the world knows, or it was settled before.
+func (l *lane) complete(f *file, o telemetry.Outcome) error {
+	// The right to post the next file is taken before this one leaves the queue: the moment between the two is the only
+	// one at which a crash makes a written-ahead intent look like a post.
+	if a := l.ahead; a != nil && a.intended && l.pass == nil {
+		l.pass = a.route.Environment.Gate().TryEnter()
+		l.contended = l.pass == nil
+		if l.contended {
+			l.ledger.drop(a.seq)
+			a.intended, a.entry = false, Entry{Seq: a.seq, Key: a.key}
+			if err := l.store(); err != nil {
+				return err
+			}
+		}
+	} else {
+		l.contended = false
+	}
+	l.w.o.At("before-complete")
+	ctx, end := l.w.o.Telemetry.Settle(f.ctx, l.src.Destination, telemetry.Complete, f.info(l.s.ID()))
+	err := l.s.Complete(ctx, f.msg)
+	end(err)
+	if err != nil {
+		return err
+	}
+	l.w.o.At("completed")
+	if o == telemetry.Duplicate {
+		l.log.InfoContext(f.ctx, "a file that was settled before came again; completed", "sequence", f.seq, "message", f.key)
+	}
+	l.settled(f, o, nil)
+	return nil
+}
+
+// settled notes that a file has left its queue. The note is stored with the next write.
+func (l *lane) settled(f *file, o telemetry.Outcome, err error) {
+	route := ""
+	if f.route != nil {
+		route = f.route.Name
+	}
+	l.w.o.Telemetry.FileEnded(f.ctx, route, o, *f.enqueued())
+	l.w.flights.recorded(l.key(f.seq))
+	l.ledger.settle(f.seq)
+	l.dirty = true
+	l.inFno = slices.DeleteFunc(l.inFno, func(x *file) bool { return x == f })
+	if l.cur == f {
+		l.cur = nil
+	}
+	l.drop(f, err)
+	l.show(func(v *SessionView) { v.Files++ })
+}
+
+// enqueued gives when the message came to its queue.
+func (f *file) enqueued() *time.Time {
+	if f.msg.EnqueuedTime != nil {
+		return f.msg.EnqueuedTime
+	}
+	return &time.Time{}
+}
+
+// externalID gives the key as F&O's external identifier: as it is when it is short and plain, else percent-encoded,
+// cut to what is known to be safe. F&O's limit is not documented. Source: facts of the recurring integrations API as
+// used by Microsoft's Recurring Integrations Scheduler, which sends a file name.
+func externalID(key string) string {
+	const most = 100
+	out := make([]byte, 0, len(key))
+	for _, b := range []byte(key) {
+		if b < 0x80 && b != '%' && unicode.IsPrint(rune(b)) {
+			out = append(out, b)
+			continue
+		}
+		out = fmt.Appendf(out, "%%%02X", b)
+	}
+	return string(out[:min(len(out), most)])
+}

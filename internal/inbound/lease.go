@@ -1,0 +1,166 @@
+package inbound
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+var (
+	// ErrLeaseLost is the cause with which everything that runs under a lease ends when it is lost.
+	ErrLeaseLost = errors.New("the session's lease is lost")
+	// ErrLeaseShort says that too little of the lease is left to begin something.
+	ErrLeaseShort = errors.New("not enough of the session's lease is left")
+)
+
+// renewer is the part of a session that a lease needs.
+type renewer interface {
+	Lock() (granted, until time.Time)
+	Renew(ctx context.Context) error
+}
+
+// A lease is the session lock as a context: ctx ends, with ErrLeaseLost as its cause, before the broker may hand the
+// session to another worker.
+//
+//	held --half the lease--> renewing --ok--> held
+//	  |                         |
+//	  |                         +--lost, or hung until the margin--> lost (for good)
+//	  +--margin before the end-------------------------------------> lost (for good)
+//
+// The end is counted on our own monotonic clock from just before the request that got the lock: the broker's lock can
+// only end later. The broker's own time says how long the lock is, never longer than the configured lock duration, so
+// that a clock that is off can shorten a lease but not stretch it.
+type lease struct {
+	s      renewer
+	lock   time.Duration // configured lock duration of the queue
+	margin time.Duration
+	ctx    context.Context
+	lose   context.CancelCauseFunc
+	wg     sync.WaitGroup
+	onTry  func(error) // told of every renewal
+
+	mu  sync.Mutex
+	end time.Time // monotonic; written by the renewal loop, read by everybody
+}
+
+// hold starts the lease. stop ends it and waits for the renewal loop.
+func hold(ctx context.Context, s renewer, lock time.Duration, onTry func(error)) *lease {
+	l := &lease{s: s, lock: lock, margin: marginOf(lock), onTry: onTry}
+	l.ctx, l.lose = context.WithCancelCause(ctx)
+	l.end = l.measure()
+	l.wg.Go(l.loop)
+	return l
+}
+
+// marginOf is how long before its end a lease counts as over: a tenth of the lock, at most ten seconds. It must cover a
+// settlement on its way to the broker and a pause of this process that the timer notices late.
+func marginOf(lock time.Duration) time.Duration { return min(lock/10, 10*time.Second) }
+
+// measure gives the end of the lease on the monotonic clock.
+func (l *lease) measure() time.Time {
+	granted, until := l.s.Lock()
+	return granted.Add(max(0, min(until.Sub(granted), l.lock)))
+}
+
+func (l *lease) remaining() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.Until(l.end) - l.margin
+}
+
+// ensure makes sure that d of the lease is left, the margin not counted, renewing it out of turn if need be. Nothing
+// that cannot be called back may begin without it.
+func (l *lease) ensure(d time.Duration) error {
+	if l.ctx.Err() != nil {
+		return context.Cause(l.ctx)
+	}
+	if l.remaining() >= d {
+		return nil
+	}
+	if !l.renew() {
+		return context.Cause(l.ctx)
+	}
+	if left := l.remaining(); left < d {
+		return fmt.Errorf("%w: %s left, %s needed", ErrLeaseShort, left.Round(time.Millisecond), d)
+	}
+	return nil
+}
+
+func (l *lease) loop() {
+	for {
+		left := l.remaining()
+		if left <= 0 {
+			l.lose(l.over())
+			return
+		}
+		if !wait(l.ctx, left/2) {
+			return
+		}
+		if !l.renew() {
+			return
+		}
+	}
+}
+
+// renew renews the lock. It reports whether the lease goes on; if not, the lease has ended with its cause.
+func (l *lease) renew() bool {
+	ctx, cancel := context.WithTimeout(l.ctx, l.remaining())
+	err := l.s.Renew(ctx)
+	cancel()
+	if l.ctx.Err() != nil {
+		return false
+	}
+	if l.onTry != nil {
+		l.onTry(err)
+	}
+	if err != nil {
+		l.lose(fmt.Errorf("%w: %w", ErrLeaseLost, err))
+		return false
+	}
+	// A renewal that came back after the old lease was over proves nothing: somebody else may have had the session in
+	// between.
+	if l.remaining() <= 0 {
+		l.lose(fmt.Errorf("%w: the renewal took longer than the lease", ErrLeaseLost))
+		return false
+	}
+	l.mu.Lock()
+	l.end = l.measure()
+	l.mu.Unlock()
+	return true
+}
+
+// over says why there is no lease left, and names the one cause that waiting does not mend.
+func (l *lease) over() error {
+	if granted, until := l.s.Lock(); until.Sub(granted) <= l.margin {
+		return fmt.Errorf("%w: the broker says it holds until %s, which is %s after it was asked for by our clock: "+
+			"the clocks differ, or the queue's lock duration is under %s", ErrLeaseLost,
+			until.UTC().Format(time.RFC3339), until.Sub(granted).Round(time.Millisecond), 2*l.margin)
+	}
+	return fmt.Errorf("%w: it ran out", ErrLeaseLost)
+}
+
+// stop ends the lease without calling it lost.
+func (l *lease) stop() {
+	l.lose(context.Canceled)
+	l.wg.Wait()
+}
+
+// wait reports whether d passed before ctx ended.
+func wait(ctx context.Context, d time.Duration) bool {
+	if ctx.Err() != nil {
+		return false
+	}
+	if d <= 0 {
+		return true
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return ctx.Err() == nil
+	}
+}

@@ -1,0 +1,255 @@
+package inbound
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"fnobridge/internal/dynamics"
+	"fnobridge/internal/failure"
+	"fnobridge/internal/status"
+	"fnobridge/internal/telemetry"
+)
+
+// errNotMade tells the gate that a pass was not used.
+var errNotMade = errors.New("the call was not made")
+
+// post brings one file into F&O, within the bounds of its route. When it returns without an error the file is in
+// l.inFno, or it was given up.
+func (l *lane) post(f *file) error {
+	for {
+		if l.open(f); f.bad != nil {
+			bad := f.bad
+			f.bad = nil
+			l.attempt(f)
+			if again, err := l.failed(f, bad); err != nil || !again {
+				return err
+			}
+			continue
+		}
+		if err := l.admit(f); err != nil {
+			return err
+		}
+		if err := l.intend(f); err != nil {
+			l.leave(errNotMade)
+			return err
+		}
+		fnoID, err, broken := l.enqueue(f)
+		if broken != nil {
+			return broken
+		}
+		if again, err := l.landed(f, fnoID, err); err != nil || !again {
+			return err
+		}
+	}
+}
+
+// admit waits at the environment's gate until this lane may make its call, with enough lease left for all of it. A
+// wait may be long, so an intent that was written ahead is taken back first: a crash while waiting leaves no doubt.
+func (l *lane) admit(f *file) error {
+	env := f.route.Environment
+	if l.pass == nil {
+		l.pass = env.Gate().TryEnter()
+	}
+	if l.pass == nil {
+		if f.intended {
+			if err := l.withdraw(f); err != nil {
+				return err
+			}
+		}
+		if s := env.Gate().State(); !s.Open() {
+			l.show(func(v *SessionView) {
+				v.Waiting, v.Until = "for "+env.Name()+" ("+string(s.Reason)+")", s.Until
+			})
+		}
+		pass, err := env.Gate().Enter(l.waiting)
+		if err != nil {
+			return l.stopped()
+		}
+		l.pass = pass
+		l.show(nil)
+	}
+	if err := l.lease.ensure(f.route.Timeout); err != nil {
+		l.leave(errNotMade)
+		return err
+	}
+	return nil
+}
+
+// leave gives the pass back.
+func (l *lane) leave(outcome error) {
+	if l.pass != nil {
+		l.pass.Leave(outcome)
+		l.pass = nil
+	}
+}
+
+// attempt counts an attempt.
+func (l *lane) attempt(f *file) {
+	f.entry.Attempts++
+	f.entry.Last = time.Now()
+	if f.entry.First.IsZero() {
+		f.entry.First = f.entry.Last
+	}
+}
+
+// intend writes down what is about to be done. A crash after this leaves "posting" behind: whoever finds it knows that
+// F&O may have the file.
+func (l *lane) intend(f *file) error {
+	if f.intended { // written ahead, together with the record of the file before
+		f.entry.Last = time.Now()
+		if f.entry.Attempts == 1 {
+			f.entry.First = f.entry.Last
+		}
+		f.entry.After = 0
+		l.ledger.put(f.entry)
+		return nil
+	}
+	l.attempt(f)
+	f.entry.Phase, f.entry.By, f.entry.After, f.entry.FnoID = Posting, l.w.instance, 0, ""
+	l.ledger.put(f.entry)
+	f.intended = true
+	return l.store()
+}
+
+// withdraw takes an intent back that was not carried out.
+func (l *lane) withdraw(f *file) error {
+	f.intended = false
+	f.entry.Attempts = max(0, f.entry.Attempts-1)
+	f.entry.Phase, f.entry.By, f.entry.After = Waiting, "", 0
+	if f.entry.Attempts == 0 {
+		f.entry.First, f.entry.Last = time.Time{}, time.Time{}
+	}
+	l.ledger.put(f.entry)
+	return l.store()
+}
+
+// enqueue makes the call. broken says that the lane cannot go on; the answer then waits among the flights.
+//
+// The request runs under the worker's context, not under the lease: it began with enough lease for all of it, it cannot
+// be called back once the lease is lost, and an answer that is heard is an outcome that is known. The same answer is
+// why the next message is already received meanwhile: its intent can then share the write that records this one.
+func (l *lane) enqueue(f *file) (fnoID string, err, broken error) {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(f.ctx))
+	defer cancel(nil)
+	defer context.AfterFunc(l.work, func() { cancel(context.Cause(l.work)) })()
+
+	l.show(func(v *SessionView) { v.Waiting = "for F&O's answer to the post" })
+	fl := l.w.flights.begin(l.key(f.seq))
+	l.w.o.At("before-post")
+	look := l.lookAhead()
+	fnoID, err = f.route.Environment.Enqueue(ctx, dynamics.File{
+		Activity: f.route.Activity, Entity: f.entity, Company: f.company, ExternalID: externalID(f.key),
+		Package: f.route.Payload.Package, Size: f.payload.Size(),
+		Open: func(ctx context.Context) (io.ReadCloser, error) { return f.payload.Reader(ctx) },
+	})
+	l.w.o.At("posted")
+	fl.land(fnoID, err)
+	l.leave(err)
+	if broken = look(); broken == nil && l.held.Err() != nil {
+		broken = context.Cause(l.held)
+	}
+	return fnoID, err, broken
+}
+
+// lookAhead receives the next message while a post is on its way. The function it gives ends the receive and waits for
+// it; its error is that of the session.
+func (l *lane) lookAhead() func() error {
+	if l.ahead != nil || l.ledger.Park != nil || l.waiting.Err() != nil {
+		return func() error { return nil }
+	}
+	ctx, cancel := context.WithCancel(l.waiting)
+	type result struct {
+		f   *file
+		err error
+	}
+	done := make(chan result, 1)
+	go func() { // joined by the function below, which every caller calls
+		f, err := l.receive(ctx, l.lease.lock)
+		done <- result{f, err}
+	}()
+	return func() error {
+		cancel()
+		r := <-done
+		l.ahead = r.f
+		if r.err != nil && l.waiting.Err() == nil && ctx.Err() != nil && errors.Is(r.err, context.Canceled) {
+			return nil // ended by us
+		}
+		if r.err != nil && l.held.Err() == nil && l.waiting.Err() != nil {
+			return nil // a stop: the post is recorded first
+		}
+		return r.err
+	}
+}
+
+// landed acts on F&O's answer to a post. again asks for another attempt, after the wait that was due.
+func (l *lane) landed(f *file, fnoID string, err error) (again bool, _ error) {
+	f.intended = false
+	if err != nil {
+		bad := failure.Of(err)
+		switch {
+		case bad.Verdict == failure.Unknown:
+			return l.unknown(f, bad)
+		case l.work.Err() != nil:
+			return false, context.Cause(l.work)
+		case bad.Verdict == failure.Pause:
+			// An outage is not an attempt. Written down, because the wait at the gate may be long.
+			if err := l.withdraw(f); err != nil {
+				return false, err
+			}
+			l.w.flights.recorded(l.key(f.seq))
+			l.log.InfoContext(f.ctx, "file waits for its environment", "sequence", f.seq, "environment", f.route.Environment.Name(), "reason", bad.Reason)
+			return true, nil
+		}
+		return l.failed(f, bad)
+	}
+	now := time.Now()
+	f.entry.Phase, f.entry.FnoID, f.entry.Accepted = InFno, fnoID, now
+	f.entry.By, f.entry.After, f.entry.Reason, f.entry.ExecID, f.entry.Published = "", 0, "", "", ""
+	l.ledger.put(f.entry)
+	l.writeAhead(f)
+	if err := l.store(); err != nil {
+		return false, err
+	}
+	l.w.flights.recorded(l.key(f.seq))
+	telemetry.Describe(f.ctx, telemetry.File{FnoMessage: fnoID})
+	l.cur = nil
+	l.inFno = append(l.inFno, f)
+	f.nextPoll = now.Add(f.route.Poll.next(0))
+	l.say(f, l.event(f, status.Enqueued, "", ""))
+	l.show(nil)
+	if f.route.Poll.First > 0 {
+		return false, l.flush(f) // nobody waits in the dark for the first answer
+	}
+	return false, nil
+}
+
+// writeAhead puts the intent for the next file into the write that records f, when that file will be posted next
+// without any doubt. After says that it counts only once f has left the queue.
+func (l *lane) writeAhead(f *file) {
+	a := l.ahead
+	if a == nil || a.bad != nil || a.route == nil || a.dataref != "" || l.ledger.find(a.seq) != nil || l.ledger.settled(a.seq) {
+		return
+	}
+	after := int64(0)
+	switch overlap := f.route.Overlap && len(l.inFno)+1 < f.route.Window; {
+	case overlap:
+		// Posted right after this write: only with the right to do so already in hand.
+		if l.pass = a.route.Environment.Gate().TryEnter(); l.pass == nil {
+			return
+		}
+	case len(l.inFno) > 0 || l.contended:
+		return
+	default:
+		after = f.seq
+	}
+	if l.open(a); a.bad != nil {
+		l.leave(errNotMade)
+		return
+	}
+	now := time.Now()
+	a.entry = Entry{Seq: a.seq, Key: a.key, Phase: Posting, After: after, By: l.w.instance, Attempts: 1, First: now, Last: now}
+	l.ledger.put(a.entry)
+	a.intended = true
+}

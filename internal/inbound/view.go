@@ -1,0 +1,116 @@
+package inbound
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"fnobridge/internal/failure"
+)
+
+// A SessionView is what a lane is doing, for people and for scaling.
+type SessionView struct {
+	Source  string         `json:"source"`
+	Session string         `json:"session"`
+	Since   time.Time      `json:"since"`             // when this worker accepted it
+	Files   int            `json:"files"`             // settled since then
+	Waiting string         `json:"waiting,omitempty"` // for what
+	Until   time.Time      `json:"until,omitzero"`    // at the latest, where that is known
+	Parked  ParkMode       `json:"parked,omitempty"`
+	Reason  failure.Reason `json:"reason,omitempty"` // of being parked
+	InHand  []FileView     `json:"inHand,omitempty"`
+}
+
+// A FileView is one file in a lane's hand.
+type FileView struct {
+	Sequence  int64     `json:"sequence"`
+	MessageID string    `json:"messageId"`
+	Entity    string    `json:"entity"`
+	Company   string    `json:"company,omitempty"`
+	FileName  string    `json:"fileName,omitempty"`
+	Phase     Phase     `json:"phase,omitempty"`
+	Status    string    `json:"status,omitempty"` // the last one published
+	Attempts  int       `json:"attempts,omitempty"`
+	First     time.Time `json:"firstAttempt,omitzero"`
+	FnoID     string    `json:"fnoMessageId,omitempty"`
+}
+
+// Sessions gives what every lane is doing, ordered by source and session.
+func (w *Worker) Sessions() []SessionView {
+	w.mu.Lock()
+	lanes := make([]*lane, 0, len(w.lanes))
+	for l := range w.lanes {
+		lanes = append(lanes, l)
+	}
+	w.mu.Unlock()
+	views := make([]SessionView, 0, len(lanes))
+	for _, l := range lanes {
+		l.mu.Lock()
+		views = append(views, l.view)
+		l.mu.Unlock()
+	}
+	slices.SortFunc(views, func(a, b SessionView) int {
+		return strings.Compare(a.Source+"\x00"+a.Session, b.Source+"\x00"+b.Session)
+	})
+	return views
+}
+
+// show brings the view up to date. A nil change only clears what the lane was waiting for.
+func (l *lane) show(change func(*SessionView)) {
+	files := make([]FileView, 0, 2)
+	for _, f := range l.inHand() {
+		files = append(files, FileView{
+			Sequence: f.seq, MessageID: f.key, Entity: f.entity, Company: f.company, FileName: f.place.file,
+			Phase: f.entry.Phase, Status: string(f.last()), Attempts: f.entry.Attempts, First: f.entry.First, FnoID: f.entry.FnoID,
+		})
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.view.InHand, l.view.Waiting, l.view.Until = files, "", time.Time{}
+	if l.ledger != nil && l.ledger.Park != nil {
+		l.view.Parked, l.view.Reason = l.ledger.Park.Mode, l.ledger.Park.Reason
+	} else {
+		l.view.Parked, l.view.Reason = "", ""
+	}
+	if change != nil {
+		change(&l.view)
+	}
+}
+
+// A Left is one file that a stopping worker had in hand, and why nothing is wrong with that.
+type Left struct {
+	Source    string `json:"source"`
+	Session   string `json:"session"`
+	Sequence  int64  `json:"sequence"`
+	MessageID string `json:"messageId"`
+	Phase     Phase  `json:"phase,omitempty"`
+	Why       string `json:"why"`
+}
+
+// remains says for every file in hand where it is and who goes on with it.
+func (l *lane) remains() []Left {
+	var left []Left
+	for _, f := range l.inHand() {
+		why := "not begun; it is still in its queue, the next owner of the session posts it"
+		var e *Entry
+		if l.ledger != nil {
+			e = l.ledger.find(f.seq)
+		}
+		switch {
+		case e == nil:
+		case e.Phase == InFno:
+			why = fmt.Sprintf("F&O has it as message %s; the ledger says so, the next owner follows it and never posts it again", e.FnoID)
+		case e.Phase == Waiting:
+			why = fmt.Sprintf("%d attempts were made and none is under way; the next owner goes on counting", e.Attempts)
+		case e.Phase == Posting:
+			why = "its post was cut short and nobody knows whether F&O has it; the route's unknownOutcome policy decides"
+		}
+		x := Left{Source: l.src.Name, Session: l.s.ID(), Sequence: f.seq, MessageID: f.key, Why: why}
+		if e != nil {
+			x.Phase = e.Phase
+		}
+		left = append(left, x)
+	}
+	return left
+}

@@ -1,0 +1,153 @@
+package inbound
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+	"go.opentelemetry.io/otel/trace"
+
+	"fnobridge/internal/bus"
+	"fnobridge/internal/deadletter"
+	"fnobridge/internal/payload"
+	"fnobridge/internal/status"
+	"fnobridge/internal/telemetry"
+)
+
+// A Session is an accepted Service Bus session, as bus.Session gives it. An error that wraps bus.ErrLost means that it
+// is not ours any more.
+type Session interface {
+	ID() string
+	Lock() (granted, until time.Time)
+	Renew(ctx context.Context) error
+	Receive(ctx context.Context, wait time.Duration) (*azservicebus.ReceivedMessage, error) // nil, nil: none came
+	State(ctx context.Context) ([]byte, error)
+	SetState(ctx context.Context, state []byte) error
+	Complete(ctx context.Context, m *azservicebus.ReceivedMessage) error
+	DeadLetter(ctx context.Context, m *azservicebus.ReceivedMessage, o *azservicebus.DeadLetterOptions) error
+	Close(ctx context.Context) error
+}
+
+// An Acceptor takes sessions of one source. Its errors are bus.ErrIdle, bus.ErrTaken, or failures of the moment.
+type Acceptor interface {
+	AcceptNext(ctx context.Context, wait time.Duration) (Session, error)
+	AcceptByID(ctx context.Context, id string) (Session, error)
+}
+
+// A Publisher publishes status events, in the order given. It may be called again with the same events.
+type Publisher interface {
+	Publish(ctx context.Context, events ...status.Event) error
+}
+
+// A Payloads opens what messages carry.
+type Payloads interface {
+	Open(ctx context.Context, s payload.Source, r payload.Rule) (*payload.Payload, error)
+}
+
+// A Source is one queue or subscription to take sessions from.
+type Source struct {
+	Name        string // as configured; routes match on it
+	Acceptor    Acceptor
+	Lock        time.Duration         // the lock duration the queue is configured with, at most
+	Destination telemetry.Destination // for spans and metrics
+}
+
+// Options of a Worker. All durations are required unless a default is named.
+type Options struct {
+	Sources   []Source
+	Routes    []*Route // first match wins
+	Payloads  Payloads
+	Events    Publisher
+	Overflow  deadletter.Overflow // where long execution errors go; may be nil
+	Telemetry *telemetry.Telemetry
+
+	Sessions   int           // sessions held at most, parked ones not counted
+	Accepts    int           // accepts that wait in parallel, all sources together
+	AcceptWait time.Duration // how long one accept waits; default 30 s
+	Idle       time.Duration // an empty session is released after this
+	Refresh    time.Duration // a receiver older than this is closed and accepted again; default 8 min, under the broker's ten
+	ParkCheck  time.Duration // how often a parked session looks for an operator's order; default 5 s
+
+	// At is called with the name of each point at which a crash leaves something different behind. Tests crash there;
+	// it is nil in production.
+	At func(point string)
+}
+
+// A Worker takes sessions and runs a lane for each.
+type Worker struct {
+	o        Options
+	log      *slog.Logger
+	instance string // names this process in the intents it writes
+	flights  *flights
+	slots    chan struct{}
+
+	mu     sync.Mutex
+	lanes  map[*lane]struct{}
+	report []Left
+}
+
+// New checks the options and gives a worker; Run starts it.
+func New(o Options) (*Worker, error) {
+	switch {
+	case len(o.Sources) == 0:
+		return nil, errors.New("inbound: no source")
+	case o.Sessions < len(o.Sources):
+		return nil, errors.New("inbound: fewer sessions than sources, so some source would never be served")
+	case o.Payloads == nil || o.Events == nil:
+		return nil, errors.New("inbound: no payloads or no events")
+	}
+	if o.Telemetry == nil {
+		o.Telemetry = telemetry.Discard()
+	}
+	o.AcceptWait = defaulted(o.AcceptWait, 30*time.Second)
+	o.Refresh = defaulted(o.Refresh, 8*time.Minute)
+	o.ParkCheck = defaulted(o.ParkCheck, 5*time.Second)
+	if o.At == nil {
+		o.At = func(string) {}
+	}
+	var id [6]byte
+	_, _ = rand.Read(id[:]) // never fails, says crypto/rand
+	w := &Worker{
+		o: o, log: o.Telemetry.Logger(), instance: hex.EncodeToString(id[:]), flights: newFlights(),
+		slots: make(chan struct{}, o.Sessions), lanes: map[*lane]struct{}{},
+	}
+	return w, nil
+}
+
+func defaulted(d, otherwise time.Duration) time.Duration {
+	if d == 0 {
+		return otherwise
+	}
+	return d
+}
+
+// enter and leave keep the list of lanes for Sessions.
+func (w *Worker) enter(l *lane) {
+	w.mu.Lock()
+	w.lanes[l] = struct{}{}
+	w.mu.Unlock()
+}
+
+func (w *Worker) leave(l *lane, left []Left) {
+	w.mu.Lock()
+	delete(w.lanes, l)
+	w.report = append(w.report, left...)
+	w.mu.Unlock()
+}
+
+func traceID(ctx context.Context) string {
+	if sc := trace.SpanContextFromContext(ctx); sc.HasTraceID() {
+		return sc.TraceID().String()
+	}
+	return ""
+}
+
+// lost reports whether err says that the session is not ours any more.
+func lost(err error) bool {
+	return errors.Is(err, bus.ErrLost) || errors.Is(err, ErrLeaseLost)
+}

@@ -1,0 +1,101 @@
+// Package outbound is what leaves the bridge for Service Bus: status events, and the exports of F&O.
+//
+// Promised: Publish returns nil only when the broker has every event; events given together arrive in order. An export
+// is acknowledged to F&O only after the broker has it. Not promised: that anything arrives once. Message IDs are
+// computed from content, so an entity with duplicate detection shows each once.
+package outbound
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+
+	"fnobridge/internal/status"
+	"fnobridge/internal/telemetry"
+)
+
+// A Sender sends to one queue or topic, all of the messages or none; bus.Sender is one.
+type Sender interface {
+	Send(ctx context.Context, messages ...*azservicebus.Message) error
+}
+
+// An Events publishes status events. It implements inbound.Publisher.
+type Events struct {
+	sender    Sender
+	to        telemetry.Destination
+	telemetry *telemetry.Telemetry
+}
+
+// NewEvents gives a publisher of status events to one topic or queue.
+func NewEvents(s Sender, to telemetry.Destination, t *telemetry.Telemetry) *Events {
+	return &Events{sender: s, to: to, telemetry: t}
+}
+
+// Publish sends the events in one call, in order.
+func (p *Events) Publish(ctx context.Context, events ...status.Event) error {
+	if len(events) == 0 {
+		return nil
+	}
+	messages := make([]*azservicebus.Message, len(events))
+	ends := make([]telemetry.End, len(events))
+	for i, e := range events {
+		m, err := message(e)
+		if err != nil {
+			return err
+		}
+		info := telemetry.MessageInfo{ID: *m.MessageID, Session: e.Session, Size: len(m.Body), Properties: m.ApplicationProperties}
+		_, ends[i] = p.telemetry.Send(ctx, p.to, info)
+		messages[i] = m
+	}
+	err := p.sender.Send(ctx, messages...)
+	for _, end := range ends {
+		end(err)
+	}
+	if err != nil {
+		return fmt.Errorf("publish %s: %w", events[0].Status, err)
+	}
+	return nil
+}
+
+// message gives the event as a Service Bus message. What subscriptions filter on stands in the application properties
+// too; the session of the file is the session of its events, so that they stay in order behind the topic.
+func message(e status.Event) (*azservicebus.Message, error) {
+	body, err := e.Encode()
+	if err != nil {
+		return nil, fmt.Errorf("encode status event: %w", err)
+	}
+	if e.Status == "" {
+		return nil, errors.New("encode status event: no status")
+	}
+	id, contentType, subject := e.ID(), status.ContentType, string(e.Status)
+	session := e.Session
+	if session == "" {
+		session = "environment/" + e.Environment
+	}
+	m := &azservicebus.Message{
+		MessageID: &id, ContentType: &contentType, Subject: &subject, SessionID: &session, Body: body,
+		ApplicationProperties: map[string]any{
+			"status": string(e.Status), "environment": e.Environment,
+		},
+	}
+	for name, value := range map[string]string{
+		"entity": e.Entity, "company": e.Company, "reason": string(e.Reason), "route": e.Route,
+	} {
+		if value != "" {
+			m.ApplicationProperties[name] = value
+		}
+	}
+	if e.MessageID != "" {
+		m.CorrelationID = &e.MessageID
+	}
+	if e.TraceParent != "" {
+		m.ApplicationProperties[telemetry.TraceParent] = e.TraceParent
+		m.ApplicationProperties[telemetry.DiagnosticID] = e.TraceParent
+		if e.TraceState != "" {
+			m.ApplicationProperties[telemetry.TraceState] = e.TraceState
+		}
+	}
+	return m, nil
+}

@@ -1,0 +1,49 @@
+package status
+
+// A Status names a transition as subscribers see it.
+//
+//	            +--------------- Retrying <---------------+
+//	            v                                         |
+//	(post) -> Enqueued -> Dequeued -> PreProcessing -> Processing -> Processed
+//	   |                                 |                |
+//	   |                          PreProcessingError   ProcessedWithErrors, PostProcessingFailed, NeverEnds
+//	   |                                 \                |
+//	   +-> UnknownOutcome ----------------+---------------+--> DeadLettered | Held
+//
+// F&O may skip any of its own intermediate statuses: the bridge publishes what it saw, in order.
+type Status string
+
+// What F&O reports about a file, in one spelling each.
+const (
+	Enqueued             Status = "Enqueued"
+	Dequeued             Status = "Dequeued"
+	PreProcessing        Status = "PreProcessing"
+	Processing           Status = "Processing"
+	Processed            Status = "Processed"
+	ProcessedWithErrors  Status = "ProcessedWithErrors"
+	PreProcessingError   Status = "PreProcessingError"
+	PostProcessingFailed Status = "PostProcessingFailed"
+	Unrecognised         Status = "Unrecognised" // a status word this version does not know: reported, not guessed
+)
+
+// What the bridge decides about a file.
+const (
+	UnknownOutcome Status = "UnknownOutcome" // the answer to a post was lost; Detail says what the policy does
+	Retrying       Status = "Retrying"       // the import failed in a way that passes; it is posted again
+	NeverEnds      Status = "NeverEnds"      // no final status before the route's deadline
+	DeadLettered   Status = "DeadLettered"
+	Held           Status = "Held"     // onFailure: hold, the session stops at this file
+	Released       Status = "Released" // an operator let a held session go on
+)
+
+// What the bridge sees of an environment.
+const (
+	Paused  Status = "Paused"
+	Resumed Status = "Resumed"
+)
+
+// Environmental reports whether the status is an environment's, not a file's.
+func (s Status) Environmental() bool { return s == Paused || s == Resumed }
+
+// Ends reports whether a file is never heard of again after s.
+func (s Status) Ends() bool { return s == Processed || s == DeadLettered }
