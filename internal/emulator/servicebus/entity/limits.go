@@ -15,10 +15,11 @@ const Forever time.Duration = math.MaxInt64
 // Source: Microsoft Learn, service-bus-quotas and the property pages of
 // Azure.Messaging.ServiceBus.Administration.
 const (
-	DefaultLockDuration     = time.Minute
-	MaxLockDuration         = 5 * time.Minute
-	DefaultDuplicateWindow  = 10 * time.Minute
-	MinDuplicateWindow      = 20 * time.Second
+	DefaultLockDuration    = time.Minute
+	MaxLockDuration        = 5 * time.Minute
+	DefaultDuplicateWindow = 10 * time.Minute
+	// MinDuplicateWindow is what Microsoft's emulator allows; Azure wants 20 s.
+	MinDuplicateWindow      = 5 * time.Second
 	MaxDuplicateWindow      = 7 * 24 * time.Hour
 	MinTimeToLive           = time.Second
 	MinAutoDeleteOnIdle     = 5 * time.Minute
