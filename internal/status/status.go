@@ -47,3 +47,9 @@ func (s Status) Environmental() bool { return s == Paused || s == Resumed }
 
 // Ends reports whether a file is never heard of again after s.
 func (s Status) Ends() bool { return s == Processed || s == DeadLettered }
+
+// What the bridge does with an export.
+const (
+	Exported    Status = "Exported"    // published and acknowledged
+	ExportEmpty Status = "ExportEmpty" // F&O offered an export without a file; acknowledged, Detail says why there was none
+)

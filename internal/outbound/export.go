@@ -1,0 +1,300 @@
+package outbound
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+
+	"fnobridge/internal/dynamics"
+	"fnobridge/internal/failure"
+	"fnobridge/internal/status"
+	"fnobridge/internal/telemetry"
+)
+
+// A Publisher publishes status events; Events is one.
+type Publisher interface {
+	Publish(ctx context.Context, events ...status.Event) error
+}
+
+// A Store keeps files that are too large for a message and gives the address for the claim check.
+type Store interface {
+	Upload(ctx context.Context, name string, body io.Reader) (url string, err error)
+}
+
+// ExportOptions describe one export job.
+type ExportOptions struct {
+	Name        string
+	Environment *dynamics.Environment
+	Activity    string // GUID of the recurring export job
+	Entity      string // for the message's properties and its session; Name when empty
+	Company     string
+	Sender      Sender
+	To          telemetry.Destination
+	MaxInline   int64 // a larger file goes to Store as a claim check
+	Store       Store // nil: larger files fail, unacknowledged, and F&O offers them again
+	Events      Publisher
+	Poll        time.Duration // pause after F&O had nothing
+	Telemetry   *telemetry.Telemetry
+}
+
+// An Export brings the files of one export job out of F&O.
+//
+//	dequeue --none--> pause
+//	   |
+//	   +--> download --> publish (inline, or claim check) --> ack --> dequeue
+//
+// One at a time: F&O's receipts go stale when messages are dequeued ahead. A crash between publish and ack makes F&O
+// offer the message again after 30 minutes; it then carries the same message ID, so a queue whose duplicate detection
+// window is longer shows it once. Source of the 30 minutes: Microsoft Learn, recurring-integrations.
+type Export struct {
+	o   ExportOptions
+	log *slog.Logger
+	// published remembers what was published and could not be acknowledged: when F&O offers it again it only needs its
+	// acknowledgement. Touched by Run's goroutine only.
+	published map[string]bool
+}
+
+// NewExport gives an export; Run starts it.
+func NewExport(o ExportOptions) *Export {
+	if o.Entity == "" {
+		o.Entity = o.Name
+	}
+	return &Export{o: o, log: o.Telemetry.Logger().With("export", o.Name, "environment", o.Environment.Name()), published: map[string]bool{}}
+}
+
+// longestPause bounds the pause after failures in a row.
+const longestPause = time.Minute
+
+// Run takes exports until intake ends; the one in hand is finished unless work ends first.
+func (x *Export) Run(intake, work context.Context) {
+	failures := 0
+	for intake.Err() == nil {
+		found, err := x.next(intake, work)
+		pause := x.o.Poll
+		switch {
+		case err != nil && (intake.Err() != nil || failure.Stopped(work, err)):
+			return
+		case err != nil:
+			failures++
+			f := failure.Of(err)
+			pause = max(f.After, min(time.Second<<min(failures-1, 8), longestPause))
+			if f.Verdict == failure.Pause {
+				pause = 0 // the gate waits
+			}
+			if failures == 1 || failures%10 == 0 {
+				x.log.WarnContext(intake, "export not fetched; F&O keeps it and offers it again", "failures", failures, "reason", f.Reason, "error", err)
+			}
+		default:
+			failures = 0
+			if found {
+				continue
+			}
+		}
+		if !sleep(intake, pause) {
+			return
+		}
+	}
+}
+
+// next brings out one export. found is false when F&O had none.
+func (x *Export) next(intake, work context.Context) (found bool, _ error) {
+	var m *dynamics.Export
+	err := x.through(intake, func() error {
+		var err error
+		m, err = x.o.Environment.Dequeue(intake, x.o.Activity)
+		return err
+	})
+	if err != nil || m == nil {
+		return false, err
+	}
+	id := x.o.Activity + ":" + m.CorrelationID
+	event := status.Event{
+		Status: status.Exported, Environment: x.o.Environment.Name(), Route: x.o.Name, Entity: x.o.Entity, Company: x.o.Company,
+		Session: x.o.Entity, MessageID: id, Queue: x.o.To.Name, Time: time.Now(),
+	}
+	switch {
+	case !m.HasFile:
+		event.Status, event.Detail = status.ExportEmpty, m.FileError
+		x.log.InfoContext(work, "F&O offered an export without a file", "correlationId", m.CorrelationID, "why", m.FileError)
+	case !x.published[id]:
+		body, err := x.download(work, m)
+		if err != nil {
+			return true, err
+		}
+		if err := x.publish(work, m, id, body); err != nil {
+			return true, err
+		}
+		x.published[id] = true
+	}
+	if err := x.acknowledge(work, m); err != nil {
+		return true, fmt.Errorf("the export is published and not acknowledged; F&O offers it again in 30 minutes: %w", err)
+	}
+	delete(x.published, id)
+	if x.o.Events == nil {
+		return true, nil
+	}
+	return true, x.o.Events.Publish(work, event)
+}
+
+// through makes a call inside the environment's gate.
+func (x *Export) through(ctx context.Context, call func() error) error {
+	pass, err := x.o.Environment.Gate().Enter(ctx)
+	if err != nil {
+		return err
+	}
+	err = call()
+	pass.Leave(err)
+	return err
+}
+
+// file is a downloaded export: in memory up to MaxInline, else in the store.
+type file struct {
+	inline []byte
+	url    string
+	size   int64
+	sum    [sha256.Size]byte
+	zip    bool
+}
+
+// downloadTries and ackTries bound what is tried within the 30 minutes; F&O is known to answer 500 now and then.
+const (
+	downloadTries = 4
+	ackTries      = 6
+)
+
+// download fetches the file, streaming what is too large for a message into the store.
+func (x *Export) download(ctx context.Context, m *dynamics.Export) (f file, err error) {
+	for try := 1; ; try++ {
+		err = x.through(ctx, func() error {
+			var err error
+			f, err = x.fetch(ctx, m)
+			return err
+		})
+		bad := failure.Of(err)
+		if err == nil || try == downloadTries || ctx.Err() != nil || bad.Verdict == failure.Reject {
+			return f, err
+		}
+		if !sleep(ctx, max(bad.After, time.Second<<try)) {
+			return f, context.Cause(ctx)
+		}
+	}
+}
+
+func (x *Export) fetch(ctx context.Context, m *dynamics.Export) (file, error) {
+	body, err := x.o.Environment.Download(ctx, m)
+	if err != nil {
+		return file{}, err
+	}
+	defer func() { _ = body.Close() }() // read to its end, or given up with an error of its own
+	sum := sha256.New()
+	in := io.TeeReader(body, sum)
+	head, err := io.ReadAll(io.LimitReader(in, x.o.MaxInline+1))
+	if err != nil {
+		return file{}, fmt.Errorf("download export: %w", err)
+	}
+	f := file{size: int64(len(head)), zip: bytes.HasPrefix(head, []byte("PK\x03\x04"))}
+	if f.size <= x.o.MaxInline {
+		f.inline = head
+		sum.Sum(f.sum[:0])
+		return f, nil
+	}
+	if x.o.Store == nil {
+		return file{}, &failure.Failure{
+			Verdict: failure.Reject, Reason: failure.PayloadTooLarge, Op: "download export",
+			Detail: fmt.Sprintf("the file is larger than maxInline (%d bytes) and no claimCheck container is configured for this export", x.o.MaxInline),
+		}
+	}
+	rest := &counter{r: in}
+	f.url, err = x.o.Store.Upload(ctx, x.o.Name+"/"+m.CorrelationID, io.MultiReader(bytes.NewReader(head), rest))
+	if err != nil {
+		return file{}, fmt.Errorf("store export: %w", err)
+	}
+	f.size += rest.n
+	sum.Sum(f.sum[:0])
+	return f, nil
+}
+
+// counter counts what passes.
+type counter struct {
+	r io.Reader
+	n int64
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// publish sends the export until the broker has it or work ends. Every try carries the same message ID.
+func (x *Export) publish(ctx context.Context, m *dynamics.Export, id string, f file) error {
+	contentType := "application/octet-stream"
+	if f.zip {
+		contentType = "application/zip"
+	}
+	out := &azservicebus.Message{
+		MessageID: &id, SessionID: &x.o.Entity, ContentType: &contentType, CorrelationID: &m.CorrelationID, Body: f.inline,
+		ApplicationProperties: map[string]any{
+			"entity": x.o.Entity, "export": x.o.Name, "environment": x.o.Environment.Name(), "activity": x.o.Activity,
+			"redelivered": m.Redelivered(), "size": f.size, "sha256": hex.EncodeToString(f.sum[:]),
+		},
+	}
+	if x.o.Company != "" {
+		out.ApplicationProperties["company"] = x.o.Company
+	}
+	if f.url != "" {
+		out.ApplicationProperties["dataref"] = f.url
+	}
+	for try := 0; ; try++ {
+		ctx, end := x.o.Telemetry.Send(ctx, x.o.To, telemetry.MessageInfo{
+			ID: id, Session: x.o.Entity, CorrelationID: m.CorrelationID, Size: len(f.inline), Properties: out.ApplicationProperties,
+		})
+		err := x.o.Sender.Send(ctx, out)
+		end(err)
+		if err == nil {
+			return nil
+		}
+		if errors.Is(err, azservicebus.ErrMessageTooLarge) {
+			return fmt.Errorf("publish export: %w: lower maxInline below the entity's message size, and configure claimCheck", err)
+		}
+		if try == 0 || try%10 == 9 {
+			x.log.WarnContext(ctx, "export not published; tried again", "tries", try+1, "error", err)
+		}
+		if !sleep(ctx, min(100*time.Millisecond<<min(try, 8), 20*time.Second)) {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// acknowledge tells F&O that the export arrived, several times if need be.
+func (x *Export) acknowledge(ctx context.Context, m *dynamics.Export) error {
+	for try := 1; ; try++ {
+		err := x.through(ctx, func() error { return x.o.Environment.Ack(ctx, x.o.Activity, m) })
+		if err == nil || try == ackTries || ctx.Err() != nil {
+			return err
+		}
+		if !sleep(ctx, max(failure.Of(err).After, time.Second<<try)) {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// sleep reports whether d passed before ctx ended.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return ctx.Err() == nil
+	}
+}
