@@ -3,7 +3,9 @@ package telemetry
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
+	"sync"
 
 	"go.opentelemetry.io/otel/trace"
 )
@@ -19,6 +21,18 @@ func level(o Options) slog.Leveler {
 		return slog.LevelInfo
 	}
 	return o.Level
+}
+
+// serial lets one write through at a time: log lines and the console exporters of three signals share a writer.
+type serial struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (s *serial) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.w.Write(p)
 }
 
 // consoleHandler makes the handler of log lines on stderr.

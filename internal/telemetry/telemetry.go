@@ -78,6 +78,7 @@ func Start(ctx context.Context, o Options) (*Telemetry, error) {
 	if o.Stderr == nil {
 		o.Stderr = os.Stderr
 	}
+	o.Stderr = &serial{w: o.Stderr}
 	console, err := consoleHandler(o)
 	if err != nil {
 		return nil, err
