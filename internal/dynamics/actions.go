@@ -50,7 +50,7 @@ func (e *Environment) ExecutionErrors(ctx context.Context, executionID string) (
 	}
 	var errs []ExecutionError // the value is a string that holds JSON
 	if err := json.Unmarshal([]byte(raw), &errs); err != nil {
-		return nil, unusable(call{kind: kindOData, op: op}, http.StatusOK, "F&O's list of errors is not a list: "+tidy(raw, maxDetail))
+		return nil, unusable(call{kind: kindOData, op: op}, http.StatusOK, "F&O's list of errors is not a list: "+failure.Tidy(raw, maxDetail))
 	}
 	return errs, nil
 }

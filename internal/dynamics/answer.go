@@ -11,8 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"fnobridge/internal/failure"
 
@@ -58,7 +56,7 @@ func unusable(c call, status int, why string) error {
 // broken gives the failure of a call without a (whole) answer. complete says that F&O may have the whole request, which
 // for an upload makes the outcome unknown, whoever ended it: a caller who stops there leaves a file that F&O may import.
 func broken(ctx context.Context, c call, err error, complete bool) error {
-	f := &failure.Failure{Op: c.op, Err: scrub(err)}
+	f := &failure.Failure{Op: c.op, Err: failure.Scrub(err)}
 	if ctx.Err() != nil {
 		f.Err = &stopError{err: ctx.Err(), cause: context.Cause(ctx)}
 	}
@@ -80,7 +78,7 @@ func bodyFailure(ctx context.Context, op string, err error) error {
 	if f, ok := errors.AsType[*failure.Failure](err); ok {
 		return f
 	}
-	return &failure.Failure{Verdict: failure.Retry, Reason: failure.StorageFailed, Op: op, Detail: "the payload could not be read", Err: scrub(err)}
+	return &failure.Failure{Verdict: failure.Retry, Reason: failure.StorageFailed, Op: op, Detail: "the payload could not be read", Err: failure.Scrub(err)}
 }
 
 // tokenFailure gives the failure of a call for want of a token.
@@ -89,14 +87,14 @@ func tokenFailure(ctx context.Context, op string, err error) error {
 		return stopped(ctx)
 	}
 	r := ruleToken(err)
-	f := &failure.Failure{Verdict: r.verdict, Reason: r.reason, Op: op + ": token", Err: scrub(err)}
+	f := &failure.Failure{Verdict: r.verdict, Reason: r.reason, Op: op + ": token", Err: failure.Scrub(err)}
 	refusal, ok := errors.AsType[*azidentity.AuthenticationFailedError](err)
 	if ok && refusal.RawResponse != nil {
 		f.Status = refusal.RawResponse.StatusCode
 		f.After = retryAfter(refusal.RawResponse.Header.Get("Retry-After"), time.Now())
 		body, _ := runtime.Payload(refusal.RawResponse) // azcore has it in memory and keeps it there for others
 		f.Detail = said(refusal.RawResponse.Header.Get("Content-Type"), body)
-		f.Err = &quietError{text: "Microsoft Entra ID refused", err: err} // its own text is a dump of the whole answer
+		f.Err = failure.Quiet("Microsoft Entra ID refused", err) // its own text is a dump of the whole answer
 	}
 	f.Detail = sentences(f.Detail, advice(kindOData, f.Reason))
 	return f
@@ -145,13 +143,13 @@ func said(contentType string, body []byte) string {
 			for i := inner.Inner; i != nil; i = i.Inner { // the outer message is "An error has occurred."
 				deepest = cmp.Or(i.Message, deepest)
 			}
-			return tidy(deepest, maxDetail)
+			return failure.Tidy(deepest, maxDetail)
 		}
 		first, _, _ := strings.Cut(e.ErrorDescription, "\n") // what follows are trace IDs
-		return tidy(cmp.Or(first, e.ExceptionMessage, e.Message, unquote(e.Error)), maxDetail)
+		return failure.Tidy(cmp.Or(first, e.ExceptionMessage, e.Message, unquote(e.Error)), maxDetail)
 	case strings.HasPrefix(text, "<") || strings.Contains(contentType, "html"):
 		if m := htmlTitle.FindStringSubmatch(text); m != nil {
-			return tidy(m[1], maxDetail)
+			return failure.Tidy(m[1], maxDetail)
 		}
 		return ""
 	default:
@@ -159,7 +157,7 @@ func said(contentType string, body []byte) string {
 		if json.Unmarshal([]byte(text), &s) == nil {
 			text = s
 		}
-		return tidy(text, maxDetail)
+		return failure.Tidy(text, maxDetail)
 	}
 }
 
@@ -167,38 +165,6 @@ func unquote(raw json.RawMessage) string {
 	var s string
 	_ = json.Unmarshal(raw, &s) // anything but a string says nothing to a person
 	return s
-}
-
-var (
-	urlQuery = regexp.MustCompile(`(?i)\b((?:https?|sb|amqps?)://[^\s"'<>?]*)\?[^\s"'<>]*`)
-	jwt      = regexp.MustCompile(`\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*(\.[A-Za-z0-9_-]*)?`)
-	bearer   = regexp.MustCompile(`(?i)\b(bearer\s+)[A-Za-z0-9._~+/=-]{8,}`)
-)
-
-// tidy makes one line of a text, without queries of URLs and without tokens, of at most limit bytes.
-func tidy(s string, limit int) string {
-	s = strings.ToValidUTF8(s, "\ufffd")
-	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
-	return cut(redact(s), limit)
-}
-
-func redact(s string) string {
-	s = urlQuery.ReplaceAllString(s, "$1")
-	s = jwt.ReplaceAllString(s, "[token]")
-	return bearer.ReplaceAllString(s, "${1}[token]")
-}
-
-// cut shortens s to limit bytes at most, between runes, and shows that it did.
-func cut(s string, limit int) string {
-	const mark = "…"
-	if len(s) <= limit {
-		return s
-	}
-	end := max(0, limit-len(mark))
-	for end > 0 && !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return strings.TrimRight(s[:end], " ") + mark
 }
 
 // sentences joins what was said and what to do.
@@ -217,25 +183,4 @@ func sentences(parts ...string) string {
 		b.WriteString(p)
 	}
 	return b.String()
-}
-
-// A quietError shows other words than the error it wraps.
-type quietError struct {
-	text string
-	err  error
-}
-
-func (q *quietError) Error() string { return q.text }
-func (q *quietError) Unwrap() error { return q.err }
-
-// scrub keeps the queries of URLs and tokens out of an error's text.
-func scrub(err error) error {
-	if err == nil {
-		return nil
-	}
-	text := err.Error()
-	if clean := redact(text); clean != text {
-		return &quietError{text: clean, err: err}
-	}
-	return err
 }

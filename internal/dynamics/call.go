@@ -123,7 +123,7 @@ func (e *Environment) roundTrip(callCtx, ctx context.Context, c call, token stri
 	trace := &httptrace.ClientTrace{WroteHeaders: up.written}
 	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(callCtx, trace), c.method, c.url.String(), nil)
 	if err != nil {
-		return nil, &failure.Failure{Verdict: failure.Reject, Reason: failure.BadMessage, Op: c.op, Detail: "this makes no HTTP request", Err: scrub(err)}
+		return nil, &failure.Failure{Verdict: failure.Reject, Reason: failure.BadMessage, Op: c.op, Detail: "this makes no HTTP request", Err: failure.Scrub(err)}
 	}
 	authorize(req.Header, token)
 	req.Header.Set("Accept", "application/json")

@@ -46,7 +46,7 @@ func (e ExecutionError) String() string {
 	if e.Field != "" {
 		where = append(where, "field "+e.Field)
 	}
-	message := tidy(cmp.Or(e.Message, "no message"), maxDetail)
+	message := failure.Tidy(cmp.Or(e.Message, "no message"), maxDetail)
 	if len(where) == 0 {
 		return message
 	}
@@ -85,12 +85,12 @@ func DescribeWithin(errs []ExecutionError, limit int) string {
 			if len(errs) > 1 {
 				room = max(0, limit-len(note)-1)
 			}
-			b.WriteString(cut(line, room))
+			b.WriteString(failure.Cut(line, room))
 			continue
 		}
 		b.WriteString("\n" + line)
 	}
-	return cut(b.String(), limit)
+	return failure.Cut(b.String(), limit)
 }
 
 // maxDescribed bounds the execution errors in the Detail of an import failure, in bytes. Whoever wants all of them has
