@@ -28,9 +28,9 @@ const (
 	DefaultMaxSizeMegabytes = 1024
 	MaxMaxSizeMegabytes     = 81920
 
-	// DefaultMaxMessageKilobytes is the premium tier's default; standard has
-	// 256 and cannot change it.
-	DefaultMaxMessageKilobytes = 1024
+	// DefaultMaxMessageKilobytes is what the standard tier has; premium lets
+	// the owner choose.
+	DefaultMaxMessageKilobytes = 256
 	MaxMaxMessageKilobytes     = 102400
 
 	// MaxUserMetadata is the longest UserMetadata, in characters.
