@@ -8,11 +8,11 @@ import "time"
 // words that are allowed, path says that the value is a file name relative to the folder of bridge.yaml, form names the
 // check of a single value (see form.go). Decoding, `bridge config show` and the JSON Schema are all derived from them.
 type Config struct {
-	ServiceBus   ServiceBus    `yaml:"serviceBus" need:"true" doc:"The Service Bus namespace and how to sign in to it."`
+	ServiceBus   ServiceBus    `yaml:"serviceBus" need:"true" eg:"{namespace: NAME.servicebus.windows.net, identity: {kind: managedIdentity}}" doc:"The Service Bus namespace and how to sign in to it."`
 	Storage      Storage       `yaml:"storage" doc:"How to sign in to Blob Storage for claim checks."`
 	Sources      []Source      `yaml:"sources" doc:"The session-enabled queues and subscriptions that are read. At least one, unless there are only exports."`
 	Status       Status        `yaml:"status" doc:"Where every status transition is published."`
-	Environments []Environment `yaml:"environments" need:"true" doc:"The F&O environments that routes and exports name."`
+	Environments []Environment `yaml:"environments" need:"true" eg:"[{name: prod, url: https://NAME.operations.dynamics.com, identity: {...}}]" doc:"The F&O environments that routes and exports name."`
 	Routes       []Route       `yaml:"routes" doc:"Which message goes where. The first route that matches wins; a message without a route is dead-lettered."`
 	Exports      []Export      `yaml:"exports" doc:"Recurring export jobs that are dequeued, published to Service Bus and acknowledged."`
 
@@ -63,8 +63,8 @@ type Status struct {
 
 // An Environment is one F&O environment.
 type Environment struct {
-	Name        string        `yaml:"name" need:"true" form:"name" doc:"The name that routes, exports, events and metrics use."`
-	URL         string        `yaml:"url" need:"true" form:"origin" doc:"Scheme and host of the environment, as in https://contoso.operations.dynamics.com."`
+	Name        string        `yaml:"name" need:"true" eg:"prod" form:"name" doc:"The name that routes, exports, events and metrics use."`
+	URL         string        `yaml:"url" need:"true" eg:"https://NAME.operations.dynamics.com" form:"origin" doc:"Scheme and host of the environment, as in https://contoso.operations.dynamics.com."`
 	Identity    Identity      `yaml:"identity" doc:"Who the bridge is to F&O. Its client ID must be registered in F&O under Microsoft Entra applications."`
 	Requests    int           `yaml:"requests" form:"positive" doc:"HTTP requests in flight to this environment, all lanes together."`
 	StatusCalls float64       `yaml:"statusCalls" form:"positive" doc:"Status calls per second to this environment, all lanes together. F&O throttles OData."`
@@ -110,12 +110,12 @@ const (
 
 // A Route says where messages that match go, and how.
 type Route struct {
-	Name           string         `yaml:"name" need:"true" form:"name" doc:"The name of the route in events, logs and metrics."`
+	Name           string         `yaml:"name" need:"true" eg:"customer-groups" form:"name" doc:"The name of the route in events, logs and metrics."`
 	Match          Match          `yaml:"match" doc:"Which messages; an absent key or * matches all."`
 	Entity         string         `yaml:"entity" form:"entity" doc:"The data entity in F&O; taken from the message when absent."`
 	Company        string         `yaml:"company" form:"company" doc:"The legal entity; taken from the message when absent, which may leave it out too."`
-	Environment    string         `yaml:"environment" need:"true" doc:"Name of one of the environments."`
-	Activity       string         `yaml:"activity" need:"true" form:"guid" doc:"ID of the recurring data job, a GUID."`
+	Environment    string         `yaml:"environment" need:"true" eg:"and the name of one of the environments" doc:"Name of one of the environments."`
+	Activity       string         `yaml:"activity" need:"true" eg:"and the ID of the recurring data job, a GUID" form:"guid" doc:"ID of the recurring data job, a GUID."`
 	Format         Format         `yaml:"format" enum:"file|package" doc:"What the recurring data job takes: file or package."`
 	Template       string         `yaml:"template" path:"true" doc:"format package only: a data package whose data file is replaced by the file that came."`
 	ClaimCheck     []string       `yaml:"claimCheck" form:"container" doc:"URLs of the blob containers that a message's dataref may point into; none allows no claim checks."`
@@ -148,10 +148,10 @@ type Retry struct {
 
 // An Export is one recurring export job of F&O.
 type Export struct {
-	Name        string        `yaml:"name" need:"true" form:"name" doc:"The name of the export in events, logs and metrics."`
-	Environment string        `yaml:"environment" need:"true" doc:"Name of one of the environments."`
-	Activity    string        `yaml:"activity" need:"true" form:"guid" doc:"ID of the recurring export job, a GUID."`
-	Queue       string        `yaml:"queue" form:"bus" doc:"Queue or topic that takes the exported files."`
+	Name        string        `yaml:"name" need:"true" eg:"customers" form:"name" doc:"The name of the export in events, logs and metrics."`
+	Environment string        `yaml:"environment" need:"true" eg:"and the name of one of the environments" doc:"Name of one of the environments."`
+	Activity    string        `yaml:"activity" need:"true" eg:"and the ID of the recurring export job, a GUID" form:"guid" doc:"ID of the recurring export job, a GUID."`
+	Queue       string        `yaml:"queue" need:"true" eg:"fno-exports" form:"bus" doc:"Queue or topic that takes the exported files."`
 	Poll        time.Duration `yaml:"poll" form:"positive" doc:"How often F&O is asked for the next file."`
 	Entity      string        `yaml:"entity" form:"entity" doc:"The entity the files hold; becomes the session of the messages."`
 	Company     string        `yaml:"company" form:"company" doc:"The legal entity the files are of; goes into the session and the properties of the messages."`

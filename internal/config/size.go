@@ -47,6 +47,9 @@ func ParseSize(text string) (Size, error) {
 		}
 	}
 	digits = strings.TrimSpace(digits)
+	if digits == "" || strings.Trim(digits, "0123456789.") != "" {
+		return 0, errors.New("not a number and a unit")
+	}
 	if n, err := strconv.ParseInt(digits, 10, 64); err == nil {
 		if n < 0 || n > math.MaxInt64/int64(factor) {
 			return 0, errors.New("out of range")
@@ -54,7 +57,7 @@ func ParseSize(text string) (Size, error) {
 		return Size(n) * factor, nil
 	}
 	f, err := strconv.ParseFloat(digits, 64)
-	if err != nil || strings.ContainsAny(digits, "eExXpP_+nN") {
+	if err != nil {
 		return 0, errors.New("not a number and a unit")
 	}
 	bytes := f * float64(factor)
