@@ -1,0 +1,140 @@
+package history
+
+import (
+	"fnobridge/internal/failure"
+	"fnobridge/internal/status"
+)
+
+// stage is where a file stands, by the events seen so far.
+//
+//	posting --Enqueued--> running --(Dequeued < PreProcessing < Processing, any left out)--> running
+//	   |                     +--Processed--> gone
+//	   |                     +--ProcessedWithErrors | PreProcessingError | PostProcessingFailed | NeverEnds--> ended
+//	   +--UnknownOutcome--> unknown --Enqueued--> running
+//	ended | unknown | posting --Retrying--> posting        ended | unknown | posting --Held--> held --Released--> posting
+//	any but gone --DeadLettered--> gone (from running only for a reason that no status of F&O announces)
+type stage int
+
+const (
+	posting stage = iota
+	running
+	ended
+	unknown
+	held
+	gone
+)
+
+// rank orders F&O's own words: within one import they only grow.
+var rank = map[status.Status]int{
+	status.Enqueued: 1, status.Dequeued: 2, status.PreProcessing: 3, status.Processing: 4,
+}
+
+// walk follows the events of one file through the diagram.
+type walk struct {
+	at   stage
+	rank int
+}
+
+// step takes one event. It gives what is wrong with it: its order, or an event that must have come before it.
+func (w *walk) step(e Event) (k Kind, what string) {
+	switch e.Status {
+	case status.Enqueued:
+		if w.at != posting && w.at != unknown {
+			return TransitionsOutOfOrder, "enqueued again without a retry in between"
+		}
+		w.at, w.rank = running, 1
+	case status.Dequeued, status.PreProcessing, status.Processing:
+		if w.at == posting || w.at == unknown {
+			w.at, w.rank = running, rank[e.Status]
+			return MissingTransitions, "F&O's status came without the event of its acceptance"
+		}
+		if w.at != running || rank[e.Status] <= w.rank {
+			return TransitionsOutOfOrder, "F&O's status came after a later one"
+		}
+		w.rank = rank[e.Status]
+	case status.Unrecognised:
+		if w.at != running {
+			return TransitionsOutOfOrder, "F&O's status came while no import was running"
+		}
+	case status.Processed, status.ProcessedWithErrors, status.PreProcessingError, status.PostProcessingFailed, status.NeverEnds:
+		before := w.at
+		w.at = ended
+		if e.Status == status.Processed {
+			w.at = gone
+		}
+		if before == posting || before == unknown {
+			return MissingTransitions, "the import ended without the event of its acceptance"
+		}
+		if before != running {
+			return TransitionsOutOfOrder, "the import ended twice"
+		}
+	default:
+		return w.decide(e)
+	}
+	return "", ""
+}
+
+// decide takes an event by which the bridge, not F&O, says something.
+func (w *walk) decide(e Event) (Kind, string) {
+	before := w.at
+	switch e.Status {
+	case status.UnknownOutcome:
+		w.at = unknown
+		if before != posting && before != unknown {
+			return TransitionsOutOfOrder, "an unknown outcome of a post that was not made"
+		}
+	case status.Retrying:
+		w.at = posting
+		if before == running || before == held || before == gone {
+			return TransitionsOutOfOrder, "a retry of a file that had not failed"
+		}
+	case status.Held:
+		w.at = held
+		if before == running || before == gone {
+			return TransitionsOutOfOrder, "held, but the file had not failed"
+		}
+	case status.Released:
+		w.at = posting
+		if before != held {
+			return TransitionsOutOfOrder, "released, but the file was not held"
+		}
+	case status.DeadLettered:
+		w.at = gone
+		if before == gone {
+			return TransitionsOutOfOrder, "dead-lettered after its end"
+		}
+		if before == running && announced(e.Reason) {
+			return MissingTransitions, "dead-lettered without the event that says how the import ended"
+		}
+	default:
+		return TransitionsOutOfOrder, "a status that no file has"
+	}
+	return "", ""
+}
+
+// announced reports whether a reason is a status of its own, which must have been published before.
+func announced(r failure.Reason) bool {
+	switch r {
+	case failure.ProcessedWithErrors, failure.PreProcessingError, failure.PostProcessingFailed, failure.ImportDeadlock, failure.NeverEnds:
+		return true
+	}
+	return false
+}
+
+// checkTransitions follows a file's events and asks for the last one.
+func (f *file) checkTransitions(r *Report) {
+	var w walk
+	for _, e := range f.events {
+		if k, what := w.step(e); k != "" {
+			r.add(k, f.Session, f.MessageID, "%s: %s", e.Status, what)
+		}
+	}
+	switch {
+	case len(f.dead) > 0 && !f.has(status.DeadLettered):
+		r.add(MissingTransitions, f.Session, f.MessageID, "dead-lettered without the event")
+	case len(f.dead) == 0 && f.processed() && !f.pending && !f.has(status.Processed):
+		r.add(MissingTransitions, f.Session, f.MessageID, "processed without the event")
+	case len(f.dead) == 0 && !f.pending && f.has(status.DeadLettered):
+		r.add(Contradicted, f.Session, f.MessageID, "reported dead-lettered, but it is not in the dead-letter queue")
+	}
+}
