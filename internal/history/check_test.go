@@ -172,6 +172,14 @@ func TestLegalHistories(t *testing.T) {
 			s.good("b")
 			s.end("a", "Processed")
 		}, Report{Files: 2, Processed: 2, DeadLettered: 1, Unknown: 1}},
+		{"unknown, sent again, the import nobody heard of ends late", func(s *script) {
+			s.send("groups", "a", "b")
+			s.take("a")
+			s.say("a", status.UnknownOutcome)
+			s.good("a")
+			s.good("b")
+			s.Recorded[0].Ended, s.Recorded[0].Status = s.tick(), "Processed"
+		}, Report{Files: 2, Processed: 2, Unknown: 1, DuplicatedReported: 1}},
 		{"never ends, given up, ends later after all", func(s *script) {
 			s.send("groups", "a", "b")
 			s.take("a")

@@ -130,11 +130,11 @@ type Report struct {
 // OK reports whether every promise was kept.
 func (r Report) OK() bool { return len(r.Details) == 0 }
 
-// Error lists the findings, one per line; empty when there are none. At most max lines, 0 for all.
-func (r Report) Error(max int) string {
+// Error lists the findings, one per line; empty when there are none. At most limit lines, 0 for all.
+func (r Report) Error(limit int) string {
 	var b strings.Builder
 	for i, f := range r.Details {
-		if max > 0 && i == max {
+		if limit > 0 && i == limit {
 			fmt.Fprintf(&b, "... and %d more\n", len(r.Details)-i)
 			break
 		}
