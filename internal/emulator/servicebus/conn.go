@@ -1,0 +1,405 @@
+package servicebus
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"fnobridge/internal/emulator/servicebus/amqp"
+)
+
+const (
+	ourMaxFrame    = 64 << 10
+	ourIdleTimeout = 4 * time.Minute // announced; enforced at twice that
+	highWater      = 1 << 20         // queued output above which deliveries and the reader wait
+	writeTime      = 30 * time.Second
+	ourWindow      = 5000 // transfers a client may send before our next session flow
+	ourHandleMax   = 255
+	ourChannelMax  = 4999
+)
+
+// conn is one AMQP connection: a goroutine that reads and handles frames, and
+// one that writes what is queued. Whoever has something to send appends it
+// under mu and wakes the writer, so many frames become one write.
+//
+// Lock order: the broker's lock, then mu. Nobody calls the broker while holding mu.
+type conn struct {
+	s      *Server
+	nc     net.Conn
+	frames *amqp.FrameReader
+	claims claims
+
+	wake chan struct{} // capacity 1: output is waiting
+
+	mu       sync.Mutex
+	drained  sync.Cond // the writer took the queue, or the connection died
+	out      []byte
+	dead     bool
+	flush    bool // close once everything is written
+	sessions map[uint16]*session
+	maxFrame int        // the peer's
+	blocked  []*outLink // waiting for the queue to drain
+	cbs      [2]int     // open $cbs links by role of the client: sender, receiver
+
+	idle time.Duration // the peer's idle timeout, 0 = none
+}
+
+// serve runs an AMQP connection to its end. The caller closes nc.
+func (s *Server) serve(nc net.Conn, br *bufio.Reader) {
+	c := &conn{s: s, nc: nc, frames: amqp.NewFrameReader(br, ourMaxFrame), wake: make(chan struct{}, 1), sessions: map[uint16]*session{}, maxFrame: amqp.MinFrameSize}
+	c.drained.L = &c.mu
+	c.claims.s = s
+	s.mu.Lock()
+	s.links[c] = struct{}{}
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.links, c)
+		s.mu.Unlock()
+	}()
+	if err := c.handshake(br); err != nil {
+		s.log.Debug("amqp handshake", "peer", nc.RemoteAddr(), "err", err)
+		return
+	}
+	var writer sync.WaitGroup
+	writer.Go(c.write)
+	err := c.read()
+	if err != nil && !errors.Is(err, io.EOF) && !expected(err) {
+		s.log.Debug("amqp connection ended", "peer", nc.RemoteAddr(), "err", err)
+		var ae *amqp.Error
+		switch {
+		case errors.As(err, &ae):
+			c.shutdown(ae)
+		case errors.Is(err, amqp.ErrMalformed):
+			c.shutdown(amqp.Errorf(amqp.DecodeError, "%v", err))
+		case errors.Is(err, amqp.ErrFrameSize):
+			c.shutdown(amqp.Errorf(amqp.FramingError, "%v", err))
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			c.shutdown(amqp.Errorf(amqp.ResourceLimitExceeded, "local-idle-timeout expired"))
+		}
+	}
+	c.mu.Lock()
+	sessions := c.sessions
+	c.sessions = map[uint16]*session{}
+	if !c.flush {
+		c.dead = true
+		_ = c.nc.Close() // a write may be stuck in it
+	}
+	c.mu.Unlock()
+	c.signal()
+	for _, x := range sessions {
+		x.close()
+	}
+	writer.Wait()
+}
+
+// shutdown queues a close and lets the writer end the connection after it.
+func (c *conn) shutdown(err *amqp.Error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.frame(0, &amqp.Close{Error: err})
+	c.flush = true
+	c.signal()
+}
+
+// kill ends the connection at once, without a word.
+func (c *conn) kill() {
+	c.mu.Lock()
+	c.dead = true
+	c.drained.Broadcast()
+	c.mu.Unlock()
+	_ = c.nc.Close() // reader and writer see it
+	c.signal()
+}
+
+func (c *conn) signal() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// frame queues one frame. Callers hold mu and signal afterwards.
+func (c *conn) frame(channel uint16, p amqp.Performative) {
+	b, at := amqp.BeginFrame(c.out, amqp.FrameAMQP, channel)
+	c.out = amqp.EndFrame(p.Append(b), at)
+}
+
+// send queues one frame and wakes the writer.
+func (c *conn) send(channel uint16, p amqp.Performative) {
+	c.mu.Lock()
+	c.frame(channel, p)
+	c.mu.Unlock()
+	c.signal()
+}
+
+// write sends what is queued until the connection dies. A peer that does not
+// take anything for writeTime is dead: nothing may pile up for it.
+func (c *conn) write() {
+	defer func() {
+		c.mu.Lock()
+		c.dead = true
+		c.drained.Broadcast()
+		c.mu.Unlock()
+		_ = c.nc.Close() // wakes the reader
+	}()
+	var alive <-chan time.Time
+	if c.idle > 0 {
+		t := time.NewTicker(max(c.idle/2, 10*time.Millisecond))
+		defer t.Stop()
+		alive = t.C
+	}
+	var spare []byte
+	for {
+		quiet := false
+		select {
+		case <-c.wake:
+		case <-alive:
+			quiet = true
+		}
+		c.mu.Lock()
+		if c.dead {
+			c.mu.Unlock()
+			return
+		}
+		if quiet && len(c.out) == 0 {
+			c.out = amqp.AppendEmptyFrame(c.out)
+		}
+		batch, last := c.out, c.flush
+		c.out = spare[:0]
+		c.mu.Unlock()
+		if len(batch) > 0 {
+			_ = c.nc.SetWriteDeadline(time.Now().Add(writeTime)) // on a closed connection the write fails
+			if _, err := c.nc.Write(batch); err != nil {
+				return
+			}
+		}
+		if last {
+			return
+		}
+		if spare = batch; cap(spare) > 2*highWater {
+			spare = nil
+		}
+		c.mu.Lock()
+		c.drained.Broadcast()
+		var resume []*outLink
+		if len(c.out) < highWater {
+			resume, c.blocked = c.blocked, nil
+			for _, l := range resume {
+				l.blocked = false
+			}
+		}
+		more := len(c.out) > 0
+		c.mu.Unlock()
+		if more {
+			c.signal()
+		}
+		for _, l := range resume {
+			l.consumer.Resume()
+		}
+	}
+}
+
+var (
+	headerAMQP = [8]byte{'A', 'M', 'Q', 'P', 0, 1, 0, 0}
+	headerSASL = [8]byte{'A', 'M', 'Q', 'P', 3, 1, 0, 0}
+)
+
+// handshake does the protocol headers, SASL and open. It writes directly:
+// there is no writer yet.
+func (c *conn) handshake(br *bufio.Reader) error {
+	var h [8]byte
+	if _, err := io.ReadFull(br, h[:]); err != nil {
+		return fmt.Errorf("read protocol header: %w", err)
+	}
+	if h == headerSASL {
+		if err := c.sasl(); err != nil {
+			return err
+		}
+		if _, err := io.ReadFull(br, h[:]); err != nil {
+			return fmt.Errorf("read protocol header: %w", err)
+		}
+	}
+	if h != headerAMQP {
+		_, err := c.nc.Write(headerAMQP[:]) // tell what we speak, as part 2, 2.2 asks
+		return errors.Join(fmt.Errorf("unknown protocol header %x", h), err)
+	}
+	if _, err := c.nc.Write(headerAMQP[:]); err != nil {
+		return fmt.Errorf("write protocol header: %w", err)
+	}
+	f, err := c.frames.Read()
+	if err != nil {
+		return fmt.Errorf("read open: %w", err)
+	}
+	p, _, err := amqp.Decode(f.Body)
+	if err != nil {
+		return fmt.Errorf("read open: %w", err)
+	}
+	open, ok := p.(*amqp.Open)
+	if !ok {
+		return fmt.Errorf("%w: %T before open", amqp.ErrMalformed, p)
+	}
+	c.maxFrame = ourMaxFrame
+	if open.MaxFrameSize != 0 {
+		c.maxFrame = max(amqp.MinFrameSize, int(min(open.MaxFrameSize, ourMaxFrame)))
+	}
+	c.idle = time.Duration(open.IdleTimeout) * time.Millisecond
+	b, at := amqp.BeginFrame(nil, amqp.FrameAMQP, 0)
+	b = (&amqp.Open{
+		ContainerID: "fnobridge-servicebus", MaxFrameSize: ourMaxFrame, ChannelMax: ourChannelMax,
+		IdleTimeout: uint32(ourIdleTimeout.Milliseconds()),
+	}).Append(b)
+	if _, err := c.nc.Write(amqp.EndFrame(b, at)); err != nil {
+		return fmt.Errorf("write open: %w", err)
+	}
+	return nil
+}
+
+// sasl accepts ANONYMOUS and its kind, whose claims come later by $cbs, and
+// PLAIN with a key's name and value.
+func (c *conn) sasl() error {
+	b := append([]byte(nil), headerSASL[:]...)
+	b, at := amqp.BeginFrame(b, amqp.FrameSASL, 0)
+	b = (&amqp.SASLMechanisms{Mechanisms: []amqp.Symbol{"MSSBCBS", "PLAIN", "ANONYMOUS", "EXTERNAL"}}).Append(b)
+	if _, err := c.nc.Write(amqp.EndFrame(b, at)); err != nil {
+		return fmt.Errorf("write sasl mechanisms: %w", err)
+	}
+	f, err := c.frames.Read()
+	if err != nil {
+		return fmt.Errorf("read sasl init: %w", err)
+	}
+	p, _, err := amqp.Decode(f.Body)
+	if err != nil {
+		return fmt.Errorf("read sasl init: %w", err)
+	}
+	init, ok := p.(*amqp.SASLInit)
+	if !ok {
+		return fmt.Errorf("%w: %T instead of sasl-init", amqp.ErrMalformed, p)
+	}
+	outcome := amqp.SASLOutcome{}
+	switch init.Mechanism {
+	case "ANONYMOUS", "EXTERNAL", "MSSBCBS":
+	case "PLAIN":
+		if !c.claims.plain(init.Initial) {
+			outcome.Code = 1
+		}
+	default:
+		outcome.Code = 1
+	}
+	b, at = amqp.BeginFrame(nil, amqp.FrameSASL, 0)
+	if _, err := c.nc.Write(amqp.EndFrame(outcome.Append(b), at)); err != nil {
+		return fmt.Errorf("write sasl outcome: %w", err)
+	}
+	if outcome.Code != 0 {
+		return fmt.Errorf("sasl %s refused", init.Mechanism)
+	}
+	return nil
+}
+
+// read handles frames until the connection ends; nil after a close.
+func (c *conn) read() error {
+	var renewed time.Time
+	for {
+		if c.frames.Buffered() == 0 {
+			if now := time.Now(); now.Sub(renewed) > ourIdleTimeout/8 {
+				renewed = now
+				if err := c.nc.SetReadDeadline(now.Add(2 * ourIdleTimeout)); err != nil {
+					return err
+				}
+			}
+		}
+		f, err := c.frames.Read()
+		if err != nil {
+			return err
+		}
+		if len(f.Body) == 0 {
+			continue // sign of life
+		}
+		if f.Type != amqp.FrameAMQP {
+			return fmt.Errorf("%w: frame type %d", amqp.ErrMalformed, f.Type)
+		}
+		p, payload, err := amqp.Decode(f.Body)
+		if err != nil {
+			return err
+		}
+		if cl, ok := p.(*amqp.Close); ok {
+			_ = cl // why the peer leaves does not matter
+			c.shutdown(nil)
+			return nil
+		}
+		if err := c.handle(f.Channel, p, payload); err != nil {
+			return err
+		}
+		if !c.room() {
+			return net.ErrClosed
+		}
+	}
+}
+
+// room waits until the writer has caught up, so that a peer that asks without
+// reading the answers slows down only itself; false when the connection died.
+func (c *conn) room() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.out) > highWater && !c.dead {
+		c.drained.Wait()
+	}
+	return !c.dead
+}
+
+func (c *conn) handle(channel uint16, p amqp.Performative, payload []byte) error {
+	if b, ok := p.(*amqp.Begin); ok {
+		return c.begin(channel, b)
+	}
+	c.mu.Lock()
+	s := c.sessions[channel]
+	c.mu.Unlock()
+	if s == nil {
+		if _, ok := p.(*amqp.End); ok {
+			return nil // we ended it first
+		}
+		return amqp.Errorf(amqp.NotAllowed, "no session on channel %d", channel)
+	}
+	switch p := p.(type) {
+	case *amqp.Attach:
+		return s.attach(p)
+	case *amqp.Flow:
+		return s.flow(p)
+	case *amqp.Transfer:
+		return s.transfer(p, payload)
+	case *amqp.Disposition:
+		s.disposition(p)
+		return nil
+	case *amqp.Detach:
+		s.detach(p)
+		return nil
+	case *amqp.End:
+		c.mu.Lock()
+		delete(c.sessions, channel)
+		c.mu.Unlock()
+		s.close()
+		c.send(channel, &amqp.End{})
+		return nil
+	}
+	return amqp.Errorf(amqp.NotAllowed, "unexpected %T", p)
+}
+
+func (c *conn) begin(channel uint16, b *amqp.Begin) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.sessions[channel] != nil {
+		return amqp.Errorf(amqp.NotAllowed, "channel %d is in use", channel)
+	}
+	if channel > ourChannelMax {
+		return amqp.Errorf(amqp.NotAllowed, "channel %d above channel-max", channel)
+	}
+	c.sessions[channel] = &session{c: c, channel: channel, nextIncoming: b.NextOutgoingID, incomingLeft: ourWindow, remoteWindow: int64(b.IncomingWindow)}
+	c.frame(channel, &amqp.Begin{RemoteChannel: int(channel), IncomingWindow: ourWindow, OutgoingWindow: ourWindow, HandleMax: ourHandleMax})
+	c.signal()
+	return nil
+}

@@ -1,0 +1,296 @@
+package servicebus
+
+import (
+	"time"
+
+	"fnobridge/internal/emulator/servicebus/amqp"
+	"fnobridge/internal/emulator/servicebus/broker"
+	"fnobridge/internal/emulator/servicebus/entity"
+)
+
+// management is the $management node of an entity.
+// Source: Microsoft Learn, service-bus-amqp-request-response.
+type management struct {
+	c       *conn
+	m       *broker.Manager
+	address string // of the entity
+}
+
+// allMessages is the last-updated-time that asks for sessions with messages or
+// state: the largest time .NET knows, in milliseconds.
+const allMessages = 253402300800000 - 1
+
+func (g *management) request(r *request) {
+	body, ok := r.body.(amqp.Map)
+	if !ok {
+		r.respond(400, "The body of a request must be a map.", amqp.InvalidField, nil)
+		return
+	}
+	q := &query{r: r, body: body, owner: g.owner(r.properties.String("associated-link-name"))}
+	op := operations[r.operation]
+	if op.run == nil {
+		r.respond(501, "Unknown operation '"+r.operation+"'.", amqp.NotImplemented, nil)
+		return
+	}
+	if err := g.c.claims.check(g.address, op.right); err != nil {
+		r.fail(err)
+		return
+	}
+	op.run(g, q)
+}
+
+// owner recognises consumers of this connection, and if the request names a
+// link, that one only.
+func (g *management) owner(name string) broker.Owner {
+	return func(c *broker.Consumer) bool {
+		l, ok := c.Sink().(*outLink)
+		return ok && l.s.c == g.c && (name == "" || l.name == name)
+	}
+}
+
+// fail answers with the status that belongs to a condition.
+func (r *request) fail(err *amqp.Error) {
+	status := int32(500)
+	switch err.Condition {
+	case amqp.MessageLockLost, amqp.SessionLockLost:
+		status = 410
+	case amqp.NotFound, amqp.MessageNotFound:
+		status = 404
+	case amqp.UnauthorizedAccess:
+		status = 401
+	case amqp.EntityDisabled, amqp.ResourceLimitExceeded:
+		status = 403
+	case amqp.ServerBusy:
+		status = 503
+	case amqp.Timeout:
+		status = 408
+	case amqp.EntityAlreadyExists:
+		status = 409
+	case amqp.NotAllowed, amqp.InvalidField, amqp.DecodeError, amqp.MessageSizeExceeded, amqp.ArgumentError:
+		status = 400
+	case amqp.NotImplemented:
+		status = 501
+	}
+	r.respond(status, err.Description, err.Condition, nil)
+}
+
+type operation struct {
+	right entity.Right
+	run   func(*management, *query)
+}
+
+var operations = map[string]operation{
+	"com.microsoft:peek-message":               {entity.Listen, (*management).peek},
+	"com.microsoft:renew-lock":                 {entity.Listen, (*management).renewLock},
+	"com.microsoft:renew-session-lock":         {entity.Listen, (*management).renewSession},
+	"com.microsoft:get-session-state":          {entity.Listen, (*management).getState},
+	"com.microsoft:set-session-state":          {entity.Listen, (*management).setState},
+	"com.microsoft:get-message-sessions":       {entity.Listen, (*management).listSessions},
+	"com.microsoft:schedule-message":           {entity.Send, (*management).schedule},
+	"com.microsoft:cancel-scheduled-message":   {entity.Send, (*management).cancel},
+	"com.microsoft:receive-by-sequence-number": {entity.Listen, (*management).receiveDeferred},
+	"com.microsoft:update-disposition":         {entity.Listen, (*management).updateDisposition},
+}
+
+func (g *management) peek(q *query) {
+	from, _ := q.integer("from-sequence-number")
+	count, ok := q.integer("message-count")
+	if !ok || count < 1 {
+		q.bad("message-count")
+		return
+	}
+	raws, err := g.m.Peek(from, int(min(count, 1000)), q.session())
+	if err != nil {
+		q.r.fail(err)
+		return
+	}
+	if len(raws) == 0 {
+		q.r.respond(204, "No messages.", "", nil)
+		return
+	}
+	list := make(amqp.List, 0, len(raws))
+	for _, raw := range raws {
+		list = append(list, amqp.Map{{Key: "message", Value: raw}})
+	}
+	q.ok(amqp.Map{{Key: "messages", Value: list}})
+}
+
+func (g *management) renewLock(q *query) {
+	tokens, ok := q.uuids("lock-tokens")
+	if !ok {
+		q.bad("lock-tokens")
+		return
+	}
+	until, err := g.m.RenewLocks(tokens)
+	if err != nil {
+		q.r.fail(err)
+		return
+	}
+	stamps := make([]amqp.Timestamp, 0, len(until))
+	for _, t := range until {
+		stamps = append(stamps, amqp.TimestampOf(t))
+	}
+	q.ok(amqp.Map{{Key: "expirations", Value: stamps}})
+}
+
+func (g *management) renewSession(q *query) {
+	id := q.session()
+	if id == nil {
+		q.bad("session-id")
+		return
+	}
+	until, err := g.m.RenewSession(*id, q.owner)
+	if err != nil {
+		q.r.fail(err)
+		return
+	}
+	q.ok(amqp.Map{{Key: "expiration", Value: amqp.TimestampOf(until)}})
+}
+
+func (g *management) getState(q *query) {
+	id := q.session()
+	if id == nil {
+		q.bad("session-id")
+		return
+	}
+	state, err := g.m.SessionState(*id, q.owner)
+	if err != nil {
+		q.r.fail(err)
+		return
+	}
+	var v any
+	if state != nil {
+		v = state
+	}
+	q.ok(amqp.Map{{Key: "session-state", Value: v}})
+}
+
+func (g *management) setState(q *query) {
+	id := q.session()
+	if id == nil {
+		q.bad("session-id")
+		return
+	}
+	v, _ := q.body.Get("session-state")
+	state, ok := v.([]byte)
+	if v != nil && !ok {
+		q.bad("session-state")
+		return
+	}
+	if err := g.m.SetSessionState(*id, state, q.owner); err != nil {
+		q.r.fail(err)
+		return
+	}
+	q.ok(nil)
+}
+
+func (g *management) listSessions(q *query) {
+	skip, _ := q.integer("skip")
+	top, ok := q.integer("top")
+	if !ok {
+		q.bad("top")
+		return
+	}
+	var since *time.Time
+	if ms, ok := q.integer("last-updated-time"); ok && ms < allMessages {
+		t := time.UnixMilli(ms)
+		since = &t
+	}
+	ids, err := g.m.Sessions(since, int(skip), int(top))
+	if err != nil {
+		q.r.fail(err)
+		return
+	}
+	if len(ids) == 0 {
+		q.r.respond(204, "No sessions.", "", nil)
+		return
+	}
+	q.ok(amqp.Map{{Key: "skip", Value: int32(int(skip) + len(ids))}, {Key: "sessions-ids", Value: ids}})
+}
+
+func (g *management) schedule(q *query) {
+	v, _ := q.body.Get("messages")
+	list, ok := v.(amqp.List)
+	if !ok {
+		q.bad("messages")
+		return
+	}
+	raws := make([][]byte, 0, len(list))
+	for _, e := range list {
+		m, _ := e.(amqp.Map)
+		v, _ := m.Get("message")
+		raw, ok := v.([]byte)
+		if !ok {
+			q.bad("message")
+			return
+		}
+		raws = append(raws, raw)
+	}
+	numbers, err := g.m.Schedule(raws)
+	if err != nil {
+		q.r.fail(err)
+		return
+	}
+	q.ok(amqp.Map{{Key: "sequence-numbers", Value: numbers}})
+}
+
+func (g *management) cancel(q *query) {
+	numbers, ok := q.longs("sequence-numbers")
+	if !ok {
+		q.bad("sequence-numbers")
+		return
+	}
+	if err := g.m.Cancel(numbers); err != nil {
+		q.r.fail(err)
+		return
+	}
+	q.ok(nil)
+}
+
+func (g *management) receiveDeferred(q *query) {
+	numbers, ok := q.longs("sequence-numbers")
+	if !ok {
+		q.bad("sequence-numbers")
+		return
+	}
+	mode, _ := q.integer("receiver-settle-mode")
+	found, err := g.m.ReceiveDeferred(numbers, mode == 0, q.session(), q.owner)
+	if err != nil {
+		q.r.fail(err)
+		return
+	}
+	list := make(amqp.List, 0, len(found))
+	for _, f := range found {
+		list = append(list, amqp.Map{{Key: "message", Value: f.Raw}, {Key: "lock-token", Value: f.Token}})
+	}
+	q.ok(amqp.Map{{Key: "messages", Value: list}})
+}
+
+func (g *management) updateDisposition(q *query) {
+	tokens, ok := q.uuids("lock-tokens")
+	if !ok {
+		q.bad("lock-tokens")
+		return
+	}
+	props, _ := q.body.Get("properties-to-modify")
+	o := broker.Outcome{Reason: q.body.String("deadletter-reason"), Description: q.body.String("deadletter-description")}
+	o.Properties, _ = props.(amqp.Map)
+	switch status := q.body.String("disposition-status"); status {
+	case "completed":
+		o.Verdict = broker.Complete
+	case "abandoned":
+		o.Verdict = broker.Abandon
+	case "suspended":
+		o.Verdict = broker.DeadLetter
+	case "defered", "deferred":
+		o.Verdict = broker.Defer
+	default:
+		q.bad("disposition-status")
+		return
+	}
+	if err := g.m.Settle(tokens, o); err != nil {
+		q.r.fail(err)
+		return
+	}
+	q.ok(nil)
+}
