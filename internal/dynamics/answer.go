@@ -86,6 +86,9 @@ func tokenFailure(ctx context.Context, op string, err error) error {
 	if ctx.Err() != nil {
 		return stopped(ctx)
 	}
+	if isStop(err) {
+		err = errCallTimeout // the call's own context ended, not the caller's: that is no stop
+	}
 	r := ruleToken(err)
 	f := &failure.Failure{Verdict: r.verdict, Reason: r.reason, Op: op + ": token", Err: failure.Scrub(err)}
 	refusal, ok := errors.AsType[*azidentity.AuthenticationFailedError](err)

@@ -1,0 +1,500 @@
+package dynamics
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"fnobridge/internal/failure"
+
+	"pgregory.net/rapid"
+)
+
+func pauseFor(d time.Duration) error {
+	return &failure.Failure{Verdict: failure.Pause, Reason: failure.Throttled, Status: 429, After: d, Detail: "slow down"}
+}
+
+func enter(t *testing.T, g *Gate) *Pass {
+	t.Helper()
+	p, err := g.Enter(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestRetryAfterClosesTheGateForThatLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(4)
+		begin := time.Now()
+		enter(t, g).Leave(pauseFor(17 * time.Second))
+		s := g.State()
+		if s.Open() || s.Phase != GateClosed || s.Reason != failure.Throttled || s.Detail != "slow down" || !s.Since.Equal(begin) || !s.Until.Equal(begin.Add(17*time.Second)) {
+			t.Errorf("state %+v", s)
+		}
+		enter(t, g).Leave(nil)
+		if time.Since(begin) != 17*time.Second {
+			t.Errorf("the probe went after %v", time.Since(begin))
+		}
+		if s := g.State(); !s.Open() || s.Reason != "" || s.Detail != "" || !s.Until.IsZero() {
+			t.Errorf("state %+v", s)
+		}
+	})
+}
+
+func TestOneProbeAndThenEverybody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(100)
+		enter(t, g).Leave(pauseFor(time.Second))
+		var in, most atomic.Int64
+		release := make(chan error)
+		var wg sync.WaitGroup
+		for range 50 {
+			wg.Go(func() {
+				p, err := g.Enter(t.Context())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				most.Store(max(most.Load(), in.Add(1)))
+				err = <-release
+				in.Add(-1)
+				p.Leave(err)
+			})
+		}
+		synctest.Wait()
+		if in.Load() != 0 {
+			t.Errorf("%d went through a closed gate", in.Load())
+		}
+		for i := range 3 { // the probe fails three times, and each time one other probes
+			time.Sleep(gateMax)
+			synctest.Wait()
+			if in.Load() != 1 || g.State().Phase != GateProbing {
+				t.Fatalf("%d are through in phase %s, want one probe", in.Load(), g.State().Phase)
+			}
+			release <- pauseFor(0)
+			synctest.Wait()
+			if in.Load() != 0 || g.State().Phase != GateClosed {
+				t.Fatalf("after failed probe %d: %d are through in phase %s", i+1, in.Load(), g.State().Phase)
+			}
+		}
+		time.Sleep(gateMax)
+		synctest.Wait()
+		release <- nil
+		synctest.Wait()
+		if in.Load() != 46 || !g.State().Open() {
+			t.Errorf("%d are through in phase %s, want the other 46", in.Load(), g.State().Phase)
+		}
+		for range 46 {
+			release <- nil
+		}
+		wg.Wait()
+	})
+}
+
+func TestClosedTimesGrowAndStartAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(1)
+		closings := func(n int) (ds []time.Duration) {
+			for range n {
+				p := enter(t, g)
+				p.Leave(pauseFor(0))
+				ds = append(ds, time.Until(g.State().Until))
+			}
+			return ds
+		}
+		base := gateFirst
+		for i, d := range closings(12) {
+			if lo, hi := base/2, min(base*3/2, gateMax); d < lo || d > hi {
+				t.Errorf("closing %d lasts %v, want between %v and %v", i+1, d, lo, hi)
+			}
+			base = min(base*gateMultiplier, gateMax)
+		}
+		enter(t, g).Leave(nil)
+		if d := closings(1)[0]; d > gateFirst*3/2 {
+			t.Errorf("the first closing after an opening lasts %v", d)
+		}
+	})
+}
+
+func TestAProbeWithoutAVerdictPassesTheRightOn(t *testing.T) {
+	rows := map[string]func(ctx context.Context) error{
+		"its context ended": func(ctx context.Context) error { return context.Canceled },
+		"it was stopped":    func(ctx context.Context) error { return stopped(ctx) },
+		"the payload failed": func(context.Context) error {
+			return &failure.Failure{Verdict: failure.Retry, Reason: failure.StorageFailed}
+		},
+		"some error of ours":   func(context.Context) error { return errBoom },
+		"an undecided failure": func(context.Context) error { return &failure.Failure{} },
+	}
+	for name, end := range rows {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := NewGate(4)
+				begin := time.Now()
+				enter(t, g).Leave(pauseFor(time.Second))
+				first := enter(t, g)
+				second := make(chan *Pass)
+				go func() { second <- enter(t, g) }()
+				synctest.Wait()
+				ctx, cancel := context.WithCancel(t.Context())
+				cancel()
+				first.Leave(end(ctx))
+				p := <-second
+				if g.State().Phase != GateProbing || time.Since(begin) != time.Second {
+					t.Errorf("phase %s after %v: the second should probe at once", g.State().Phase, time.Since(begin))
+				}
+				p.Leave(nil)
+				if !g.State().Open() {
+					t.Error("not open after a good probe")
+				}
+			})
+		})
+	}
+}
+
+func TestWhatAnAnswerDoesToTheGate(t *testing.T) {
+	rows := []struct {
+		name             string
+		err              error
+		probe, otherwise Phase // after this outcome of the probe, and of a call through an open gate
+	}{
+		{"nil", nil, GateOpen, GateOpen},
+		{"rejection", &failure.Failure{Verdict: failure.Reject, Reason: failure.PayloadTooLarge, Status: 413}, GateOpen, GateOpen},
+		{"rejection without a status", &failure.Failure{Verdict: failure.Reject, Reason: failure.ProcessedWithErrors}, GateOpen, GateOpen},
+		{"HTTP 500", &failure.Failure{Verdict: failure.Retry, Reason: failure.ServerError, Status: 500}, GateOpen, GateOpen},
+		{"HTTP 504", &failure.Failure{Verdict: failure.Unknown, Reason: failure.GatewayTimeout, Status: 504}, GateOpen, GateOpen},
+		{"wrapped pause", fmt.Errorf("x: %w", pauseFor(time.Second)), GateClosed, GateClosed},
+		{"silence: timeout", &failure.Failure{Verdict: failure.Retry, Reason: failure.Timeout}, GateClosed, GateOpen},
+		{"silence: broken", &failure.Failure{Verdict: failure.Retry, Reason: failure.ConnectionBroken}, GateClosed, GateOpen},
+		{"silence: unknown", &failure.Failure{Verdict: failure.Unknown, Reason: failure.UnknownOutcome}, GateClosed, GateOpen},
+	}
+	for _, r := range rows {
+		synctest.Test(t, func(t *testing.T) {
+			g := NewGate(1)
+			enter(t, g).Leave(r.err)
+			if got := g.State().Phase; got != r.otherwise {
+				t.Errorf("%s at an open gate: %s, want %s", r.name, got, r.otherwise)
+			}
+			g = NewGate(1)
+			enter(t, g).Leave(pauseFor(time.Second))
+			enter(t, g).Leave(r.err)
+			if got := g.State().Phase; got != r.probe {
+				t.Errorf("%s of the probe: %s, want %s", r.name, got, r.probe)
+			}
+		})
+	}
+}
+
+func TestCallsUnderWayDoNotOpenTheGate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(4)
+		begin := time.Now()
+		a, b, c, d := enter(t, g), enter(t, g), enter(t, g), enter(t, g)
+		a.Leave(pauseFor(10 * time.Second))
+		b.Leave(nil)
+		if g.State().Open() {
+			t.Error("a call that began before the closing opened the gate")
+		}
+		c.Leave(pauseFor(30 * time.Second))
+		if got := g.State().Until.Sub(begin); got != 30*time.Second {
+			t.Errorf("closed for %v, want the longer Retry-After", got)
+		}
+		d.Leave(pauseFor(5 * time.Second))
+		if got := g.State().Until.Sub(begin); got != 30*time.Second {
+			t.Errorf("closed for %v after a shorter Retry-After", got)
+		}
+		enter(t, g)
+		if time.Since(begin) != 30*time.Second {
+			t.Errorf("the probe went after %v", time.Since(begin))
+		}
+	})
+}
+
+func TestTheGateBoundsWhatRunsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(3)
+		var in, most, done atomic.Int64
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() {
+				p, err := g.Enter(t.Context())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				most.Store(max(most.Load(), in.Add(1)))
+				time.Sleep(time.Second)
+				in.Add(-1)
+				done.Add(1)
+				p.Leave(nil)
+				p.Leave(nil) // a second Leave gives no second slot
+			})
+		}
+		wg.Wait()
+		if most.Load() != 3 || done.Load() != 20 {
+			t.Errorf("%d at once, %d in all", most.Load(), done.Load())
+		}
+	})
+}
+
+func TestGoingAwayWhileWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(1)
+		held := enter(t, g)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		gone := make(chan error)
+		go func() {
+			_, err := g.Enter(ctx)
+			gone <- err
+		}()
+		synctest.Wait()
+		next := make(chan *Pass)
+		go func() { next <- enter(t, g) }()
+		synctest.Wait()
+		cancel(errBoom)
+		err := <-gone
+		if !failure.Stopped(ctx, err) || !errors.Is(err, errBoom) {
+			t.Errorf("error %v", err)
+		}
+		held.Leave(nil)
+		(<-next).Leave(nil) // the slot went to the one behind, not to the one that is gone
+		if _, err := g.Enter(ctx); !failure.Stopped(ctx, err) {
+			t.Errorf("entering with a dead context: %v", err)
+		}
+		enter(t, g)
+	})
+}
+
+// The grant and the end of the context happen at the same time: whoever wins, the slot must not be lost.
+func TestNoSlotIsLostToThoseWhoGoAway(t *testing.T) {
+	g := NewGate(1)
+	for range 2000 {
+		held, err := g.Enter(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if p, err := g.Enter(ctx); err == nil {
+				p.Leave(nil)
+			}
+		})
+		wg.Go(cancel)
+		held.Leave(nil)
+		wg.Wait()
+	}
+	if g.used != 0 || len(g.waiting) != 0 {
+		t.Errorf("%d slots taken, %d waiting", g.used, len(g.waiting))
+	}
+}
+
+func TestChangesAreToldInOrderAndUnderNoLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(8)
+		var told []Phase
+		g.OnChange(func(s GateState) {
+			_ = g.State() // would hang under the lock
+			told = append(told, s.Phase)
+		})
+		enter(t, g).Leave(pauseFor(time.Second))
+		enter(t, g).Leave(pauseFor(time.Second))
+		p := enter(t, g)
+		p.Leave(errBoom)
+		enter(t, g).Leave(nil)
+		want := []Phase{GateClosed, GateProbing, GateClosed, GateProbing, GateClosed, GateProbing, GateOpen}
+		if !slices.Equal(told, want) {
+			t.Errorf("told %v, want %v", told, want)
+		}
+	})
+}
+
+func TestChangesStayInOrderFromManyGoroutines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(4)
+		last := GateOpen
+		told := 0
+		g.OnChange(func(s GateState) { // no lock of its own: the gate promises one call at a time
+			told++
+			if !legal(last, s.Phase) {
+				t.Errorf("told %s after %s", s.Phase, last)
+			}
+			last = s.Phase
+		})
+		var wg sync.WaitGroup
+		for i := range 8 {
+			wg.Go(func() {
+				for n := range 50 {
+					p, err := g.Enter(t.Context())
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					switch (i + n) % 4 {
+					case 0:
+						p.Leave(pauseFor(time.Millisecond))
+					case 1:
+						p.Leave(errBoom)
+					default:
+						p.Leave(nil)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if told == 0 || last != g.State().Phase {
+			t.Errorf("told %d times, last %s, is %s", told, last, g.State().Phase)
+		}
+	})
+}
+
+func legal(from, to Phase) bool {
+	switch from {
+	case GateOpen:
+		return to == GateClosed
+	case GateClosed:
+		return to == GateProbing
+	default:
+		return to == GateOpen || to == GateClosed
+	}
+}
+
+// A model of the gate: what is let through at each moment must follow from the outcomes alone.
+func TestTheGateFollowsItsModel(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		synctest.Test(t, func(t *testing.T) {
+			const slots = 3
+			g := NewGate(slots)
+			type entry struct {
+				pass   chan *Pass
+				cancel context.CancelFunc
+			}
+			var (
+				waiting []*entry // in the order of arrival
+				inside  []*Pass
+				probe   *Pass
+				phase   = GateOpen
+				until   time.Time
+			)
+			// settle moves the model on as the gate should have moved, and takes what the gate let through.
+			settle := func() {
+				synctest.Wait()
+				for len(waiting) > 0 && len(inside) < slots {
+					if phase == GateProbing || phase == GateClosed && time.Now().Before(until) {
+						break
+					}
+					e := waiting[0]
+					waiting = waiting[1:]
+					select {
+					case p := <-e.pass:
+						inside = append(inside, p)
+						if phase == GateClosed {
+							phase, probe = GateProbing, p
+						}
+					default:
+						t.Fatalf("phase %s, %d inside, %d waiting: the first in line was not let through", phase, len(inside), len(waiting)+1)
+					}
+				}
+				for _, e := range waiting {
+					select {
+					case <-e.pass:
+						t.Fatalf("phase %s, %d inside: somebody was let through who should wait", phase, len(inside))
+					default:
+					}
+				}
+				if s := g.State(); s.Phase != phase {
+					t.Fatalf("phase %s, the model says %s", s.Phase, phase)
+				} else if phase == GateClosed && !s.Until.Equal(until) {
+					// The gate jitters when F&O named no time: take its word after checking the range.
+					t.Fatalf("closed until %v, the model says %v", s.Until, until)
+				}
+			}
+			leave := func(i int, err error, after time.Duration) {
+				p := inside[i]
+				inside = slices.Delete(inside, i, i+1)
+				p.Leave(err)
+				heard, _ := hear(err)
+				switch {
+				case p == probe:
+					probe = nil
+					switch heard {
+					case heardAnswer:
+						phase = GateOpen
+					case heardPause, heardSilence:
+						phase, until = GateClosed, time.Now().Add(after)
+					default:
+						phase, until = GateClosed, time.Now()
+					}
+				case heard == heardPause && phase == GateOpen:
+					phase, until = GateClosed, time.Now().Add(after)
+				case heard == heardPause && phase == GateClosed && time.Now().Add(after).After(until):
+					until = time.Now().Add(after)
+				}
+				settle()
+			}
+			rt.Repeat(map[string]func(*rapid.T){
+				"enter": func(*rapid.T) {
+					ctx, cancel := context.WithCancel(t.Context())
+					e := &entry{pass: make(chan *Pass, 1), cancel: cancel}
+					waiting = append(waiting, e)
+					go func() {
+						if p, err := g.Enter(ctx); err == nil {
+							e.pass <- p
+						}
+					}()
+					settle()
+				},
+				"go away": func(r *rapid.T) {
+					if len(waiting) == 0 {
+						r.Skip()
+					}
+					i := rapid.IntRange(0, len(waiting)-1).Draw(r, "who")
+					waiting[i].cancel()
+					waiting = slices.Delete(waiting, i, i+1)
+					settle()
+				},
+				"wait": func(r *rapid.T) {
+					time.Sleep(time.Duration(rapid.IntRange(1, 5000).Draw(r, "ms")) * time.Millisecond)
+					settle()
+				},
+				"leave well": func(r *rapid.T) {
+					if len(inside) == 0 {
+						r.Skip()
+					}
+					leave(rapid.IntRange(0, len(inside)-1).Draw(r, "who"), nil, 0)
+				},
+				"leave with nothing": func(r *rapid.T) {
+					if len(inside) == 0 {
+						r.Skip()
+					}
+					leave(rapid.IntRange(0, len(inside)-1).Draw(r, "who"), errBoom, 0)
+				},
+				"leave with a pause": func(r *rapid.T) {
+					if len(inside) == 0 {
+						r.Skip()
+					}
+					after := time.Duration(rapid.IntRange(1, 8000).Draw(r, "ms")) * time.Millisecond
+					leave(rapid.IntRange(0, len(inside)-1).Draw(r, "who"), pauseFor(after), after)
+				},
+			})
+			for _, e := range waiting {
+				e.cancel()
+			}
+			waiting = nil
+			for len(inside) > 0 {
+				leave(0, nil, 0)
+			}
+			synctest.Wait()
+			if g.used != 0 || len(g.waiting) != 0 {
+				t.Fatalf("%d slots taken and %d waiting in the end", g.used, len(g.waiting))
+			}
+		})
+	})
+}
