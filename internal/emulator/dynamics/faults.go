@@ -17,7 +17,7 @@ type Operation string
 // The operations.
 const (
 	Any           Operation = "*"       // every HTTP call, tokens included
-	Connect       Operation = "connect" // a new connection, before its first byte; only ResetBefore makes sense
+	Connect       Operation = "connect" // a new connection, before its first byte, or the next call on an open one; ResetBefore only
 	Token         Operation = "token"
 	Enqueue       Operation = "enqueue"
 	Status        Operation = "status"      // GetMessageStatus
@@ -128,10 +128,10 @@ func (f Fault) check() error {
 
 // Faults is the set of armed faults of a server. Safe for use by several goroutines.
 type Faults struct {
-	clock   Clock
-	onArmed func(Fault) // told after a fault was armed
+	clock Clock
 
-	armed atomic.Int64 // len(rules), so that a healthy server takes no lock
+	armed    atomic.Int64 // len(rules), so that a healthy server takes no lock
+	connects atomic.Int64 // Connect faults that were ever armed
 
 	mu    sync.Mutex // guards rules and the counts inside them
 	rules []*Armed
@@ -162,8 +162,8 @@ func (f *Faults) Add(fault Fault) (*Armed, error) {
 	f.rules = append(f.rules, a)
 	f.armed.Store(int64(len(f.rules)))
 	f.mu.Unlock()
-	if f.onArmed != nil {
-		f.onArmed(fault)
+	if fault.Operation == Connect {
+		f.connects.Add(1)
 	}
 	return a, nil
 }

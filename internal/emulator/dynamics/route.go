@@ -41,6 +41,10 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request) {
 	s.mu.Unlock()
 	defer s.wg.Done()
 
+	if s.refused(r) {
+		s.reset(w)
+		return
+	}
 	if r.Header.Get("Cookie") != "" {
 		s.cookies.Add(1)
 	}

@@ -78,7 +78,7 @@ func Start(o Options) (*Server, error) {
 	for _, op := range operations {
 		s.calls[op] = &atomic.Int64{}
 	}
-	s.faults = &Faults{clock: o.Clock, onArmed: s.onArmed}
+	s.faults = &Faults{clock: o.Clock}
 	s.exports = newExports(o.Clock, o.Redelivery)
 	if err := s.openJournal(); err != nil {
 		return nil, fmt.Errorf("start the embedded Dynamics 365: %w", err)
@@ -134,6 +134,11 @@ func (s *Server) listen() error {
 	s.port = newDemux(l, cert, func() bool { return s.faults.pick(target{op: Connect}, false) != nil })
 	base := http.Server{
 		ReadHeaderTimeout: readHeaderTimeout, BaseContext: func(net.Listener) context.Context { return ctx },
+		ConnContext: func(ctx context.Context, _ net.Conn) context.Context {
+			born := &atomic.Int64{}
+			born.Store(s.faults.connects.Load())
+			return context.WithValue(ctx, bornKey{}, born)
+		},
 		ErrorLog: log.New(discard{}, "", 0), // broken connections are this server's trade
 	}
 	s.plain, s.secure = newHTTP(&base, s.accept), newHTTP(&base, s.accept)
@@ -147,7 +152,8 @@ func (s *Server) listen() error {
 
 func newHTTP(base *http.Server, h http.HandlerFunc) *http.Server {
 	return &http.Server{
-		ReadHeaderTimeout: base.ReadHeaderTimeout, BaseContext: base.BaseContext, ErrorLog: base.ErrorLog, Handler: h,
+		ReadHeaderTimeout: base.ReadHeaderTimeout, BaseContext: base.BaseContext, ConnContext: base.ConnContext,
+		ErrorLog: base.ErrorLog, Handler: h,
 	}
 }
 
@@ -218,15 +224,15 @@ func (s *Server) Cookies() int64 { return s.cookies.Load() }
 // RevokeTokens makes every token invalid at once: the next call with one is 401.
 func (s *Server) RevokeTokens() { s.tokens.revoke() }
 
-// onArmed makes a Connect fault hit the next call: connections that are open already would never notice it.
-func (s *Server) onArmed(f Fault) {
-	if f.Operation != Connect || s.plain == nil {
-		return
-	}
-	for _, h := range []*http.Server{s.plain, s.secure} {
-		h.SetKeepAlivesEnabled(false) // closes what is idle
-		h.SetKeepAlivesEnabled(true)
-	}
+// bornKey is where a connection's context keeps the number of Connect faults there had been when it was opened.
+type bornKey struct{}
+
+// refused lets a Connect fault hit a call on a connection that was open before the fault was armed, once: a new
+// connection had its turn when it was accepted.
+func (s *Server) refused(r *http.Request) bool {
+	n := s.faults.connects.Load()
+	born, ok := r.Context().Value(bornKey{}).(*atomic.Int64)
+	return ok && born.Swap(n) < n && s.faults.pick(target{op: Connect}, false) != nil
 }
 
 // hold registers a connection that hangs, so that Close can end it; false when the server is closing already.
