@@ -17,10 +17,15 @@ import (
 // Integrations Scheduler, HttpClientHelper.
 const externalHeader = "x-ms-dyn-externalidentifier"
 
-// buffers for bodies: an import holds one only while it is read.
-var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+// An intake is what an import needs while it is read: the body, as far as it is looked at, and a buffer to copy through.
+type intake struct {
+	body    bytes.Buffer
+	scratch [32 << 10]byte
+}
 
-// poolable bounds the buffers that are kept for the next file.
+var intakes = sync.Pool{New: func() any { return new(intake) }}
+
+// poolable bounds the bodies whose buffers are kept for the next file.
 const poolable = 256 << 10
 
 // enqueue takes a file: 200 with the message ID in quotes says that it is stored and queued, nothing more.
@@ -31,14 +36,14 @@ func (s *Server) enqueue(w http.ResponseWriter, r *http.Request, c *call) {
 		return
 	}
 	a := arrival{job: c.job, external: r.Header.Get(externalHeader), entity: c.entity, unknown: c.plus}
-	buf, _ := buffers.Get().(*bytes.Buffer)
-	buf.Reset()
+	in, _ := intakes.Get().(*intake)
+	in.body.Reset()
 	defer func() {
-		if buf.Cap() <= poolable {
-			buffers.Put(buf)
+		if in.body.Cap() <= poolable {
+			intakes.Put(in)
 		}
 	}()
-	whole, err := s.read(r, &a, buf)
+	whole, err := s.read(r, &a, in)
 	switch {
 	case err != nil: // the client broke off: nothing is stored
 		panic(http.ErrAbortHandler)
@@ -48,14 +53,14 @@ func (s *Server) enqueue(w http.ResponseWriter, r *http.Request, c *call) {
 	}
 	a.company = s.company(c)
 	if whole {
-		s.judge(&a, buf.Bytes())
+		s.judge(&a, in.body.Bytes())
 	} else {
 		s.judgeUnread(&a)
 	}
 	s.judgeCompany(&a)
 	a.keys = s.keys(&a)
 	if s.options.KeepBodies {
-		a.body = bytes.Clone(buf.Bytes())
+		a.body = bytes.Clone(in.body.Bytes())
 	}
 	a.fault = s.faults.pick(c.target, true)
 	rec, err := s.imports.accept(a)
@@ -72,7 +77,7 @@ func (s *Server) enqueue(w http.ResponseWriter, r *http.Request, c *call) {
 }
 
 // read hashes the body and keeps it for the inspection while it is small enough; whole tells whether it was.
-func (s *Server) read(r *http.Request, a *arrival, buf *bytes.Buffer) (whole bool, err error) {
+func (s *Server) read(r *http.Request, a *arrival, in *intake) (whole bool, err error) {
 	h := sha256.New()
 	keep := s.options.Inspect
 	if s.options.KeepBodies {
@@ -80,11 +85,11 @@ func (s *Server) read(r *http.Request, a *arrival, buf *bytes.Buffer) (whole boo
 	}
 	// Drained beyond the limit, so that the client hears 413 and not a broken connection; IIS may do either.
 	body := io.LimitReader(r.Body, 4*s.options.MaxBody)
-	n, err := io.Copy(io.MultiWriter(h, buf), io.LimitReader(body, keep))
+	n, err := io.CopyBuffer(io.MultiWriter(h, &in.body), io.LimitReader(body, keep), in.scratch[:])
 	if err != nil {
 		return false, fmt.Errorf("read the body: %w", err)
 	}
-	m, err := io.Copy(h, body)
+	m, err := io.CopyBuffer(h, body, in.scratch[:])
 	if err != nil {
 		return false, fmt.Errorf("read the body: %w", err)
 	}

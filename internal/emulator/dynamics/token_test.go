@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"math/big"
 	"net/http"
 	"net/url"
@@ -105,9 +106,7 @@ func TestTokenEndpointRefuses(t *testing.T) {
 	good := url.Values{"grant_type": {"client_credentials"}, "client_id": {"app"}, "client_secret": {"hush"}, "scope": {b.URL() + "/.default"}}
 	with := func(changes ...string) url.Values {
 		v := url.Values{}
-		for k, w := range good {
-			v[k] = w
-		}
+		maps.Copy(v, good)
 		for i := 0; i < len(changes); i += 2 {
 			v.Set(changes[i], changes[i+1])
 		}
