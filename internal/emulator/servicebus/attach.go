@@ -169,21 +169,54 @@ func (s *session) attachConsumer(a *amqp.Attach, base linkBase, address string) 
 		l.sessionful = true
 	}
 	s.put(l)
-	c, err := s.c.s.broker.OpenConsumer(o)
-	if err != nil {
-		s.c.mu.Lock()
-		s.links[l.handle] = nil
-		s.c.mu.Unlock()
-		return err
-	}
-	l.consumer = c
 	if l.sessionful {
+		if f := s.c.s.faults.strike(OpAccept, address, o.Session, Refuse, Lose, Delay); f != nil {
+			switch f.Effect {
+			case Refuse:
+				l.Refused(f.refusal())
+			case Delay:
+				s.c.s.faults.later(f.Fault.Delay, func() {
+					if err := l.open(o); err != nil {
+						l.Refused(err)
+					}
+					s.c.then(f, l)
+				})
+				return nil
+			}
+			s.c.then(f, l)
+			return nil
+		}
+		if err := l.open(o); err != nil {
+			l.Refused(err)
+		}
 		return nil // Granted or Refused answers
+	}
+	if err := l.open(o); err != nil {
+		s.remove(l)
+		return err
 	}
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
 	s.c.frame(s.channel, l.attach)
 	l.attach = nil
 	s.c.signal()
+	return nil
+}
+
+// open opens the consumer of a link that may have been closed meanwhile.
+func (l *outLink) open(o broker.ConsumerOptions) *amqp.Error {
+	consumer, err := l.s.c.s.broker.OpenConsumer(o)
+	if err != nil {
+		return err
+	}
+	l.s.c.mu.Lock()
+	closed := l.closed
+	if !closed {
+		l.consumer = consumer
+	}
+	l.s.c.mu.Unlock()
+	if closed {
+		consumer.Close()
+	}
 	return nil
 }

@@ -38,6 +38,18 @@ func (c *claims) request(r *request) {
 	}
 	token, _ := amqp.Text(r.body)
 	audience := entityPath(r.properties.String("name"))
+	r.in.s.c.perform(act{
+		op: OpToken, address: audience, mute: func() { r.muted = true },
+		run: func() *amqp.Error { c.putToken(r, token, audience); return nil },
+		answer: func(err *amqp.Error) {
+			if err != nil {
+				r.fail(err)
+			}
+		},
+	})
+}
+
+func (c *claims) putToken(r *request, token, audience string) {
 	var cl claim
 	switch kind := r.properties.String("type"); kind {
 	case "jwt":

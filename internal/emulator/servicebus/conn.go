@@ -40,7 +40,9 @@ type conn struct {
 	drained  sync.Cond // the writer took the queue, or the connection died
 	out      []byte
 	dead     bool
-	flush    bool // close once everything is written
+	flush    bool     // close once everything is written
+	stalled  bool     // a fault: neither read nor write
+	chores   []func() // for the writer, who holds no lock
 	sessions map[uint16]*session
 	maxFrame int        // the peer's
 	blocked  []*outLink // waiting for the queue to drain
@@ -162,7 +164,11 @@ func (c *conn) write() {
 		case <-alive:
 			quiet = true
 		}
+		c.doChores()
 		c.mu.Lock()
+		for c.stalled && !c.dead && !c.flush {
+			c.drained.Wait()
+		}
 		if c.dead {
 			c.mu.Unlock()
 			return
@@ -346,10 +352,20 @@ func (c *conn) read() error {
 func (c *conn) room() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for len(c.out) > highWater && !c.dead {
+	for (len(c.out) > highWater || c.stalled) && !c.dead && !c.flush {
 		c.drained.Wait()
 	}
-	return !c.dead
+	return !c.dead && !c.flush
+}
+
+func (c *conn) doChores() {
+	c.mu.Lock()
+	chores := c.chores
+	c.chores = nil
+	c.mu.Unlock()
+	for _, fn := range chores {
+		fn()
+	}
 }
 
 func (c *conn) handle(channel uint16, p amqp.Performative, payload []byte) error {

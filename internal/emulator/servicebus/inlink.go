@@ -96,17 +96,15 @@ func (l *inLink) transfer(t *amqp.Transfer, payload []byte) error {
 	}
 	l.credit--
 	l.count++
-	state := amqp.StateAccepted
-	if err := l.accept(); err != nil {
-		state = &amqp.State{Kind: amqp.Rejected, Error: err}
-	}
-	if !l.part.settled {
-		l.s.c.mu.Lock()
-		if !l.s.ended {
-			l.s.c.frame(l.s.channel, &amqp.Disposition{Role: amqp.RoleReceiver, First: l.part.id, Last: l.part.id, Settled: true, State: state})
-			l.s.c.signal()
-		}
-		l.s.c.mu.Unlock()
+	part := l.part
+	l.part.buf = nil
+	if l.s.c.s.faults.armed.Load() == 0 {
+		l.answer(part, l.accept(part))
+	} else {
+		l.s.c.perform(act{
+			op: OpSend, address: l.address, session: l.sessionOf(part), link: l,
+			run: func() *amqp.Error { return l.accept(part) }, answer: func(err *amqp.Error) { l.answer(part, err) },
+		})
 	}
 	if l.credit < linkCredit/2 {
 		l.topUp()
@@ -114,14 +112,53 @@ func (l *inLink) transfer(t *amqp.Transfer, payload []byte) error {
 	return nil
 }
 
+// answer tells the client how its delivery was taken.
+func (l *inLink) answer(part assembly, err *amqp.Error) {
+	if part.settled {
+		return
+	}
+	state := amqp.StateAccepted
+	if err != nil {
+		state = &amqp.State{Kind: amqp.Rejected, Error: err}
+	}
+	l.s.c.mu.Lock()
+	defer l.s.c.mu.Unlock()
+	if l.s.ended {
+		return
+	}
+	l.s.c.frame(l.s.channel, &amqp.Disposition{Role: amqp.RoleReceiver, First: part.id, Last: part.id, Settled: true, State: state})
+	l.s.c.signal()
+}
+
+// sessionOf is the session ID of a message, or of the first of a batch, for
+// the faults to choose by.
+func (l *inLink) sessionOf(part assembly) string {
+	raw := part.buf
+	if part.format == amqp.FormatBatch {
+		if m, err := amqp.ParseMessage(raw); err == nil {
+			if all, err := m.Datas(); err == nil && len(all) > 0 {
+				raw = all[0]
+			}
+		}
+	}
+	m, err := amqp.ParseMessage(raw)
+	if err != nil {
+		return ""
+	}
+	p, err := amqp.ParseProperties(m.Properties)
+	if err != nil || p.GroupID == nil {
+		return ""
+	}
+	return *p.GroupID
+}
+
 // accept enqueues the assembled delivery: one message or a batch of them.
-func (l *inLink) accept() *amqp.Error {
-	raw := l.part.buf
-	l.part.buf = nil
-	if l.part.tooBig || uint64(len(raw)) > l.limit && l.part.format != amqp.FormatBatch {
+func (l *inLink) accept(part assembly) *amqp.Error {
+	raw := part.buf
+	if part.tooBig || uint64(len(raw)) > l.limit && part.format != amqp.FormatBatch {
 		return amqp.Errorf(amqp.MessageSizeExceeded, "The message (or batch) exceeds the limit of %d bytes of the entity '%s'.", l.limit, l.address)
 	}
-	if l.part.format != amqp.FormatBatch {
+	if part.format != amqp.FormatBatch {
 		return l.producer.Send(raw)
 	}
 	m, err := amqp.ParseMessage(raw)

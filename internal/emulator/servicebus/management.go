@@ -36,7 +36,47 @@ func (g *management) request(r *request) {
 		r.fail(err)
 		return
 	}
-	op.run(g, q)
+	if g.c.s.faults.armed.Load() == 0 {
+		op.run(g, q)
+		return
+	}
+	session := ""
+	if id := q.session(); id != nil {
+		session = *id
+	}
+	name := op.op
+	if name == OpAny { // a settlement
+		name = verdictOps[q.verdict()]
+	}
+	g.c.perform(act{
+		op: name, address: g.address, session: session, link: g.link(r), mute: func() { r.muted = true },
+		run: func() *amqp.Error { op.run(g, q); return nil },
+		answer: func(err *amqp.Error) {
+			if err != nil {
+				r.fail(err)
+			}
+		},
+		expire: func() {
+			if session != "" {
+				g.c.s.broker.ExpireSession(g.address, session)
+			}
+			tokens, _ := q.uuids("lock-tokens")
+			for _, t := range tokens {
+				g.c.s.broker.ExpireLock(g.address, t)
+			}
+		},
+	})
+}
+
+// link is the link a request names as its own, nil when there is none.
+func (g *management) link(r *request) forcible {
+	name := r.properties.String("associated-link-name")
+	for _, l := range g.c.find(g.address, "") {
+		if b, ok := l.(link); ok && b.base().name == name {
+			return l
+		}
+	}
+	return nil
 }
 
 // owner recognises consumers of this connection, and if the request names a
@@ -75,21 +115,22 @@ func (r *request) fail(err *amqp.Error) {
 }
 
 type operation struct {
+	op    Op // OpAny: one of the settlements
 	right entity.Right
 	run   func(*management, *query)
 }
 
 var operations = map[string]operation{
-	"com.microsoft:peek-message":               {entity.Listen, (*management).peek},
-	"com.microsoft:renew-lock":                 {entity.Listen, (*management).renewLock},
-	"com.microsoft:renew-session-lock":         {entity.Listen, (*management).renewSession},
-	"com.microsoft:get-session-state":          {entity.Listen, (*management).getState},
-	"com.microsoft:set-session-state":          {entity.Listen, (*management).setState},
-	"com.microsoft:get-message-sessions":       {entity.Listen, (*management).listSessions},
-	"com.microsoft:schedule-message":           {entity.Send, (*management).schedule},
-	"com.microsoft:cancel-scheduled-message":   {entity.Send, (*management).cancel},
-	"com.microsoft:receive-by-sequence-number": {entity.Listen, (*management).receiveDeferred},
-	"com.microsoft:update-disposition":         {entity.Listen, (*management).updateDisposition},
+	"com.microsoft:peek-message":               {OpPeek, entity.Listen, (*management).peek},
+	"com.microsoft:renew-lock":                 {OpRenew, entity.Listen, (*management).renewLock},
+	"com.microsoft:renew-session-lock":         {OpRenew, entity.Listen, (*management).renewSession},
+	"com.microsoft:get-session-state":          {OpGetState, entity.Listen, (*management).getState},
+	"com.microsoft:set-session-state":          {OpSetState, entity.Listen, (*management).setState},
+	"com.microsoft:get-message-sessions":       {OpListSessions, entity.Listen, (*management).listSessions},
+	"com.microsoft:schedule-message":           {OpSchedule, entity.Send, (*management).schedule},
+	"com.microsoft:cancel-scheduled-message":   {OpCancel, entity.Send, (*management).cancel},
+	"com.microsoft:receive-by-sequence-number": {OpReceiveDeferred, entity.Listen, (*management).receiveDeferred},
+	"com.microsoft:update-disposition":         {OpAny, entity.Listen, (*management).updateDisposition},
 }
 
 func (g *management) peek(q *query) {
@@ -275,22 +316,22 @@ func (g *management) updateDisposition(q *query) {
 	props, _ := q.body.Get("properties-to-modify")
 	o := broker.Outcome{Reason: q.body.String("deadletter-reason"), Description: q.body.String("deadletter-description")}
 	o.Properties, _ = props.(amqp.Map)
-	switch status := q.body.String("disposition-status"); status {
-	case "completed":
-		o.Verdict = broker.Complete
-	case "abandoned":
-		o.Verdict = broker.Abandon
-	case "suspended":
-		o.Verdict = broker.DeadLetter
-	case "defered", "deferred":
-		o.Verdict = broker.Defer
-	default:
+	verdict, ok := dispositions[q.body.String("disposition-status")]
+	if !ok {
 		q.bad("disposition-status")
 		return
 	}
+	o.Verdict = verdict
 	if err := g.m.Settle(tokens, o); err != nil {
 		q.r.fail(err)
 		return
 	}
 	q.ok(nil)
 }
+
+// dispositions are the verdicts by name; "defered" is the protocol's spelling.
+var dispositions = map[string]broker.Verdict{
+	"completed": broker.Complete, "abandoned": broker.Abandon, "suspended": broker.DeadLetter, "defered": broker.Defer, "deferred": broker.Defer,
+}
+
+func (q *query) verdict() broker.Verdict { return dispositions[q.body.String("disposition-status")] }

@@ -96,6 +96,8 @@ func (s *Server) routes() http.Handler {
 		switch {
 		case strings.EqualFold(strings.TrimSuffix(r.URL.Path, "/"), "/$servicebus/websocket"):
 			s.websocket(w, r)
+		case s.o.Faults && r.URL.Path == "/faults":
+			s.faults.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}

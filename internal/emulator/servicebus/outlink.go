@@ -16,16 +16,21 @@ type outLink struct {
 	sessionful bool
 
 	// guarded by the connection's mu
-	attach  *amqp.Attach // the reply, until it is sent
-	id      string       // of the accepted session
-	open    int          // deliveries in the session's unsettled
-	blocked bool         // waiting for the connection's queue
-	starved bool         // waiting for the session's window
+	attach    *amqp.Attach // the reply, until it is sent
+	id        string       // of the accepted session
+	unsettled int          // deliveries in the session's unsettled
+	closed    bool         // the client is done with it
+	pass      bool         // a delayed delivery may go
+	blocked   bool         // waiting for the connection's queue
+	starved   bool         // waiting for the session's window
 }
 
 // Ready implements broker.Sink.
 func (l *outLink) Ready() bool {
 	c := l.s.c
+	if c.s.faults.armed.Load() > 0 && !l.mayDeliver() {
+		return false
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if l.s.ended || c.dead {
@@ -47,13 +52,58 @@ func (l *outLink) Ready() bool {
 
 // Deliver implements broker.Sink.
 func (l *outLink) Deliver(d broker.Delivery) {
+	token := d.Token()
+	f := l.s.c.s.faults.strike(OpReceive, l.address, d.Session(), LoseReply, LoseLock, Pass)
+	if f == nil {
+		l.transfer(d, token)
+		return
+	}
+	if f.Effect != LoseReply {
+		l.transfer(d, token)
+	}
+	if f.Effect == LoseLock {
+		l.s.c.chore(func() { l.s.c.s.broker.ExpireLock(l.address, token) })
+	}
+	l.s.c.thenLater(f, l)
+}
+
+// mayDeliver asks the faults that keep a message from being delivered. The
+// consumer then waits for the client's next flow, or for the end of the delay.
+func (l *outLink) mayDeliver() bool {
+	c := l.s.c
+	c.mu.Lock()
+	pass, id := l.pass, l.id
+	l.pass = false
+	c.mu.Unlock()
+	if pass {
+		return true
+	}
+	f := c.s.faults.strike(OpReceive, l.address, id, Refuse, Lose, Delay)
+	if f == nil {
+		return true
+	}
+	switch f.Effect {
+	case Refuse:
+		c.chore(func() { l.force(f.refusal()) })
+	case Delay:
+		c.s.faults.later(f.Fault.Delay, func() {
+			c.mu.Lock()
+			l.pass = true
+			c.mu.Unlock()
+			l.consumer.Resume()
+		})
+	}
+	c.thenLater(f, l)
+	return false
+}
+
+func (l *outLink) transfer(d broker.Delivery, token amqp.UUID) {
 	s := l.s
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
 	if s.ended || l.detached {
 		return // the message stays locked, as one lost on the way would
 	}
-	token := d.Token()
 	id := s.nextDelivery
 	s.nextDelivery++
 	if !d.Settled() {
@@ -61,7 +111,7 @@ func (l *outLink) Deliver(d broker.Delivery) {
 			s.unsettled = map[uint32]unsettled{}
 		}
 		s.unsettled[id] = unsettled{l, token}
-		l.open++
+		l.unsettled++
 	}
 	tag := token.GUID()
 	s.deliver(&amqp.Transfer{
@@ -78,6 +128,17 @@ func ticks(t time.Time) int64 { return t.UnixMilli()*10000 + 621355968000000000 
 // in the shape the client asked in.
 func (l *outLink) Granted(id string, until time.Time) {
 	s := l.s
+	if f := s.c.s.faults.strike(OpAccept, l.address, id, LoseReply, LoseLock, Pass); f != nil {
+		switch f.Effect {
+		case LoseReply:
+			s.c.mu.Lock()
+			l.attach, l.id = nil, id
+			s.c.mu.Unlock()
+		case LoseLock:
+			s.c.chore(func() { s.c.s.broker.ExpireSession(l.address, id) })
+		}
+		defer s.c.thenLater(f, l)
+	}
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
 	if s.ended || l.attach == nil {
@@ -139,14 +200,22 @@ func (l *outLink) Detach(err *amqp.Error) {
 }
 
 func (l *outLink) flow(f *amqp.Flow) error {
-	if !f.HasLinkCredit {
+	if !f.HasLinkCredit || l.consumer == nil {
 		return nil
 	}
 	l.consumer.Flow(f.DeliveryCount, f.LinkCredit, f.Drain)
 	return nil
 }
 
-func (l *outLink) close() { l.consumer.Close() }
+func (l *outLink) close() {
+	l.s.c.mu.Lock()
+	l.closed = true
+	consumer := l.consumer
+	l.s.c.mu.Unlock()
+	if consumer != nil {
+		consumer.Close()
+	}
+}
 
 // disposition settles deliveries the client received.
 func (s *session) disposition(d *amqp.Disposition) {
@@ -181,19 +250,35 @@ func (s *session) disposition(d *amqp.Disposition) {
 	}
 	for _, it := range items {
 		delete(s.unsettled, it.id)
-		it.link.open--
+		it.link.unsettled--
 	}
 	s.c.mu.Unlock()
 	outcome, bad := outcomeOf(d.State)
 	for _, it := range items {
-		err := bad
-		if err == nil {
-			err = it.link.consumer.Settle(it.token, outcome)
+		settle := func() *amqp.Error {
+			if bad != nil {
+				return bad
+			}
+			return it.link.consumer.Settle(it.token, outcome)
 		}
-		if !d.Settled {
-			s.answer(it.id, settledState(d.State, err))
+		answer := func(err *amqp.Error) {
+			if !d.Settled {
+				s.answer(it.id, settledState(d.State, err))
+			}
 		}
+		if s.c.s.faults.armed.Load() == 0 {
+			answer(settle())
+			continue
+		}
+		s.c.perform(act{
+			op: verdictOps[outcome.Verdict], address: it.link.address, session: it.link.id, link: it.link, run: settle, answer: answer,
+			expire: func() { s.c.s.broker.ExpireLock(it.link.address, it.token) },
+		})
 	}
+}
+
+var verdictOps = map[broker.Verdict]Op{
+	broker.Complete: OpComplete, broker.Abandon: OpAbandon, broker.Release: OpRelease, broker.Defer: OpDefer, broker.DeadLetter: OpDeadLetter,
 }
 
 // answer tells the client how its settlement ended.

@@ -24,6 +24,7 @@ type request struct {
 	body       any
 	id         any
 	replyTo    string
+	muted      bool // a fault: run, but do not answer
 }
 
 // rpcIn carries requests from the client.
@@ -185,6 +186,9 @@ func (r *request) respond(status int32, text string, condition amqp.Symbol, body
 	}
 	p := amqp.Properties{CorrelationID: r.id}
 	m := amqp.Message{Properties: p.Encode(), ApplicationProperties: amqp.AppendMap(nil, props)}
+	if r.muted {
+		return
+	}
 	if body == nil {
 		body = amqp.Map{}
 	}

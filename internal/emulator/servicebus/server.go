@@ -17,6 +17,7 @@ import (
 // Server is a running emulator.
 type Server struct {
 	log    *slog.Logger
+	o      Options
 	broker *broker.Broker
 	ln     net.Listener // nil with Addr "none"
 	addr   string
@@ -27,6 +28,7 @@ type Server struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 
+	faults  Faults
 	running sync.WaitGroup // every goroutine of the server
 
 	mu     sync.Mutex
@@ -50,7 +52,8 @@ func Start(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start service bus emulator: %w", err)
 	}
-	s := &Server{log: o.Logger, broker: b, conns: map[net.Conn]struct{}{}, links: map[*conn]struct{}{}, addr: "localhost:5672"}
+	s := &Server{log: o.Logger, o: o, broker: b, conns: map[net.Conn]struct{}{}, links: map[*conn]struct{}{}, addr: "localhost:5672"}
+	s.faults.s = s
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if o.Addr != "none" {
 		if o.Addr == "" {
@@ -99,8 +102,8 @@ func (s *Server) accept() {
 
 // take serves a new connection in its own goroutine.
 func (s *Server) take(nc net.Conn) {
-	if !s.track(nc) {
-		_ = nc.Close()
+	if s.faults.refuses() || !s.track(nc) {
+		_ = nc.Close() // nothing was said on it
 		return
 	}
 	s.running.Go(func() {
@@ -156,8 +159,12 @@ func (s *Server) close() error {
 		err = s.http.Close()
 		s.web.Close()
 	}
+	s.faults.close()
 	for nc := range conns {
 		_ = nc.Close() // cut: the peer sees it
+	}
+	for _, c := range s.amqpConns() {
+		c.kill()
 	}
 	s.running.Wait()
 	s.broker.Close()

@@ -90,14 +90,20 @@ func (s *session) close() {
 	}
 }
 
+// remove takes a link out of the table.
+func (s *session) remove(l link) {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	if h := int(l.base().handle); h < len(s.links) && s.links[h] == l {
+		s.links[h] = nil
+	}
+}
+
 // drop forgets a link and its deliveries.
 func (s *session) drop(l link) {
-	b := l.base()
+	s.remove(l)
 	s.c.mu.Lock()
-	if int(b.handle) < len(s.links) && s.links[b.handle] == l {
-		s.links[b.handle] = nil
-	}
-	if o, ok := l.(*outLink); ok && o.open > 0 {
+	if o, ok := l.(*outLink); ok && o.unsettled > 0 {
 		for id, u := range s.unsettled {
 			if u.link == o {
 				delete(s.unsettled, id)

@@ -24,7 +24,7 @@ type Broker struct {
 	timer     Timer
 	closed    bool
 	rng       *rand.ChaCha8
-	onChange  func(path string)
+	changed   chan struct{} // closed when something happened; nil when nobody waits
 }
 
 // New builds a namespace with the given entities. The description must be valid.
@@ -106,6 +106,15 @@ func (b *Broker) tick() {
 	b.armed, b.timer = time.Time{}, nil
 	b.runDue(b.clock.Now())
 	b.arm()
+	b.notify()
+}
+
+// notify wakes whoever waits in Await.
+func (b *Broker) notify() {
+	if b.changed != nil {
+		close(b.changed)
+		b.changed = nil
+	}
 }
 
 func (b *Broker) runDue(now time.Time) {
@@ -122,14 +131,22 @@ func (b *Broker) runDue(now time.Time) {
 func (b *Broker) enter() time.Time {
 	b.mu.Lock()
 	now := b.clock.Now()
-	if len(b.pending) > 0 {
+	if len(b.pending) > 0 && !b.pending[0].at.After(now) {
 		b.runDue(now)
+		b.notify()
 	}
 	return now
 }
 
+// unlock leaves after looking only: it wakes nobody, so that Await may look.
+func (b *Broker) unlock() {
+	b.arm()
+	b.mu.Unlock()
+}
+
 func (b *Broker) leave() {
 	b.arm()
+	b.notify()
 	b.mu.Unlock()
 }
 
@@ -170,7 +187,7 @@ func (b *Broker) find(address string) *queue {
 // with /$management behind it.
 func (b *Broker) Exists(address string) bool {
 	b.enter()
-	defer b.leave()
+	defer b.unlock()
 	return b.find(trimManagement(address)) != nil
 }
 

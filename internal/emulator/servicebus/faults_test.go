@@ -1,0 +1,237 @@
+package servicebus_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"fnobridge/internal/emulator/servicebus"
+
+	sb "github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+	"github.com/Azure/go-amqp"
+)
+
+// brief bounds a call that is not going to be answered. Only calls whose answer
+// was taken away wait for it.
+func brief(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// TestFaultMatrix strikes each operation with each effect and looks at both
+// halves: what the client heard, and whether it happened.
+func TestFaultMatrix(t *testing.T) {
+	ops := []struct {
+		op   servicebus.Op
+		call func(context.Context, *rig, *sb.SessionReceiver, *sb.ReceivedMessage) error
+		done func(*rig) bool
+	}{
+		{servicebus.OpComplete, func(ctx context.Context, _ *rig, x *sb.SessionReceiver, m *sb.ReceivedMessage) error {
+			return x.CompleteMessage(ctx, m, nil)
+		}, func(r *rig) bool { return len(r.server.Messages("s")) == 0 }},
+		{servicebus.OpDeadLetter, func(ctx context.Context, _ *rig, x *sb.SessionReceiver, m *sb.ReceivedMessage) error {
+			return x.DeadLetterMessage(ctx, m, nil)
+		}, func(r *rig) bool { return len(r.server.Messages("s/$DeadLetterQueue")) == 1 }},
+		{servicebus.OpSetState, func(ctx context.Context, _ *rig, x *sb.SessionReceiver, _ *sb.ReceivedMessage) error {
+			return x.SetSessionState(ctx, []byte("new"), nil)
+		}, func(r *rig) bool { return string(r.server.Sessions("s")[0].State) == "new" }},
+		{servicebus.OpGetState, func(ctx context.Context, _ *rig, x *sb.SessionReceiver, _ *sb.ReceivedMessage) error {
+			_, err := x.GetSessionState(ctx, nil)
+			return err
+		}, nil},
+		{servicebus.OpRenew, func(ctx context.Context, _ *rig, x *sb.SessionReceiver, _ *sb.ReceivedMessage) error {
+			return x.RenewSessionLock(ctx, nil)
+		}, nil},
+		{servicebus.OpSend, func(ctx context.Context, r *rig, _ *sb.SessionReceiver, _ *sb.ReceivedMessage) error {
+			s, err := r.client.NewSender("s", nil)
+			if err != nil {
+				return err
+			}
+			return s.SendMessage(ctx, in("A", "second"), nil)
+		}, func(r *rig) bool { return len(r.server.Messages("s")) == 2 }},
+	}
+	for _, c := range ops {
+		for _, effect := range []servicebus.Effect{servicebus.Refuse, servicebus.Lose, servicebus.LoseReply, servicebus.LoseLock} {
+			if effect == servicebus.LoseLock && (c.op == servicebus.OpSend) {
+				continue // depends on no lock
+			}
+			t.Run(string(c.op)+"/"+string(effect), func(t *testing.T) {
+				r := start(t, servicebus.Options{})
+				r.send("s", in("A", "first"))
+				x := r.accept("s", "A")
+				m := r.one(x)
+				f := r.server.Faults().Add(servicebus.Fault{
+					Op: c.op, Entity: "s", Session: "A", Effect: effect, Condition: "amqp:not-allowed", Times: -1,
+				})
+				err := c.call(brief(t), r, x, m)
+				if f.Count() == 0 {
+					t.Fatal("the fault did not strike")
+				}
+				if err == nil {
+					t.Error("the client heard of success")
+				}
+				if applied := effect == servicebus.LoseReply; c.done != nil && c.done(r) != applied {
+					t.Errorf("applied: %v, want %v", c.done(r), applied)
+				}
+			})
+		}
+	}
+}
+
+func TestFaultOnAccept(t *testing.T) {
+	for _, effect := range []servicebus.Effect{servicebus.Refuse, servicebus.Lose, servicebus.LoseReply} {
+		t.Run(string(effect), func(t *testing.T) {
+			r := start(t, servicebus.Options{})
+			r.send("s", in("A", "x"))
+			other := r.connect()
+			r.server.Faults().Add(servicebus.Fault{Op: servicebus.OpAccept, Effect: effect, Condition: "amqp:not-allowed"})
+			_, err := other.AcceptNextSessionForQueue(brief(t), "s", nil)
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			if ae, ok := errors.AsType[*amqp.Error](err); effect == servicebus.Refuse && (!ok || ae.Condition != "amqp:not-allowed") {
+				t.Errorf("refused with %v", err)
+			}
+			// The client has ended its session, which frees what it was granted.
+			if err := r.server.Await(t.Context(), func() bool { return !r.server.Sessions("s")[0].Held }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestFaultOnReceive(t *testing.T) {
+	t.Run("lose", func(t *testing.T) {
+		r := start(t, servicebus.Options{})
+		r.send("s", in("A", "x"))
+		x := r.accept("s", "A")
+		f := r.server.Faults().Add(servicebus.Fault{Op: servicebus.OpReceive, Session: "A", Effect: servicebus.Lose, Then: servicebus.Cut})
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { <-f.Struck(); cancel() }()
+		if ms, err := x.ReceiveMessages(ctx, 1, nil); len(ms) > 0 {
+			t.Errorf("received %v, %v", ms, err)
+		}
+		if m := r.server.Messages("s")[0]; m.State != "active" || m.DeliveryCount != 0 {
+			t.Errorf("%+v", m)
+		}
+	})
+	t.Run("lose-reply", func(t *testing.T) {
+		r := start(t, servicebus.Options{})
+		r.send("s", in("A", "x"))
+		x := r.accept("s", "A")
+		r.server.Faults().Add(servicebus.Fault{Op: servicebus.OpReceive, Effect: servicebus.LoseReply})
+		if ms, err := x.ReceiveMessages(brief(t), 1, nil); len(ms) > 0 {
+			t.Errorf("received %v, %v", ms, err)
+		}
+		if m := r.server.Messages("s")[0]; m.State != "locked" {
+			t.Errorf("%+v", m)
+		}
+	})
+	t.Run("lose-lock", func(t *testing.T) {
+		r := start(t, servicebus.Options{})
+		r.send("s", in("A", "x"))
+		x := r.accept("s", "A")
+		r.server.Faults().Add(servicebus.Fault{Op: servicebus.OpReceive, Effect: servicebus.LoseLock})
+		_, err := x.ReceiveMessages(brief(t), 1, nil)
+		if err := r.server.Await(t.Context(), func() bool { return r.server.Messages("s")[0].DeliveryCount == 1 }); err != nil {
+			t.Error(err)
+		}
+		_ = err // the message may still have come through
+	})
+	t.Run("delay", func(t *testing.T) {
+		clock := servicebus.NewFakeClock(time.Now())
+		r := start(t, servicebus.Options{Clock: clock})
+		r.send("s", in("A", "x"))
+		x := r.accept("s", "A")
+		f := r.server.Faults().Add(servicebus.Fault{Op: servicebus.OpReceive, Effect: servicebus.Delay, Delay: time.Second})
+		go func() { <-f.Struck(); clock.Advance(time.Second) }()
+		r.one(x)
+	})
+}
+
+func TestCompletedAndCut(t *testing.T) {
+	r := start(t, servicebus.Options{})
+	r.send("s", in("A", "x"))
+	x := r.accept("s", "A")
+	m := r.one(x)
+	r.server.Faults().Add(servicebus.Fault{Op: servicebus.OpComplete, Entity: "s", Session: "A", Effect: servicebus.LoseReply, Then: servicebus.Cut})
+	if err := x.CompleteMessage(brief(t), m, nil); err == nil {
+		t.Error("the reply arrived")
+	}
+	if n := len(r.server.Messages("s")); n != 0 {
+		t.Errorf("%d messages left", n)
+	}
+	if err := r.server.Await(t.Context(), func() bool { return len(r.server.Sessions("s")) == 0 }); err != nil {
+		t.Errorf("the cut did not free the session: %v", err)
+	}
+}
+
+func TestFaultsOverHTTP(t *testing.T) {
+	r := start(t, servicebus.Options{Faults: true})
+	url := "http://" + r.server.Addr() + "/faults"
+	post := func(body string, want int) {
+		t.Helper()
+		resp, err := http.Post(url, "application/json", strings.NewReader(body))
+		r.must(err)
+		defer func() { _ = resp.Body.Close() }()
+		if resp.StatusCode != want {
+			t.Errorf("%s: %s", body, resp.Status)
+		}
+	}
+	defer http.DefaultClient.CloseIdleConnections()
+	r.send("s", in("A", "x"))
+	post(`{"op":"send","entity":"s","effect":"refuse","condition":"amqp:not-allowed","times":2}`, 200)
+	s, err := r.client.NewSender("s", nil)
+	r.must(err)
+	if err := s.SendMessage(t.Context(), in("A", "y"), nil); err == nil {
+		t.Error("sent")
+	}
+	resp, err := http.Get(url)
+	r.must(err)
+	var list []map[string]any
+	r.must(json.NewDecoder(resp.Body).Decode(&list))
+	_ = resp.Body.Close()
+	if len(list) != 1 || list[0]["struck"] != 1.0 {
+		t.Errorf("%v", list)
+	}
+	post(`{"do":"clear"}`, 200)
+	r.must(s.SendMessage(t.Context(), in("A", "y"), nil))
+	for _, bad := range []string{`{"do":"dance"}`, `{"op":"send"}`, `{"effect":"lose","then":"x"}`, `{"effort":1}`, `{"do":"stall","for":"soon"}`, `[`} {
+		post(bad, 400)
+	}
+	post(`{"do":"cut"}`, 200)
+	if off := start(t, servicebus.Options{}); off != nil {
+		resp, err := http.Get("http://" + off.server.Addr() + "/faults")
+		r.must(err)
+		_ = resp.Body.Close()
+		if resp.StatusCode == 200 {
+			t.Error("the control endpoint is open without being asked for")
+		}
+	}
+}
+
+func TestRefusedConnectionsAndStall(t *testing.T) {
+	clock := servicebus.NewFakeClock(time.Now())
+	r := start(t, servicebus.Options{Clock: clock})
+	r.server.Faults().RefuseConnections(time.Minute)
+	_, err := r.client.AcceptSessionForQueue(brief(t), "s", "A", nil)
+	if err == nil {
+		t.Error("connected")
+	}
+	clock.Advance(time.Minute)
+	x := r.accept("s", "A")
+	if n := r.server.Faults().StallLinks("s", "A"); n != 1 {
+		t.Errorf("%d connections stalled", n)
+	}
+	if err := x.RenewSessionLock(brief(t), nil); err == nil {
+		t.Error("renewed on a stalled connection")
+	}
+	r.server.Faults().Unstall()
+	r.must(x.RenewSessionLock(t.Context(), nil))
+}
