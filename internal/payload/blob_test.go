@@ -1,0 +1,245 @@
+package payload
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"fnobridge/internal/failure"
+)
+
+func TestAClaimCheckIsReadAsOftenAsWanted(t *testing.T) {
+	s := newStorage(t)
+	content := strings.Repeat("0123456789", 10_000)
+	ref := s.put("/inbound/x/Größe 1+2%.csv", content)
+	ref = strings.Replace(ref, "Größe 1+2%.csv", "Gr%C3%B6%C3%9Fe%201+2%25.csv", 1)
+	p, err := newOpener(t).Open(t.Context(), Source{DataRef: ref}, Rule{Containers: []string{s.URL + "/inbound"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Size() != int64(len(content)) || len(s.seen()) != 1 {
+		t.Errorf("size %d after %v: it should be known from the properties alone", p.Size(), s.seen())
+	}
+	for range 2 {
+		if readAll(t, p) != content {
+			t.Error("not what is stored")
+		}
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	if n := len(s.seen()); n != 3 {
+		t.Errorf("%d requests: %v", n, s.seen())
+	}
+}
+
+func TestAChangedBlobIsNoticed(t *testing.T) {
+	s := newStorage(t)
+	ref := s.put("/inbound/a", "first")
+	p, err := newOpener(t).Open(t.Context(), Source{DataRef: ref}, Rule{Containers: []string{s.URL + "/inbound"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.put("/inbound/a", "other")
+	_, err = p.Reader(t.Context())
+	if f := failed(t, err, failure.Retry, failure.StorageFailed); f.Status != 412 || !strings.Contains(f.Detail, "changed") {
+		t.Errorf("%v", f)
+	}
+}
+
+func TestADownloadThatBreaksIsTakenUpWhereItBroke(t *testing.T) {
+	s := newStorage(t)
+	content := strings.Repeat("0123456789", 50_000)
+	ref := s.put("/inbound/a", content)
+	breaks := 1
+	s.fault = func(w http.ResponseWriter, r *http.Request, _ int) bool {
+		if r.Method != http.MethodGet || breaks == 0 {
+			return false
+		}
+		breaks--
+		w.Header().Set("Content-Length", "500000")
+		w.Header().Set("ETag", s.blobs["/inbound/a"].etag)
+		w.WriteHeader(http.StatusPartialContent)
+		_, _ = io.WriteString(w, content[:100_000])
+		panic(http.ErrAbortHandler)
+	}
+	p, err := newOpener(t).Open(t.Context(), Source{DataRef: ref}, Rule{Containers: []string{s.URL + "/inbound"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if readAll(t, p) != content {
+		t.Error("not what is stored")
+	}
+	breaks = 100
+	body, err := p.Reader(t.Context())
+	if err == nil {
+		_, err = io.Copy(io.Discard, body)
+		_ = body.Close()
+	}
+	failed(t, err, failure.Retry, failure.StorageFailed)
+}
+
+func TestWhatStorageCanBeGuiltyOf(t *testing.T) {
+	rows := []struct {
+		status  int
+		code    string
+		header  string // Retry-After
+		verdict failure.Verdict
+		reason  failure.Reason
+		says    string
+	}{
+		{404, "ContainerNotFound", "", failure.Reject, failure.ClaimCheckMissing, "not there"},
+		{403, "AuthorizationPermissionMismatch", "", failure.Retry, failure.StorageFailed, "Storage Blob Data Reader"},
+		{401, "InvalidAuthenticationInfo", "", failure.Retry, failure.StorageFailed, "Storage Blob Data Reader"},
+		{409, "BlobArchived", "", failure.Retry, failure.StorageFailed, "did not deliver"},
+		{500, "InternalError", "", failure.Retry, failure.StorageFailed, "did not deliver"},
+		{503, "ServerBusy", "7", failure.Retry, failure.StorageFailed, "did not deliver"},
+		{307, "", "", failure.Retry, failure.StorageFailed, "did not deliver"},
+	}
+	for _, r := range rows {
+		s := newStorage(t)
+		ref := s.put("/inbound/a", "x")
+		s.fault = func(w http.ResponseWriter, _ *http.Request, _ int) bool {
+			w.Header().Set("x-ms-error-code", r.code)
+			w.Header().Set("Location", "https://evil.example/")
+			if r.header != "" {
+				w.Header().Set("Retry-After", r.header)
+			}
+			w.WriteHeader(r.status)
+			return true
+		}
+		_, err := newOpener(t).Open(t.Context(), Source{DataRef: ref}, Rule{Containers: []string{s.URL + "/inbound"}})
+		f := failed(t, err, r.verdict, r.reason)
+		if f.Status != r.status || !strings.Contains(f.Detail, r.says) || (f.After == 7*time.Second) != (r.header == "7") || !strings.Contains(f.Error(), r.code) {
+			t.Errorf("HTTP %d: %+v", r.status, f)
+		}
+		if n := len(s.seen()); n != 1 {
+			t.Errorf("HTTP %d: %d requests, the backoff is the route's", r.status, n)
+		}
+	}
+}
+
+func TestStorageThatIsNotThere(t *testing.T) {
+	s := newStorage(t)
+	ref := s.put("/inbound/a", "x")
+	s.Close()
+	_, err := newOpener(t).Open(t.Context(), Source{DataRef: ref}, Rule{Containers: []string{s.URL + "/inbound"}})
+	if f := failed(t, err, failure.Retry, failure.StorageFailed); !strings.Contains(f.Error(), "refused") {
+		t.Errorf("the cause is not named: %v", f)
+	}
+}
+
+func TestAStopWhileReadingStorageIsAStop(t *testing.T) {
+	s := newStorage(t)
+	ref := s.put("/inbound/a", "x")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	errLease := errors.New("lease lost")
+	s.fault = func(http.ResponseWriter, *http.Request, int) bool {
+		cancel(errLease)
+		return false
+	}
+	_, err := newOpener(t).Open(ctx, Source{DataRef: ref}, Rule{Containers: []string{s.URL + "/inbound"}})
+	if err != nil && (!failure.Stopped(ctx, err) || !errors.Is(err, errLease)) {
+		t.Errorf("%v", err)
+	}
+	_, err = newOpener(t).Open(ctx, Source{DataRef: ref}, Rule{Containers: []string{s.URL + "/inbound"}})
+	if !failure.Stopped(ctx, err) || !errors.Is(err, errLease) {
+		t.Errorf("%v", err)
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func TestTheTokenForStorageTravelsOverTLSOnly(t *testing.T) {
+	var auth []string
+	c := &credential{}
+	o := NewOpener(Options{Credential: c, Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		auth = append(auth, r.URL.Scheme+" "+r.Header.Get("Authorization"))
+		h := http.Header{"Etag": {`"1"`}, "Content-Length": {"3"}}
+		return &http.Response{StatusCode: 200, Header: h, Body: http.NoBody, Request: r}, nil
+	})})
+	for _, container := range []string{"https://acct.blob.core.windows.net/inbound", "http://127.0.0.1:10000/inbound"} {
+		if _, err := o.Open(t.Context(), Source{DataRef: container + "/a"}, Rule{Containers: []string{container}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []string{"https Bearer token", "http "}; !slices.Equal(auth, want) {
+		t.Errorf("sent %q, want %q", auth, want)
+	}
+	if want := []string{"https://storage.azure.com/.default"}; !slices.Equal(c.asked, want) {
+		t.Errorf("asked for %q", c.asked)
+	}
+}
+
+// A body that gives one byte and then hangs until its call is over.
+type hangingBody struct {
+	ctx  context.Context
+	gave atomic.Bool
+}
+
+func (b *hangingBody) Read(p []byte) (int, error) {
+	if b.gave.CompareAndSwap(false, true) {
+		p[0] = 'x'
+		return 1, nil
+	}
+	<-b.ctx.Done()
+	return 0, b.ctx.Err()
+}
+
+func (b *hangingBody) Close() error { return nil }
+
+func TestADownloadThatStallsEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang := ""
+		o := NewOpener(Options{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			if r.Method == hang {
+				<-r.Context().Done()
+				return nil, r.Context().Err()
+			}
+			h := http.Header{"Etag": {`"1"`}, "Content-Length": {"3"}}
+			resp := &http.Response{StatusCode: 200, Header: h, Body: http.NoBody, Request: r}
+			if r.Method == http.MethodGet {
+				resp.Body = &hangingBody{ctx: r.Context()}
+			}
+			return resp, nil
+		})})
+		open := func() (*Payload, error) {
+			return o.Open(t.Context(), Source{DataRef: "http://127.0.0.1/inbound/a"}, Rule{Containers: []string{"http://127.0.0.1/inbound"}})
+		}
+		begin := time.Now()
+		p, err := open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := p.Reader(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = io.Copy(io.Discard, body)
+		failed(t, err, failure.Retry, failure.StorageFailed)
+		if time.Since(begin) != stallTimeout {
+			t.Errorf("a stalled body ended after %v", time.Since(begin))
+		}
+		_ = body.Close()
+
+		begin, hang = time.Now(), http.MethodGet
+		_, err = p.Reader(t.Context())
+		failed(t, err, failure.Retry, failure.StorageFailed)
+		begin2 := time.Now()
+		hang = http.MethodHead
+		_, err = open()
+		failed(t, err, failure.Retry, failure.StorageFailed)
+		if begin2.Sub(begin) != headerTimeout || time.Since(begin2) != headerTimeout {
+			t.Errorf("answers that never begin ended after %v and %v", begin2.Sub(begin), time.Since(begin2))
+		}
+	})
+}
