@@ -1,0 +1,204 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"fnobridge/internal/telemetry"
+)
+
+// demoPatience bounds a demo whose files do not end; they are then reported as lost or pending.
+const demoPatience = 2 * time.Minute
+
+// demoOptions are the flags of `bridge demo`.
+type demoOptions struct {
+	data string
+	keep bool
+	out  format
+}
+
+func newDemoCommand(a *app) *cobra.Command {
+	var o demoOptions
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "See it work, with everything on this machine",
+		Long: `Start an embedded Service Bus and an embedded F&O on loopback, send sample files,
+and run the same worker as 'bridge run' on them. Some things go wrong on purpose:
+a broken file, an entity that answers 500, one that is throttled with Retry-After,
+a connection that breaks before F&O took the file and one that breaks after it did.
+
+On a terminal the lanes are shown live, elsewhere one line per status event. At the
+end a checker compares what was sent with what F&O recorded and what the status
+topic received. Exit code 1 when anything was lost, doubled or out of order.
+
+--data takes your own files instead: one folder per entity, files in name order.
+--keep stays up afterwards, for the other commands and for other clients.`,
+		Example: `  bridge demo
+  bridge demo -o json
+  bridge demo --data ./my-files
+  bridge demo --keep`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.demo(cmd, o) },
+	}
+	cmd.Flags().StringVar(&o.data, "data", "", "`DIR` with one folder per entity, instead of the samples")
+	cmd.Flags().BoolVar(&o.keep, "keep", false, "stay up afterwards until interrupted")
+	outputFlag(cmd, &o.out, formatTable, formatJSON)
+	return cmd
+}
+
+func (a *app) demo(cmd *cobra.Command, o demoOptions) (err error) {
+	live := a.interactive(a.stdout) && o.out == formatTable
+	logs := a.stderr
+	if live {
+		logs = io.Discard // the board shows what the log would say
+	}
+	level := slog.Leveler(slog.LevelWarn)
+	if cmd.Flags().Changed("log-level") {
+		if level, err = a.level(); err != nil {
+			return err
+		}
+		logs = a.stderr
+	}
+	tel, err := telemetry.Start(cmd.Context(), telemetry.Options{Version: build().Version, Level: level, Format: a.logFormat, Stderr: logs})
+	if err != nil {
+		return exit(exitConfig, err)
+	}
+	defer func() { err = errors.Join(err, tel.Shutdown(cmd.Context())) }()
+
+	script, err := loadScript(o.data)
+	if err != nil {
+		return err
+	}
+	st, err := raiseStage(script)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.close()) }()
+
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	intake, work, stop := phases(cmd.Context(), signals, st.cfg.Grace)
+	defer stop()
+
+	sum, err := a.play(intake, work, st, tel, live, o)
+	if err != nil {
+		return err
+	}
+	if err := sum.write(a.stdout, o.out); err != nil {
+		return err
+	}
+	if o.keep && intake.Err() == nil {
+		if err := a.stayUp(intake, work, st, tel, o.out); err != nil {
+			return err
+		}
+	}
+	if !sum.ok() {
+		return exit(exitFailure, errReported)
+	}
+	return nil
+}
+
+// play runs the worker over the script and gives the checker's verdict.
+func (a *app) play(intake, work context.Context, st *stage, tel *telemetry.Telemetry, live bool, o demoOptions) (*summary, error) {
+	bd := newBoard(live && a.env.get("NO_COLOR") == "")
+	for _, f := range st.script.files {
+		bd.expect(f.session, f.pair)
+	}
+	aud, err := st.seat(func(line string) {
+		if !live {
+			w := a.stdout
+			if o.out != formatTable {
+				w = a.stderr
+			}
+			_, _ = fmt.Fprintln(w, line) // the summary tells whether anything is wrong
+		}
+	}, bd)
+	if err != nil {
+		return nil, err
+	}
+	defer aud.leave()
+	b, err := assemble(st.cfg, tel, st.doors())
+	if err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	if err := st.send(intake, tel); err != nil {
+		return nil, err
+	}
+	serving, endServing := context.WithCancel(intake)
+	defer endServing()
+	var running sync.WaitGroup
+	var runErr error
+	running.Go(func() { _, runErr = b.run(serving, work) })
+
+	watch, endWatch := context.WithTimeout(intake, demoPatience)
+	defer endWatch()
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	view := &screen{w: a.stdout}
+	for watch.Err() == nil && !aud.satisfied() {
+		select {
+		case <-watch.Done():
+		case <-aud.news:
+		case <-ticker.C:
+		}
+		if live {
+			view.draw(bd.lines(a.width(), b.desk.sessions()))
+		}
+	}
+	took := time.Since(began)
+	endServing()
+	running.Wait()
+	if runErr != nil {
+		tel.Logger().Debug("not everything closed in an orderly way", "error", runErr)
+	}
+	return st.judge(work, aud, took)
+}
+
+// width gives the columns of the terminal at stdout.
+func (a *app) width() int {
+	if f, ok := a.stdout.(*os.File); ok {
+		if w, _, err := term.GetSize(int(f.Fd())); err == nil {
+			return w
+		}
+	}
+	return 100
+}
+
+// stayUp keeps the stage and a worker running for other commands.
+func (a *app) stayUp(intake, work context.Context, st *stage, tel *telemetry.Telemetry, out format) error {
+	b, err := assemble(st.cfg, tel, st.doors())
+	if err != nil {
+		return err
+	}
+	w := a.stdout
+	if out != formatTable {
+		w = a.stderr
+	}
+	_, err = fmt.Fprintf(w, `
+Still up, with a worker, until interrupted:
+  SERVICEBUS_CONNECTION_STRING='%s'
+  F&O: %s
+
+  export SERVICEBUS_CONNECTION_STRING='%[1]s'
+  bridge send --queue %[3]s --entity "Customer groups" FILE
+  bridge watch --topic %[4]s --subscription %[5]s
+`, st.bus.ConnectionString(), st.fno.URL(), st.queue(), st.cfg.Status.Topic, spareSubscription)
+	if err != nil {
+		return written(err)
+	}
+	_, err = b.run(intake, work)
+	return err
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"fnobridge/internal/config"
+	"fnobridge/internal/inbound"
+	"fnobridge/internal/telemetry"
+)
+
+func newRunCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "run",
+		Short: "Run the worker",
+		Long: `Run the worker: take sessions from the configured queues and subscriptions, import
+each file into F&O in order, follow it to its end, publish every transition,
+dead-letter what persistently fails; and publish what F&O exports.
+
+The first SIGTERM or SIGINT stops the taking of sessions. What is in hand is
+finished or written down within the configured grace; the log says per session
+what was left and why that is safe. A second signal ends at once.
+
+On the configured address (listen): /healthz, /readyz, /sessions, /gates, /scale.
+OpenTelemetry is configured by its standard environment variables.`,
+		Example: `  bridge run -c bridge.yaml
+  OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317 bridge run -c bridge.yaml`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.runBridge(cmd) },
+	}
+}
+
+func (a *app) runBridge(cmd *cobra.Command) (err error) {
+	cfg, err := a.config()
+	if err != nil {
+		return err
+	}
+	level, err := a.level()
+	if err != nil {
+		return err
+	}
+	tel, err := telemetry.Start(cmd.Context(), telemetry.Options{
+		Version: build().Version, Level: level, Format: a.logFormat, Stderr: a.stderr,
+	})
+	if err != nil {
+		return exit(exitConfig, err)
+	}
+	defer func() { // last, so that the stop itself is still told
+		if stopErr := tel.Shutdown(cmd.Context()); stopErr != nil {
+			tel.Logger().Warn("telemetry not delivered to its end", "error", stopErr)
+		}
+	}()
+	d, err := a.doors(cfg)
+	if err != nil {
+		return err
+	}
+	b, err := assemble(cfg, tel, d)
+	if err != nil {
+		return exit(exitConfig, err)
+	}
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	intake, work, stop := phases(cmd.Context(), signals, cfg.Grace)
+	defer stop()
+
+	log := tel.Logger()
+	log.Info("bridge started", "version", build().Version, "config", cfg.File, "sources", len(cfg.Sources), "routes", len(cfg.Routes),
+		"exports", len(cfg.Exports), "sessions", cfg.Sessions)
+	left, err := b.run(intake, work)
+	if err != nil && intake.Err() == nil {
+		return err
+	}
+	if err != nil {
+		log.Debug("not everything closed in an orderly way", "error", err)
+	}
+	return reportLeft(log, left)
+}
+
+// doors opens the ways out that the configuration names.
+func (a *app) doors(cfg *config.Config) (doors, error) {
+	connect, server, err := connector(cfg.ServiceBus)
+	if err != nil {
+		return doors{}, err
+	}
+	return doors{connect: connect, server: server, credential: newCredential, at: crashPoint()}, nil
+}
+
+// reportLeft tells per session what a stop left behind. Nothing of it is a failure, except work that was cut short.
+func reportLeft(log *slog.Logger, left []inbound.Left) error {
+	cut := 0
+	for _, l := range left {
+		log.Info("left in hand", "source", l.Source, "session", l.Session, "sequence", l.Sequence, "message", l.MessageID, "phase", l.Phase, "why", l.Why)
+		if l.Phase == inbound.Posting {
+			cut++
+		}
+	}
+	log.Info("bridge stopped", "left", len(left), "cutShort", cut)
+	if cut > 0 {
+		return exit(exitPartly, errors.New("a post was cut short; its outcome is unknown, and the route's policy decides at the next start"))
+	}
+	return nil
+}

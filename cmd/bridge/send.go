@@ -1,0 +1,282 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"fnobridge/internal/config"
+)
+
+// maxID is how many characters a session ID and a message ID may have. Source: Microsoft Learn, Service Bus quotas.
+const maxID = 128
+
+// sendTimeout bounds one message with its retries.
+const sendTimeout = time.Minute
+
+// sendFlags are the flags of `bridge send`.
+type sendFlags struct {
+	entity, company, session, messageID string
+	queue, filename, dataref            string
+	traceparent                         string
+	out                                 format
+}
+
+// sent is one message as `bridge send` reports it.
+type sent struct {
+	File      string `json:"file,omitempty"`
+	DataRef   string `json:"dataref,omitempty"`
+	To        string `json:"to"`
+	Session   string `json:"session"`
+	MessageID string `json:"messageId"`
+	Bytes     int    `json:"bytes"`
+	SHA256    string `json:"sha256,omitempty"`
+}
+
+func newSendCommand(a *app) *cobra.Command {
+	var f sendFlags
+	cmd := &cobra.Command{
+		Use:   "send --entity E [--company C] FILE...",
+		Short: "Send files to the bridge, one message each, in the order given",
+		Long: `Send files to a session-enabled queue that a bridge reads, one message per file, one
+after the other: the next is sent when Service Bus has taken the one before it. The
+first failure ends the command, so that no file overtakes another.
+
+The session is the entity, or company/entity with --company: it names the lane, and
+files of one session are imported in the order they were sent. The message ID is the
+idempotency key of a file. It is a new UUID for each, and printed; send a file again
+with --message-id and a queue with duplicate detection drops the second one.
+
+FILE may be - for standard input, with --filename. A file that is too large for a
+message goes into a blob container that the route allows; send --dataref URL then.
+
+Where to: --queue, or the first source of the configuration. The connection is that
+of the configuration (-c, BRIDGE_CONFIG), or SERVICEBUS_CONNECTION_STRING without one.
+A trace is continued from --traceparent or the variable TRACEPARENT.`,
+		Example: `  bridge send --entity "Customer groups" groups-1.csv groups-2.csv
+  bridge send --entity Customers --company usmf -o json customers.zip
+  bridge send --entity Vendors --dataref https://acct.blob.core.windows.net/inbound/v.zip
+  generate | bridge send --entity Vendors --filename vendors.csv -`,
+		RunE: func(cmd *cobra.Command, files []string) error {
+			ctx, stop := interruptible(cmd)
+			defer stop()
+			return a.send(ctx, f, files)
+		},
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.entity, "entity", "", "data `ENTITY`, as the Data management workspace shows it")
+	fl.StringVar(&f.company, "company", "", "legal entity, up to 4 characters")
+	fl.StringVar(&f.session, "session", "", "session `ID` instead of the entity or company/entity")
+	fl.StringVar(&f.messageID, "message-id", "", "message `ID` instead of a new UUID; for one file")
+	fl.StringVar(&f.queue, "queue", "", "queue or topic to send to; default the first source of the configuration")
+	fl.StringVar(&f.filename, "filename", "", "`NAME` of the file in the message; default the name of FILE")
+	fl.StringVar(&f.dataref, "dataref", "", "`URL` of a blob to send a reference to, instead of a FILE")
+	fl.StringVar(&f.traceparent, "traceparent", "", "W3C trace context to continue; default $TRACEPARENT")
+	outputFlag(cmd, &f.out, formatTable, formatJSON, formatJSONL)
+	_ = cmd.MarkFlagRequired("entity") // it exists
+	return cmd
+}
+
+// check finds what is wrong with the call before anything is opened.
+func (f *sendFlags) check(files []string) error {
+	switch {
+	case f.entity == "":
+		return usagef("--entity is empty")
+	case utf8.RuneCountInString(f.company) > 4 || strings.Contains(f.company, "/"):
+		return usagef("--company %q: a legal entity has at most 4 characters", f.company)
+	case len(files) == 0 && f.dataref == "":
+		return usagef("no FILE to send")
+	case len(files) > 0 && f.dataref != "":
+		return usagef("--dataref sends a reference: leave out FILE")
+	case len(files) > 1 && f.messageID != "":
+		return usagef("--message-id is for one file, there are %d", len(files))
+	case len(files) > 1 && f.filename != "":
+		return usagef("--filename is for one file, there are %d", len(files))
+	}
+	if u, err := url.Parse(f.dataref); f.dataref != "" && (err != nil || u.Host == "" || u.RawQuery != "" || u.User != nil) {
+		return usagef("--dataref is not the URL of a blob; write it without a query: the bridge signs in by itself")
+	}
+	for _, file := range files {
+		if file == "-" && (len(files) > 1 || f.filename == "") {
+			return usagef("- for standard input needs --filename, and no other FILE")
+		}
+	}
+	f.session = cmp.Or(f.session, sessionOf(f.entity, f.company))
+	for _, id := range [][2]string{{"session", f.session}, {"message ID", f.messageID}} {
+		if n := utf8.RuneCountInString(id[1]); n > maxID {
+			return usagef("the %s has %d characters, Service Bus takes %d: name a shorter one with --%s", id[0], n, maxID, strings.ReplaceAll(strings.ToLower(id[0]), " ", "-"))
+		}
+	}
+	return nil
+}
+
+// sessionOf names the lane by convention: the entity, or company/entity.
+func sessionOf(entity, company string) string {
+	if company == "" {
+		return entity
+	}
+	return company + "/" + entity
+}
+
+func (a *app) send(ctx context.Context, f sendFlags, files []string) error {
+	if err := f.check(files); err != nil {
+		return err
+	}
+	client, cfg, server, err := a.serviceBus()
+	if err != nil {
+		return err
+	}
+	defer closeQuietly(client)
+	if f.queue, err = target(f.queue, cfg); err != nil {
+		return err
+	}
+	sender, err := client.NewSender(f.queue, nil)
+	if err != nil {
+		return fmt.Errorf("open a sender for %s: %w", f.queue, err)
+	}
+	defer closeQuietly(sender)
+	if f.dataref != "" {
+		files = []string{""}
+	}
+	done := make([]sent, 0, len(files))
+	var failed error
+	for _, file := range files {
+		one, err := a.sendOne(ctx, sender, f, file)
+		if err != nil {
+			failed = advise(fmt.Errorf("send %s to %s: %w", cmp.Or(file, f.dataref), f.queue, err), sendHint(err, server, f.queue))
+			break
+		}
+		done = append(done, one)
+		if f.out == formatJSONL {
+			if err := writeLine(a.stdout, one); err != nil {
+				return err
+			}
+		}
+	}
+	if err := a.printSent(f.out, done); err != nil {
+		return err
+	}
+	if failed != nil && len(done) > 0 {
+		return &exitError{exitPartly, fmt.Errorf("%w (%s of %d sent, in order; the rest was not tried)", failed, counted(len(done), "file"), len(files)), hintOf(failed)}
+	}
+	return failed
+}
+
+// target gives the queue or topic to send to.
+func target(queue string, cfg *config.Config) (string, error) {
+	switch {
+	case queue != "":
+		return queue, nil
+	case cfg == nil:
+		return "", usagef("--queue is needed without a configuration that names the sources")
+	case len(cfg.Sources) == 0:
+		return "", usagef("--queue is needed: the configuration has no sources")
+	}
+	return cmp.Or(cfg.Sources[0].Queue, cfg.Sources[0].Topic), nil
+}
+
+// sendOne sends one file, or a reference when file is empty.
+func (a *app) sendOne(ctx context.Context, sender *azservicebus.Sender, f sendFlags, file string) (sent, error) {
+	one := sent{File: file, DataRef: f.dataref, To: f.queue, Session: f.session, MessageID: cmp.Or(f.messageID, uuid.NewString())}
+	m := &azservicebus.Message{SessionID: &one.Session, MessageID: &one.MessageID, ApplicationProperties: map[string]any{"entity": f.entity}}
+	set := func(key, value string) {
+		if value != "" {
+			m.ApplicationProperties[key] = value
+		}
+	}
+	set("company", f.company)
+	set("dataref", f.dataref)
+	set("traceparent", cmp.Or(f.traceparent, a.env.get("TRACEPARENT")))
+	if f.traceparent == "" {
+		set("tracestate", a.env.get("TRACESTATE"))
+	}
+	if file != "" {
+		body, err := a.readFile(file)
+		if err != nil {
+			return one, err
+		}
+		if len(body) == 0 {
+			return one, exit(exitFailure, errors.New("the file is empty: the bridge would reject it"))
+		}
+		sum := sha256.Sum256(body)
+		m.Body, one.Bytes, one.SHA256 = body, len(body), hex.EncodeToString(sum[:])
+		set("sha256", one.SHA256)
+		f.filename = cmp.Or(f.filename, filepath.Base(file))
+	}
+	set("filename", f.filename)
+	kind := contentType(f.filename)
+	m.ContentType = &kind
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	return one, sender.SendMessage(ctx, m, nil)
+}
+
+func (a *app) readFile(file string) ([]byte, error) {
+	if file == "-" {
+		return io.ReadAll(a.stdin)
+	}
+	return os.ReadFile(file)
+}
+
+// contentType is for people who look at messages; the bridge goes by the route.
+func contentType(name string) string {
+	switch strings.ToLower(filepath.Ext(name)) {
+	case ".csv":
+		return "text/csv"
+	case ".xml":
+		return "application/xml"
+	case ".zip":
+		return "application/zip"
+	case ".txt":
+		return "text/plain"
+	default:
+		return "application/octet-stream"
+	}
+}
+
+func (a *app) printSent(out format, done []sent) error {
+	switch out {
+	case formatJSON:
+		return writeJSON(a.stdout, done)
+	case formatJSONL:
+		return nil // as they were sent
+	}
+	if len(done) == 0 {
+		return nil
+	}
+	t := newTable(a.stdout, "FILE", "TO", "SESSION", "MESSAGE ID", "BYTES")
+	for _, s := range done {
+		t.row(cmp.Or(s.File, s.DataRef), s.To, s.Session, s.MessageID, strconv.Itoa(s.Bytes))
+	}
+	return t.flush()
+}
+
+func sendHint(err error, server, entity string) string {
+	if errors.Is(err, azservicebus.ErrMessageTooLarge) {
+		return "A message holds 256 KB in the Standard tier, 1 MB or more in Premium. Put the file into a blob container that the route allows and send --dataref URL."
+	}
+	return busHint(err, server, entity, "send")
+}
+
+// hintOf gives the advice an error carries.
+func hintOf(err error) string {
+	if e, ok := errors.AsType[*exitError](err); ok {
+		return e.hint
+	}
+	return ""
+}
