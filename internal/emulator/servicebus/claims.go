@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"fnobridge/internal/emulator/servicebus/amqp"
+	"fnobridge/internal/emulator/servicebus/atom"
 	"fnobridge/internal/emulator/servicebus/entity"
 )
 
@@ -171,4 +172,22 @@ func (s *Server) checkSAS(token, path string) (claim, error) {
 func within(scope, path string) bool {
 	scope, path = strings.ToLower(scope), strings.ToLower(path)
 	return scope == "" || path == scope || strings.HasPrefix(path, scope+"/")
+}
+
+// Authorize implements atom.Authorizer.
+func (s *Server) Authorize(authorization, path string) error {
+	if _, ok := strings.CutPrefix(authorization, "Bearer "); ok {
+		return nil // as jwt above
+	}
+	if authorization == "" {
+		return fmt.Errorf("MissingToken: The request has no Authorization header")
+	}
+	cl, err := s.checkSAS(authorization, path)
+	switch {
+	case err != nil:
+		return err
+	case !cl.rule.Allows(entity.Manage):
+		return atom.ErrForbidden
+	}
+	return nil
 }

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"fnobridge/internal/emulator/servicebus/atom"
+
 	"github.com/coder/websocket"
 )
 
@@ -92,6 +94,9 @@ func (h *handover) Addr() net.Addr { return &net.TCPAddr{} }
 
 // routes are what the port answers over HTTP.
 func (s *Server) routes() http.Handler {
+	manager := s.broker.Admin()
+	manager.DetachOnUpdate = s.o.IdleRules
+	admin := atom.NewHandler(manager, s)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case strings.EqualFold(strings.TrimSuffix(r.URL.Path, "/"), "/$servicebus/websocket"):
@@ -99,7 +104,7 @@ func (s *Server) routes() http.Handler {
 		case s.o.Faults && r.URL.Path == "/faults":
 			s.faults.ServeHTTP(w, r)
 		default:
-			http.NotFound(w, r)
+			admin.ServeHTTP(w, r)
 		}
 	})
 }

@@ -2,91 +2,436 @@ package broker
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"fnobridge/internal/emulator/servicebus/amqp"
+	"fnobridge/internal/emulator/servicebus/atom"
 	"fnobridge/internal/emulator/servicebus/entity"
 )
 
-func (b *Broker) addQueue(d entity.QueueDescription) {
-	q := b.newQueue(d.Name, d.Name, d.Settings, d.Delivery, &meter{limit: int64(d.MaxSizeInMegabytes) << 20})
-	q.storage = d.Storage
-	b.queues[strings.ToLower(d.Name)] = q
-	q.touch(q.created)
+// Admin administers the broker's namespace; it is the atom.Manager.
+type Admin struct {
+	b *Broker
+	// DetachOnUpdate makes an update detach the entity's links, as the service does.
+	DetachOnUpdate bool
 }
 
-func (b *Broker) addTopic(d entity.TopicDescription) error {
-	subs := d.Subscriptions
-	d.Subscriptions = nil
-	q := b.newQueue(d.Name, d.Name, d.Settings, entity.Delivery{}, &meter{limit: int64(d.MaxSizeInMegabytes) << 20})
-	q.topic = &topic{desc: d, subs: map[string]*queue{}}
-	q.storage = d.Storage
-	b.queues[strings.ToLower(d.Name)] = q
-	q.touch(q.created)
-	for _, s := range subs {
-		if err := b.addSubscription(q, s); err != nil {
-			return err
-		}
-	}
-	return nil
+var _ atom.Manager = (*Admin)(nil)
+
+// Admin returns the administration of the namespace.
+func (b *Broker) Admin() *Admin { return &Admin{b: b} }
+
+// Namespace implements atom.Manager.
+func (a *Admin) Namespace() atom.Namespace {
+	a.b.enter()
+	defer a.b.unlock()
+	return atom.Namespace{Name: a.b.namespace.Name, Created: a.b.created, Modified: a.b.created}
 }
 
-func (b *Broker) addSubscription(t *queue, d entity.SubscriptionDescription) error {
-	s := b.newQueue(entity.Path(t.path, d.Name), d.Name, d.Settings, d.Delivery, t.meter)
-	s.of, s.onFilter = t, d.DeadLetteringOnFilterEvaluationExceptions
-	for _, r := range d.Rules {
-		if err := s.addRule(r); err != nil {
-			return fmt.Errorf("rule %q of %s: %w", r.Name, s.path, err)
-		}
+// path finds what kind of entity a name is.
+func (b *Broker) named(name string, isTopic bool) (*queue, error) {
+	q := b.queues[strings.ToLower(name)]
+	if q == nil || q.of != nil || (q.topic != nil) != isTopic {
+		return nil, fmt.Errorf("%q: %w", name, atom.ErrNotFound)
 	}
-	t.topic.subs[entity.Key(d.Name)] = s
-	b.queues[strings.ToLower(s.path)] = s
-	s.touch(s.created)
-	return nil
+	return q, nil
 }
 
-func (s *queue) addRule(d entity.RuleDescription) error {
-	s.rules = append(s.rules, &rule{desc: d, created: s.b.clock.Now()})
-	return nil
+func (b *Broker) subscription(topic, name string) (*queue, error) {
+	t, err := b.named(topic, true)
+	if err != nil {
+		return nil, err
+	}
+	s := t.topic.subs[entity.Key(name)]
+	if s == nil {
+		return nil, fmt.Errorf("%q of %q: %w", name, topic, atom.ErrNotFound)
+	}
+	return s, nil
 }
 
-// drop deletes an entity with its messages and detaches its links.
-func (b *Broker) drop(q *queue) {
-	if q.deleted {
-		return
+func (q *queue) runtime() atom.Runtime {
+	c := q.counts()
+	return atom.Runtime{
+		Created: q.created, Updated: q.updated, Accessed: q.accessed, SizeInBytes: c.Bytes,
+		Active: int64(c.Active + c.Deferred), DeadLetter: int64(c.DeadLetter), Scheduled: int64(c.Scheduled), TransferDeadLetter: int64(c.TransferDeadLetter),
 	}
-	q.deleted = true
-	delete(b.queues, strings.ToLower(q.path))
-	if q.of != nil {
-		delete(q.of.topic.subs, entity.Key(q.name))
-	}
-	if q.topic != nil {
-		for _, s := range q.topic.subs {
-			b.drop(s)
-		}
-	}
-	b.pending.clear(&q.idleEnd)
-	err := amqp.Errorf(amqp.NotFound, "The messaging entity '%s' has been deleted.", q.path)
-	for _, x := range []*queue{q, q.dlq, q.transfer} {
-		x.deleted = true
-		x.detachAll(err)
-		for _, m := range x.index.all {
-			if m.state != gone {
-				x.remove(m)
+}
+
+func (q *queue) asQueue() atom.Queue {
+	d := entity.QueueDescription{Name: q.name, Settings: q.settings, Storage: q.storage, Delivery: q.delivery}
+	return atom.Queue{QueueDescription: d.Clone(), Runtime: q.runtime()}
+}
+
+func (q *queue) asTopic() atom.Topic {
+	d := q.topic.desc
+	d.Settings, d.Storage = q.settings, q.storage
+	t := atom.Topic{TopicDescription: d.Clone(), Runtime: q.runtime(), SubscriptionCount: len(q.topic.subs)}
+	for _, s := range q.topic.subs {
+		for _, r := range s.rules {
+			if _, ok := r.desc.Filter.(entity.CorrelationFilter); ok {
+				t.CorrelationFilters++
+			} else {
+				t.SQLFilters++
 			}
 		}
-		for _, s := range x.sessions {
-			b.pending.clear(&s.end)
+	}
+	return t
+}
+
+func (q *queue) asSubscription() atom.Subscription {
+	return atom.Subscription{
+		SubscriptionDescription: entity.SubscriptionDescription{
+			Name: q.name, Settings: q.settings, Delivery: q.delivery, DeadLetteringOnFilterEvaluationExceptions: q.onFilter,
+		},
+		Runtime: q.runtime(),
+	}
+}
+
+// Queues implements atom.Manager.
+func (a *Admin) Queues() []atom.Queue {
+	a.b.enter()
+	defer a.b.unlock()
+	var out []atom.Queue
+	for _, q := range a.b.queues {
+		if q.topic == nil && q.of == nil {
+			out = append(out, q.asQueue())
+		}
+	}
+	slices.SortFunc(out, func(x, y atom.Queue) int { return strings.Compare(entity.Key(x.Name), entity.Key(y.Name)) })
+	return out
+}
+
+// Queue implements atom.Manager.
+func (a *Admin) Queue(name string) (atom.Queue, error) {
+	a.b.enter()
+	defer a.b.unlock()
+	q, err := a.b.named(name, false)
+	if err != nil {
+		return atom.Queue{}, err
+	}
+	return q.asQueue(), nil
+}
+
+// free reports an error unless the name is not taken and targets exist.
+func (b *Broker) free(name string, targets ...string) error {
+	if b.queues[strings.ToLower(name)] != nil {
+		return fmt.Errorf("%q: %w", name, atom.ErrExists)
+	}
+	return b.reachable(targets...)
+}
+
+func (b *Broker) reachable(targets ...string) error {
+	for _, t := range targets {
+		if t == "" {
+			continue
+		}
+		if q := b.queues[strings.ToLower(t)]; q == nil || q.of != nil {
+			return fmt.Errorf("%w: there is no queue or topic %q to forward to", atom.ErrInvalid, t)
+		}
+	}
+	return nil
+}
+
+// CreateQueue implements atom.Manager.
+func (a *Admin) CreateQueue(d entity.QueueDescription) error {
+	a.b.enter()
+	defer a.b.leave()
+	if err := a.b.free(d.Name, d.ForwardTo, d.ForwardDeadLetteredMessagesTo); err != nil {
+		return err
+	}
+	a.b.addQueue(d)
+	return nil
+}
+
+// UpdateQueue implements atom.Manager.
+func (a *Admin) UpdateQueue(d entity.QueueDescription) error {
+	now := a.b.enter()
+	defer a.b.leave()
+	q, err := a.b.named(d.Name, false)
+	if err == nil {
+		err = a.b.reachable(d.ForwardTo, d.ForwardDeadLetteredMessagesTo)
+	}
+	if err != nil {
+		return err
+	}
+	q.storage, q.meter.limit = d.Storage, int64(d.MaxSizeInMegabytes)<<20
+	a.update(q, d.Settings, d.Delivery, now)
+	return nil
+}
+
+// update replaces what queues and subscriptions have in common.
+func (a *Admin) update(q *queue, s entity.Settings, d entity.Delivery, now time.Time) {
+	was := q.settings.Status
+	d.RequiresSession = q.delivery.RequiresSession // fixed when the entity is made
+	q.settings, q.delivery, q.updated = s, d, now
+	for _, x := range []*queue{q.dlq, q.transfer} {
+		x.delivery.LockDuration, x.delivery.MaxDeliveryCount = d.LockDuration, d.MaxDeliveryCount
+	}
+	a.b.pending.clear(&q.idleEnd)
+	q.touch(now)
+	a.updated(q, was)
+}
+
+// updated detaches the links that the update ends: all of them, or those that
+// its new status no longer allows.
+func (a *Admin) updated(q *queue, was entity.Status) {
+	if a.DetachOnUpdate {
+		q.detachAll(amqp.Errorf(amqp.DetachForced, "The link '%s' is force detached because the entity was updated.", q.path))
+		return
+	}
+	if q.settings.Status == was {
+		return
+	}
+	if !q.settings.Status.Receives() {
+		for c := range q.consumers {
+			c.end(disabled(q))
+		}
+	}
+	if !q.settings.Status.Sends() {
+		for p := range q.producers {
+			p.end(disabled(q))
 		}
 	}
 }
 
-// detachAll ends every link of the entity.
-func (q *queue) detachAll(err *amqp.Error) {
-	for c := range q.consumers {
-		c.end(err)
+// Topics implements atom.Manager.
+func (a *Admin) Topics() []atom.Topic {
+	a.b.enter()
+	defer a.b.unlock()
+	var out []atom.Topic
+	for _, q := range a.b.queues {
+		if q.topic != nil {
+			out = append(out, q.asTopic())
+		}
 	}
-	for p := range q.producers {
-		p.end(err)
+	slices.SortFunc(out, func(x, y atom.Topic) int { return strings.Compare(entity.Key(x.Name), entity.Key(y.Name)) })
+	return out
+}
+
+// Topic implements atom.Manager.
+func (a *Admin) Topic(name string) (atom.Topic, error) {
+	a.b.enter()
+	defer a.b.unlock()
+	q, err := a.b.named(name, true)
+	if err != nil {
+		return atom.Topic{}, err
 	}
+	return q.asTopic(), nil
+}
+
+// CreateTopic implements atom.Manager.
+func (a *Admin) CreateTopic(d entity.TopicDescription) error {
+	a.b.enter()
+	defer a.b.leave()
+	if err := a.b.free(d.Name); err != nil {
+		return err
+	}
+	return a.b.addTopic(d)
+}
+
+// UpdateTopic implements atom.Manager.
+func (a *Admin) UpdateTopic(d entity.TopicDescription) error {
+	now := a.b.enter()
+	defer a.b.leave()
+	q, err := a.b.named(d.Name, true)
+	if err != nil {
+		return err
+	}
+	d.Subscriptions = nil
+	q.topic.desc, q.storage, q.meter.limit = d, d.Storage, int64(d.MaxSizeInMegabytes)<<20
+	a.update(q, d.Settings, entity.Delivery{}, now)
+	return nil
+}
+
+// Delete implements atom.Manager.
+func (a *Admin) Delete(name string) error {
+	a.b.enter()
+	defer a.b.leave()
+	q := a.b.queues[strings.ToLower(name)]
+	if q == nil || q.of != nil {
+		return fmt.Errorf("%q: %w", name, atom.ErrNotFound)
+	}
+	a.b.drop(q)
+	return nil
+}
+
+// Subscriptions implements atom.Manager.
+func (a *Admin) Subscriptions(topic string) ([]atom.Subscription, error) {
+	a.b.enter()
+	defer a.b.unlock()
+	t, err := a.b.named(topic, true)
+	if err != nil {
+		return nil, err
+	}
+	var out []atom.Subscription
+	for _, s := range t.topic.subs {
+		out = append(out, s.asSubscription())
+	}
+	slices.SortFunc(out, func(x, y atom.Subscription) int { return strings.Compare(entity.Key(x.Name), entity.Key(y.Name)) })
+	return out, nil
+}
+
+// Subscription implements atom.Manager.
+func (a *Admin) Subscription(topic, name string) (atom.Subscription, error) {
+	a.b.enter()
+	defer a.b.unlock()
+	s, err := a.b.subscription(topic, name)
+	if err != nil {
+		return atom.Subscription{}, err
+	}
+	return s.asSubscription(), nil
+}
+
+// CreateSubscription implements atom.Manager.
+func (a *Admin) CreateSubscription(topic string, d entity.SubscriptionDescription) error {
+	a.b.enter()
+	defer a.b.leave()
+	t, err := a.b.named(topic, true)
+	if err != nil {
+		return err
+	}
+	if t.topic.subs[entity.Key(d.Name)] != nil {
+		return fmt.Errorf("%q of %q: %w", d.Name, topic, atom.ErrExists)
+	}
+	if err := a.b.reachable(d.ForwardTo, d.ForwardDeadLetteredMessagesTo); err != nil {
+		return err
+	}
+	return invalid(a.b.addSubscription(t, d))
+}
+
+// invalid marks an error of a rule as the client's.
+func invalid(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", atom.ErrInvalid, err)
+}
+
+// UpdateSubscription implements atom.Manager.
+func (a *Admin) UpdateSubscription(topic string, d entity.SubscriptionDescription) error {
+	now := a.b.enter()
+	defer a.b.leave()
+	s, err := a.b.subscription(topic, d.Name)
+	if err == nil {
+		err = a.b.reachable(d.ForwardTo, d.ForwardDeadLetteredMessagesTo)
+	}
+	if err != nil {
+		return err
+	}
+	s.onFilter = d.DeadLetteringOnFilterEvaluationExceptions
+	a.update(s, d.Settings, d.Delivery, now)
+	return nil
+}
+
+// DeleteSubscription implements atom.Manager.
+func (a *Admin) DeleteSubscription(topic, name string) error {
+	a.b.enter()
+	defer a.b.leave()
+	s, err := a.b.subscription(topic, name)
+	if err != nil {
+		return err
+	}
+	a.b.drop(s)
+	return nil
+}
+
+// Rules implements atom.Manager.
+func (a *Admin) Rules(topic, subscription string) ([]atom.Rule, error) {
+	a.b.enter()
+	defer a.b.unlock()
+	s, err := a.b.subscription(topic, subscription)
+	if err != nil {
+		return nil, err
+	}
+	return s.ruleList(), nil
+}
+
+func (q *queue) ruleList() []atom.Rule {
+	out := make([]atom.Rule, 0, len(q.rules))
+	for _, r := range q.rules {
+		out = append(out, atom.Rule{RuleDescription: r.desc.Clone(), Created: r.created})
+	}
+	slices.SortFunc(out, func(x, y atom.Rule) int { return strings.Compare(entity.Key(x.Name), entity.Key(y.Name)) })
+	return out
+}
+
+func (q *queue) ruleAt(name string) int {
+	return slices.IndexFunc(q.rules, func(r *rule) bool { return entity.Key(r.desc.Name) == entity.Key(name) })
+}
+
+// Rule implements atom.Manager.
+func (a *Admin) Rule(topic, subscription, name string) (atom.Rule, error) {
+	a.b.enter()
+	defer a.b.unlock()
+	s, err := a.b.subscription(topic, subscription)
+	if err != nil {
+		return atom.Rule{}, err
+	}
+	i := s.ruleAt(name)
+	if i < 0 {
+		return atom.Rule{}, fmt.Errorf("rule %q: %w", name, atom.ErrNotFound)
+	}
+	return atom.Rule{RuleDescription: s.rules[i].desc.Clone(), Created: s.rules[i].created}, nil
+}
+
+// CreateRule implements atom.Manager.
+func (a *Admin) CreateRule(topic, subscription string, d entity.RuleDescription) error {
+	a.b.enter()
+	defer a.b.leave()
+	s, err := a.b.subscription(topic, subscription)
+	if err != nil {
+		return err
+	}
+	return s.createRule(d)
+}
+
+func (q *queue) createRule(d entity.RuleDescription) error {
+	if q.ruleAt(d.Name) >= 0 {
+		return fmt.Errorf("rule %q: %w", d.Name, atom.ErrExists)
+	}
+	return invalid(q.addRule(d))
+}
+
+// UpdateRule implements atom.Manager.
+func (a *Admin) UpdateRule(topic, subscription string, d entity.RuleDescription) error {
+	a.b.enter()
+	defer a.b.leave()
+	s, err := a.b.subscription(topic, subscription)
+	if err != nil {
+		return err
+	}
+	i := s.ruleAt(d.Name)
+	if i < 0 {
+		return fmt.Errorf("rule %q: %w", d.Name, atom.ErrNotFound)
+	}
+	if err := s.addRule(d); err != nil {
+		return invalid(err)
+	}
+	last := len(s.rules) - 1
+	s.rules[last].created = s.rules[i].created
+	s.rules[i] = s.rules[last]
+	s.rules = s.rules[:last]
+	return nil
+}
+
+// DeleteRule implements atom.Manager.
+func (a *Admin) DeleteRule(topic, subscription, name string) error {
+	a.b.enter()
+	defer a.b.leave()
+	s, err := a.b.subscription(topic, subscription)
+	if err != nil {
+		return err
+	}
+	return s.deleteRule(name)
+}
+
+func (q *queue) deleteRule(name string) error {
+	i := q.ruleAt(name)
+	if i < 0 {
+		return fmt.Errorf("rule %q: %w", name, atom.ErrNotFound)
+	}
+	q.rules = slices.Delete(q.rules, i, i+1)
+	return nil
 }

@@ -24,6 +24,7 @@ type Broker struct {
 	timer     Timer
 	closed    bool
 	rng       *rand.ChaCha8
+	created   time.Time
 	changed   chan struct{} // closed when something happened; nil when nobody waits
 }
 
@@ -41,7 +42,7 @@ func New(clock Clock, n entity.Namespace) (*Broker, error) {
 		n.AuthorizationRules = []entity.AuthorizationRule{entity.RootRule()}
 	}
 	b := &Broker{
-		clock: clock, queues: map[string]*queue{}, rng: rand.NewChaCha8(seed),
+		clock: clock, queues: map[string]*queue{}, rng: rand.NewChaCha8(seed), created: clock.Now(),
 		namespace: entity.Namespace{Name: n.Name, AuthorizationRules: n.AuthorizationRules},
 	}
 	b.mu.Lock()

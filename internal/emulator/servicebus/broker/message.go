@@ -72,12 +72,14 @@ const (
 	noteState        = "x-opt-message-state"
 	noteScheduled    = "x-opt-scheduled-enqueue-time"
 	noteLockToken    = "x-opt-lock-token"
+	notePartition    = "x-opt-partition-key"
 	propReason       = "DeadLetterReason"
 	propDescription  = "DeadLetterErrorDescription"
 	reasonDeliveries = "MaxDeliveryCountExceeded"
 	reasonExpired    = "TTLExpiredException"
 	reasonHops       = "MaxTransferHopCountExceeded"
 	reasonSession    = "SessionIdMissing"
+	reasonRule       = "RuleEvaluationException"
 	maxHops          = 4
 )
 
@@ -162,6 +164,46 @@ func (m *message) readAnnotations() error {
 		m.givenCount++
 	}
 	return nil
+}
+
+// eachNote calls fn with the sender's message annotations, in order.
+func (m *message) eachNote(fn func(key, value any)) {
+	r := amqp.NewReader(m.notes)
+	for range m.noteCount {
+		// They were encoded here.
+		key, _ := r.Value()
+		value, _ := r.Value()
+		fn(key, value)
+	}
+}
+
+// note returns the text of an annotation.
+func (m *message) note(name string) (text string, ok bool) {
+	m.eachNote(func(key, value any) {
+		if k, _ := amqp.Text(key); k == name {
+			text, ok = amqp.Text(value)
+		}
+	})
+	return text, ok
+}
+
+// setNote replaces an annotation; nil removes it.
+func (m *message) setNote(name string, to any) {
+	var notes []byte
+	n := 0
+	add := func(key, value any) {
+		notes = amqp.AppendValue(amqp.AppendValue(notes, key), value)
+		n++
+	}
+	m.eachNote(func(key, value any) {
+		if k, _ := amqp.Text(key); k != name {
+			add(key, value)
+		}
+	})
+	if to != nil {
+		add(amqp.Symbol(name), to)
+	}
+	m.notes, m.noteCount = notes, n
 }
 
 // copy returns a message of the same content, not yet in any queue.
