@@ -88,7 +88,7 @@ func (a *app) serviceBus() (client *azservicebus.Client, cfg *config.Config, ser
 	}
 	client, err = connect(azservicebus.RetryOptions{MaxRetries: 2, RetryDelay: 500 * time.Millisecond, MaxRetryDelay: 2 * time.Second})
 	if err != nil {
-		return nil, nil, "", fmt.Errorf("connect to Service Bus %s: %w", server, err)
+		return nil, nil, "", fmt.Errorf("connect to Service Bus: %w", err)
 	}
 	return client, cfg, server, nil
 }
