@@ -66,6 +66,7 @@ func TestValidateNamesTheProperty(t *testing.T) {
 		{"window", queue(func(q *QueueDescription) { q.DuplicateDetectionHistoryTimeWindow = time.Second }), []string{"DuplicateDetectionHistoryTimeWindow"}},
 		{"forward to self", queue(func(q *QueueDescription) { q.ForwardTo = "Q" }), []string{"ForwardTo"}},
 		{"dead letters to self", queue(func(q *QueueDescription) { q.ForwardDeadLetteredMessagesTo = "Q" }), []string{"ForwardDeadLetteredMessagesTo"}},
+		{"forward to what is no name", queue(func(q *QueueDescription) { q.ForwardTo, q.ForwardDeadLetteredMessagesTo = "a b", "/x" }), []string{"ForwardTo", "ForwardDeadLetteredMessagesTo"}},
 		{"forward with sessions", queue(func(q *QueueDescription) { q.RequiresSession, q.ForwardTo = true, "r" }), []string{"ForwardTo"}},
 		{"several at once", queue(func(q *QueueDescription) { q.Name, q.LockDuration, q.MaxDeliveryCount = "?", 0, 0 }), []string{"Name", "LockDuration", "MaxDeliveryCount"}},
 		{"subscription with a slash", subscription(func(s *SubscriptionDescription) { s.Name = "a/b" }), []string{"Name"}},

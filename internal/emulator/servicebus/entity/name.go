@@ -5,18 +5,19 @@ import (
 	"unicode/utf8"
 )
 
-// entityName checks the name of a queue or topic, a path of segments.
+// entityName checks that a property is the name of a queue or topic, a path
+// of segments.
 // Source: Microsoft Learn, resource-name-rules (Microsoft.ServiceBus).
-func (c *check) entityName(name string) {
-	if !c.length("Name", name, MaxEntityName) {
+func (c *check) entityName(property, name string) {
+	if !c.length(property, name, MaxEntityName) {
 		return
 	}
 	for segment := range strings.SplitSeq(name, "/") {
 		if segment == "" {
-			c.failf("Name", "must not begin or end with a slash, nor hold two in a row")
+			c.failf(property, "must not begin or end with a slash, nor hold two in a row")
 			return
 		}
-		if !c.segment(segment) {
+		if !c.segment(property, segment) {
 			return
 		}
 	}
@@ -25,7 +26,7 @@ func (c *check) entityName(name string) {
 // subscriptionName checks the name of a subscription.
 func (c *check) subscriptionName(name string) {
 	if c.length("Name", name, MaxSubscriptionName) {
-		c.segment(name)
+		c.segment("Name", name)
 	}
 }
 
@@ -61,16 +62,16 @@ func (c *check) length(property, text string, limit int) bool {
 	return true
 }
 
-func (c *check) segment(s string) bool {
+func (c *check) segment(property, s string) bool {
 	for i, r := range s {
 		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_'
 		switch {
 		case letter:
 		case !strings.ContainsRune(".-~", r):
-			c.failf("Name", "must hold only letters, digits, and . - _ ~ between slashes, holds %q", r)
+			c.failf(property, "must hold only letters, digits, and . - _ ~ between slashes, holds %q", r)
 			return false
 		case i == 0 || i == len(s)-1:
-			c.failf("Name", "each part must begin and end with a letter, a digit or an underscore")
+			c.failf(property, "each part must begin and end with a letter, a digit or an underscore")
 			return false
 		}
 	}

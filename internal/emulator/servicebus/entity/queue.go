@@ -77,7 +77,7 @@ func newDelivery() Delivery {
 // Validate returns every problem of the queue, as Problems.
 func (q QueueDescription) Validate() error {
 	c := &check{entity: fmt.Sprintf("queue %q", q.Name)}
-	c.entityName(q.Name)
+	c.entityName("Name", q.Name)
 	c.settings(q.Settings)
 	c.storage(q.Storage)
 	c.delivery(q.Delivery, q.Name)
@@ -130,10 +130,15 @@ func (c *check) delivery(d Delivery, self string) {
 	if d.ForwardTo != "" && d.RequiresSession {
 		c.failf("ForwardTo", "an entity that requires sessions cannot forward")
 	}
-	if d.ForwardTo != "" && Key(d.ForwardTo) == Key(self) {
-		c.failf("ForwardTo", "must not be the entity itself")
+	target := func(property, name string) {
+		switch {
+		case name == "":
+		case Key(name) == Key(self):
+			c.failf(property, "must not be the entity itself")
+		default:
+			c.entityName(property, name)
+		}
 	}
-	if d.ForwardDeadLetteredMessagesTo != "" && Key(d.ForwardDeadLetteredMessagesTo) == Key(self) {
-		c.failf("ForwardDeadLetteredMessagesTo", "must not be the entity itself")
-	}
+	target("ForwardTo", d.ForwardTo)
+	target("ForwardDeadLetteredMessagesTo", d.ForwardDeadLetteredMessagesTo)
 }

@@ -25,7 +25,7 @@ func NewTopic(name string) TopicDescription {
 // Validate returns every problem of the topic and of its subscriptions, as Problems.
 func (t TopicDescription) Validate() error {
 	c := &check{entity: fmt.Sprintf("topic %q", t.Name)}
-	c.entityName(t.Name)
+	c.entityName("Name", t.Name)
 	c.settings(t.Settings)
 	c.storage(t.Storage)
 	seen := map[string]bool{}
