@@ -108,8 +108,8 @@ func collectEvents(h History, files map[string]*file, r *Report) {
 	events := slices.SortedStableFunc(slices.Values(h.Events), func(a, b Event) int { return cmp.Compare(a.Order, b.Order) })
 	seen := make(map[string]bool, len(events))
 	for _, e := range events {
-		if e.MessageID == "" || e.Status.Environmental() {
-			continue
+		if e.MessageID == "" || e.Status.Environmental() || e.Status == status.Exported || e.Status == status.ExportEmpty {
+			continue // not about a file that was sent
 		}
 		f := files[e.MessageID]
 		switch {

@@ -210,8 +210,9 @@ func TestLegalHistories(t *testing.T) {
 			s.good("a")
 			s.Remaining = []string{"b"}
 		}, Report{Files: 2, Processed: 1, Pending: 1}},
-		{"an environment's event", func(s *script) {
-			s.Events = append(s.Events, Event{ID: "p", Status: status.Paused, Order: 1})
+		{"events of an environment and of exports", func(s *script) {
+			s.Events = append(s.Events, Event{ID: "p", Status: status.Paused, Order: 1},
+				Event{ID: "x", MessageID: "job:1", Status: status.Exported, Order: 2}, Event{ID: "y", MessageID: "job:2", Status: status.ExportEmpty, Order: 3})
 		}, Report{}},
 		{"a word F&O was not known to use", func(s *script) {
 			s.send("groups", "a")

@@ -49,11 +49,11 @@ type Recorded struct {
 	Status     string    // F&O's word for how it ended
 }
 
-// Event is a status event as a subscriber received it.
+// Event is a status event as a subscriber received it. Those of environments and of exports are not checked.
 type Event struct {
 	ID           string
 	Session      string
-	MessageID    string // of the file; empty for an environment's event, which is not checked
+	MessageID    string // of the file
 	Status       status.Status
 	Reason       failure.Reason
 	FnoMessageID string

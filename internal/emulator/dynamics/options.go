@@ -62,39 +62,39 @@ const (
 	Package
 )
 
-// A Job is a recurring data job: what F&O calls an activity.
+// A Job is a recurring data job: what F&O calls an activity. In a scenario its times are those of the scenario.
 type Job struct {
-	ID      string // GUID
-	Project string // the data project; default "Job-" and the first part of the GUID
-	Kind    Kind
-	Export  bool // the job exports: dequeue, download and ack instead of enqueue
+	ID      string `json:"id"`      // GUID
+	Project string `json:"project"` // the data project; default "Job-" and the first part of the GUID
+	Kind    Kind   `json:"kind"`
+	Export  bool   `json:"export"` // the job exports: dequeue, download and ack instead of enqueue
 
-	Entities   []string      // labels this job can import; empty: all of Options.Entities
-	ImportTime time.Duration // default Options.ImportTime
-	PickUp     time.Duration // default Options.PickUp
-	InOrder    bool          // "process messages in order"; files only
-	NoErrors   bool          // GetExecutionErrors is always [], as after a staging clean-up
+	Entities   []string      `json:"entities"` // labels this job can import; empty: all of Options.Entities
+	ImportTime time.Duration `json:"-"`        // default Options.ImportTime
+	PickUp     time.Duration `json:"-"`        // default Options.PickUp
+	InOrder    bool          `json:"inOrder"`  // "process messages in order"; files only
+	NoErrors   bool          `json:"noErrors"` // GetExecutionErrors is always [], as after a staging clean-up
 
-	CompanyFromMessage bool     // "use company from message"; when off, the company in the query is ignored
-	Company            string   // the company of the user who runs the batch; default DAT
-	Clients            []string // the authorization policy: client IDs that may call it; empty: any
-	Forbidden          []string // client IDs whose user lacks the rights: 403
+	CompanyFromMessage bool     `json:"companyFromMessage"` // "use company from message"; when off, the company in the query is ignored
+	Company            string   `json:"company"`            // the company of the user who runs the batch; default DAT
+	Clients            []string `json:"clients"`            // the authorization policy: client IDs that may call it; empty: any
+	Forbidden          []string `json:"forbidden"`          // client IDs whose user lacks the rights: 403
 }
 
 // An Entity is a data entity that this F&O knows.
 type Entity struct {
-	Label  string // as in the DMF workspace: "Customer groups"
-	Key    string // the column that names a record in an error; default the first of Fields
-	Fields []Field
+	Label  string  `json:"label"` // as in the DMF workspace: "Customer groups"
+	Key    string  `json:"key"`   // the column that names a record in an error; default the first of Fields
+	Fields []Field `json:"fields"`
 }
 
 // A Field is a column with a rule. A column without a Field is not checked.
 type Field struct {
-	Name     string
-	Required bool     // the column must exist and no record may leave it empty
-	Type     Type     // how a value is read
-	Max      int      // characters; 0: any
-	Values   []string // the only values there are; empty: any
+	Name     string   `json:"name"`
+	Required bool     `json:"required"` // the column must exist and no record may leave it empty
+	Type     Type     `json:"type"`     // how a value is read
+	Max      int      `json:"max"`      // characters; 0: any
+	Values   []string `json:"values"`   // the only values there are; empty: any
 }
 
 // Type is how the value of a field is read.

@@ -1,0 +1,172 @@
+package examples
+
+import (
+	"archive/zip"
+	"bytes"
+	"encoding/csv"
+	"encoding/xml"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf16"
+)
+
+// The data packages are made from the CSV files in packages/, as F&O writes them: header and manifest in UTF-16LE with
+// a byte order mark and no XML declaration, elements in alphabetical order, a map entry for every column, everything at
+// the root of the zip. To change one, change its source or this file and run
+//
+//	go test ./examples -run Packages -update
+//
+// The test holds the zips in the repository against what it would make.
+var update = flag.Bool("update", false, "write the data packages anew")
+
+// A packed file is a zip of this folder, and what goes into it.
+type packed struct {
+	zip    string
+	source string // CSV in packages/ or data/: the data, or the columns alone for a template
+	group  string // the data project
+	entity string
+	target string // staging entity
+	data   string // name of the data file in the zip
+	empty  bool   // a template: no data file
+}
+
+func packages() []packed {
+	list := []packed{
+		{
+			zip: "templates/fixed-assets.zip", source: "data/Fixed assets V2/001-equipment.csv", group: "Import fixed assets",
+			entity: "Fixed assets V2", target: "ASSETFIXEDASSETV2ENTITY", data: "Fixed assets V2.csv", empty: true,
+		},
+		{
+			zip: "exports/customers.zip", source: "packages/customers.csv", group: "Export customers",
+			entity: "Customers V3", target: "CUSTCUSTOMERV3ENTITY", data: "Customers V3.csv",
+		},
+	}
+	for _, name := range []string{"001-cables", "002-stands", "003-lamps", "004-shades", "005-hand-tools", "006-power-tools"} {
+		list = append(list, packed{
+			zip: "data/Released products V2/" + name + ".zip", source: "packages/" + name + ".csv", group: "Import released products",
+			entity: "Released products V2", target: "ECORESRELEASEDPRODUCTV2ENTITY", data: "Released products V2.csv",
+		})
+	}
+	return list
+}
+
+func TestPackagesAreWhatTheGeneratorMakes(t *testing.T) {
+	for _, p := range packages() {
+		want, err := p.build()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if *update {
+			if err := errors.Join(os.MkdirAll(filepath.Dir(p.zip), 0o755), os.WriteFile(p.zip, want, 0o644)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := os.ReadFile(p.zip)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Entry by entry: the compressed bytes may differ from one Go version to the next.
+		if a, b := entries(t, want), entries(t, got); !slices.Equal(a, b) {
+			t.Errorf("%s is not what the generator makes; run with -update", p.zip)
+		}
+	}
+}
+
+// entries gives names and contents of a zip in one list.
+func entries(t *testing.T, body []byte) []string {
+	t.Helper()
+	z, err := zip.NewReader(bytes.NewReader(body), int64(len(body)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []string
+	for _, f := range z.File {
+		r, err := f.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := io.ReadAll(r)
+		if err := errors.Join(err, r.Close()); err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, f.Name, string(data))
+	}
+	return list
+}
+
+// build makes the zip.
+func (p packed) build() ([]byte, error) {
+	source, err := os.ReadFile(p.source)
+	if err != nil {
+		return nil, err
+	}
+	columns, err := csv.NewReader(bytes.NewReader(source)).Read()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", p.source, err)
+	}
+	var buf bytes.Buffer
+	z := zip.NewWriter(&buf)
+	write := func(name string, data []byte) error {
+		w, err := z.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Deflate, Modified: time.Date(2026, 3, 2, 8, 0, 0, 0, time.UTC)})
+		if err != nil {
+			return err
+		}
+		_, err = w.Write(data)
+		return err
+	}
+	if !p.empty {
+		err = write(p.data, source)
+	}
+	err = errors.Join(err, write("Manifest.xml", unicode(p.manifest(columns))), write("PackageHeader.xml", unicode(p.header())), z.Close())
+	return buf.Bytes(), err
+}
+
+const namespaces = `xmlns:i="http://www.w3.org/2001/XMLSchema-instance" xmlns="http://schemas.microsoft.com/dynamics/2015/01/DataManagement"`
+
+func (p packed) header() string {
+	return "<DataManagementPackageHeader " + namespaces + ">" + element("Description", p.group) +
+		element("ManifestType", "Microsoft.Dynamics.AX.Framework.Tools.DataManagement.Serialization.DataManagementPackageManifest") +
+		element("PackageType", "DefinitionGroup") + element("PackageVersion", "2") + "</DataManagementPackageHeader>"
+}
+
+func (p packed) manifest(columns []string) string {
+	var b strings.Builder
+	b.WriteString("<DataManagementPackageManifest " + namespaces + ">" + element("DefinitionGroupName", p.group) +
+		element("Description", p.group) + "<PackageEntityList><DataManagementPackageEntityData>" +
+		element("DefaultRefreshType", "FullPush") + element("Disable", "false") + "<EntityMapList>")
+	for _, c := range columns {
+		b.WriteString("<EntityMap>" + element("ArrayIndex", "0") + element("EntityField", c) +
+			`<EntityFieldConversionList i:nil="true" />` + element("IsAutoDefault", "false") + element("IsAutoGenerated", "false") +
+			element("IsDefaultValueEqualNull", "false") + element("UseTextQualifier", "false") + element("XMLField", c) + "</EntityMap>")
+	}
+	b.WriteString("</EntityMapList>" + element("EntityName", p.entity) + `<EntityTransformList i:nil="true" /><ExcelSheetName />` +
+		element("ExecutionUnit", "1") + element("FailExecutionUnitOnError", "false") + element("FailLevelOnError", "false") +
+		element("InputFilePath", p.data) + element("LevelInExecutionUnit", "1") + element("RunBusinessLogic", "true") +
+		element("RunBusinessValidation", "true") + "<SampleFilePath />" + element("SequenceInLevel", "1") + element("SkipStaging", "false") +
+		element("SourceFormat", "CSV") + element("TargetEntity", p.target) + element("ValidationStatus", "Yes") +
+		"</DataManagementPackageEntityData></PackageEntityList></DataManagementPackageManifest>")
+	return b.String()
+}
+
+func element(name, text string) string {
+	var b bytes.Buffer
+	_ = xml.EscapeText(&b, []byte(text)) // a buffer takes everything
+	return "<" + name + ">" + b.String() + "</" + name + ">"
+}
+
+// unicode writes text as F&O does: UTF-16LE with a byte order mark.
+func unicode(text string) []byte {
+	b := []byte{0xFF, 0xFE}
+	for _, u := range utf16.Encode([]rune(text)) {
+		b = append(b, byte(u), byte(u>>8))
+	}
+	return b
+}
