@@ -1,0 +1,259 @@
+package deadletter
+
+import (
+	"cmp"
+	"encoding/base64"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+
+	"fnobridge/internal/failure"
+)
+
+// A Message is one dead letter as it is listed, shown and exported. It is made from any producer's message: whatever
+// is missing stays empty.
+type Message struct {
+	Source         string    `json:"source"` // the queue or subscription
+	SequenceNumber int64     `json:"sequenceNumber"`
+	Original       int64     `json:"originalSequenceNumber,omitempty"` // the number replay sorts by, when it is another one
+	MessageID      string    `json:"messageId,omitempty"`
+	Key            string    `json:"originalMessageId,omitempty"` // of the first life, when the message was resubmitted before
+	Session        *string   `json:"session,omitempty"`
+	Reason         string    `json:"reason,omitempty"`
+	Description    string    `json:"description,omitempty"`
+	Entity         string    `json:"entity,omitempty"` // the data entity of F&O
+	Company        string    `json:"company,omitempty"`
+	EnqueuedAt     time.Time `json:"enqueuedAt,omitzero"`
+	FailedAt       time.Time `json:"failedAt,omitzero"` // last attempt, when the bridge recorded one
+	Deliveries     uint32    `json:"deliveries,omitempty"`
+	Resubmits      int64     `json:"resubmits,omitempty"`
+	Deferred       bool      `json:"deferred,omitempty"`
+	Bytes          int       `json:"bytes"`
+
+	ContentType   string         `json:"contentType,omitempty"`
+	Subject       string         `json:"subject,omitempty"`
+	CorrelationID string         `json:"correlationId,omitempty"`
+	Properties    map[string]any `json:"properties,omitempty"`
+	Body          string         `json:"body,omitempty"`        // as it is when it is text
+	BodyBase64    string         `json:"bodyBase64,omitempty"`  // else
+	BodyCutAt     int            `json:"bodyCutAt,omitempty"`   // bytes shown, when not all are
+	WhatToDo      string         `json:"whatToDo,omitempty"`    // advice for the reason
+	BodySection   string         `json:"bodySection,omitempty"` // value or sequence, when the body is not plain data
+}
+
+// Time is the moment the time filters look at: when the bridge last tried, else when the message was enqueued.
+// Service Bus does not keep when a message was dead-lettered.
+func (m Message) Time() time.Time {
+	if !m.FailedAt.IsZero() {
+		return m.FailedAt
+	}
+	return m.EnqueuedAt
+}
+
+// view reads the head of a message: everything but properties and body.
+func view(e Entity, rm *azservicebus.ReceivedMessage) Message {
+	p := rm.ApplicationProperties
+	m := Message{
+		Source: e.String(), SequenceNumber: seqOf(rm), MessageID: rm.MessageID, Session: rm.SessionID, Deliveries: rm.DeliveryCount,
+		Reason: deref(rm.DeadLetterReason), Description: deref(rm.DeadLetterErrorDescription),
+		Entity: entityOf(rm), Company: companyOf(rm), Key: text(p[PropMessageID]), Resubmits: number(p[PropResubmits]),
+		Deferred: rm.State == azservicebus.MessageStateDeferred, Bytes: bodySize(rm),
+	}
+	if m.MessageID == "" { // an ID that is not a string: a number, a UUID, bytes
+		m.MessageID = rawID(rm)
+	}
+	if k := orderKey(e, rm); k != m.SequenceNumber {
+		m.Original = k
+	}
+	if rm.EnqueuedTime != nil {
+		m.EnqueuedAt = rm.EnqueuedTime.UTC()
+	}
+	if t, err := time.Parse(time.RFC3339Nano, text(p[PropLastAttempt])); err == nil {
+		m.FailedAt = t.UTC()
+	}
+	return m
+}
+
+// viewFull reads all of a message, the body up to most bytes (all of it when most < 0).
+func viewFull(e Entity, rm *azservicebus.ReceivedMessage, most int) Message {
+	m := view(e, rm)
+	m.ContentType, m.Subject, m.CorrelationID = deref(rm.ContentType), deref(rm.Subject), deref(rm.CorrelationID)
+	m.Properties = map[string]any{}
+	for k, v := range rm.ApplicationProperties {
+		if k != propReason && k != propDescription { // shown on their own
+			m.Properties[k] = plain(v)
+		}
+	}
+	if m.Reason != "" {
+		m.WhatToDo = Advice(failure.Reason(m.Reason))
+	}
+	var body []byte
+	if raw := rm.RawAMQPMessage; raw != nil && len(raw.Body.Data) != 1 {
+		switch {
+		case raw.Body.Value != nil:
+			m.BodySection, body = "value", fmt.Append(nil, plain(raw.Body.Value))
+		case raw.Body.Sequence != nil:
+			m.BodySection, body = "sequence", fmt.Append(nil, raw.Body.Sequence)
+		default:
+			body = slices.Concat(raw.Body.Data...)
+		}
+	} else {
+		body = rm.Body
+	}
+	if most >= 0 && len(body) > most {
+		body, m.BodyCutAt = body[:most], most
+		for n := 0; n < utf8.UTFMax && len(body) > 0 && !utf8.Valid(body); n++ { // a rune cut in half does not make it binary
+			if r, _ := utf8.DecodeLastRune(body); r != utf8.RuneError {
+				break
+			}
+			body = body[:len(body)-1]
+		}
+	}
+	if utf8.Valid(body) {
+		m.Body = string(body)
+	} else {
+		m.BodyBase64 = base64.StdEncoding.EncodeToString(body)
+	}
+	return m
+}
+
+// entityOf finds the data entity of F&O: what the bridge recorded, else what the producer said, else the session's name,
+// which by convention is `entity` or `company/entity`.
+func entityOf(rm *azservicebus.ReceivedMessage) string {
+	p := rm.ApplicationProperties
+	e := cmp.Or(text(p[PropEntity]), text(p["entity"]), deref(rm.SessionID))
+	if text(p[PropEntity]) == "" && text(p["entity"]) == "" {
+		if i := strings.LastIndexByte(e, '/'); i >= 0 {
+			e = e[i+1:]
+		}
+	}
+	return e
+}
+
+// companyOf finds the company the same way.
+func companyOf(rm *azservicebus.ReceivedMessage) string {
+	p := rm.ApplicationProperties
+	if c := cmp.Or(text(p[PropCompany]), text(p["company"])); c != "" {
+		return c
+	}
+	if c, _, ok := strings.Cut(deref(rm.SessionID), "/"); ok {
+		return c
+	}
+	return ""
+}
+
+func seqOf(rm *azservicebus.ReceivedMessage) int64 {
+	if rm.SequenceNumber == nil {
+		return 0
+	}
+	return *rm.SequenceNumber
+}
+
+// orderKey is the number that says which of two messages of an entity came first: the sequence number of the message's
+// first life in this entity. A message that was never resubmitted has it from the move, else from the broker.
+func orderKey(e Entity, rm *azservicebus.ReceivedMessage) int64 {
+	p := rm.ApplicationProperties
+	if n := number(p[PropOriginalSequenceNumber]); n > 0 && strings.EqualFold(text(p[PropResubmittedFrom]), e.String()) {
+		return n
+	}
+	if n := number(p[PropSequenceNumber]); n > 0 && rm.DeadLetterReason != nil {
+		return n
+	}
+	return seqOf(rm)
+}
+
+func bodySize(rm *azservicebus.ReceivedMessage) int {
+	n := 0
+	if rm.RawAMQPMessage != nil {
+		for _, d := range rm.RawAMQPMessage.Body.Data {
+			n += len(d)
+		}
+	}
+	return max(n, len(rm.Body))
+}
+
+// rawID gives a message ID that is not a string as text.
+func rawID(rm *azservicebus.ReceivedMessage) string {
+	if rm.RawAMQPMessage == nil || rm.RawAMQPMessage.Properties == nil || rm.RawAMQPMessage.Properties.MessageID == nil {
+		return ""
+	}
+	return fmt.Sprint(plain(rm.RawAMQPMessage.Properties.MessageID))
+}
+
+// text gives a property that is a string, "" for anything else: other producers send other types.
+func text(v any) string {
+	s, _ := v.(string)
+	return s
+}
+
+// number gives an integer property of any width; clients in other languages choose their own.
+func number(v any) int64 {
+	switch n := v.(type) {
+	case int64:
+		return n
+	case int32:
+		return int64(n)
+	case int16:
+		return int64(n)
+	case int8:
+		return int64(n)
+	case int:
+		return int64(n)
+	case uint64:
+		return int64(n)
+	case uint32:
+		return int64(n)
+	case uint16:
+		return int64(n)
+	case uint8:
+		return int64(n)
+	case float64:
+		return int64(n)
+	}
+	return 0
+}
+
+// plain makes a property printable as JSON: bytes become base64, times RFC 3339, maps get string keys.
+func plain(v any) any {
+	switch x := v.(type) {
+	case nil, string, bool, int64, int32, int16, int8, int, uint64, uint32, uint16, uint8, float32, float64:
+		return x
+	case time.Time:
+		return x.UTC().Format(time.RFC3339Nano)
+	case []byte:
+		return base64.StdEncoding.EncodeToString(x)
+	case fmt.Stringer:
+		return x.String()
+	case []any:
+		out := make([]any, len(x))
+		for i := range x {
+			out[i] = plain(x[i])
+		}
+		return out
+	case map[string]any:
+		out := maps.Clone(x)
+		for k := range out {
+			out[k] = plain(out[k])
+		}
+		return out
+	case map[any]any:
+		out := map[string]any{}
+		for k, v := range x {
+			out[fmt.Sprint(k)] = plain(v)
+		}
+		return out
+	}
+	return fmt.Sprint(v)
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}

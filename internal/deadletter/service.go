@@ -1,0 +1,346 @@
+package deadletter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+	"github.com/Azure/go-amqp"
+)
+
+const (
+	// callTimeout bounds one try of one call. The SDK settles with retries of its own that begin after about 3 s and,
+	// under a broken connection, close the next healthy one; so a try ends before that and a new connection is made here.
+	callTimeout = 2500 * time.Millisecond
+	// tries is how many connections one call may use up before the broker counts as unreachable.
+	tries = 4
+)
+
+// Connect opens a client with the given retry options; it is called again whenever a client is replaced.
+type Connect func(azservicebus.RetryOptions) (*azservicebus.Client, error)
+
+// A Service is Service Bus itself as a Broker. It keeps one client and replaces it as a whole when a call finds its
+// connection broken or silent. Safe for concurrent use.
+type Service struct {
+	connect Connect
+
+	mu     sync.Mutex
+	client *azservicebus.Client
+	gen    int // of client; counts replacements
+	closed bool
+	wg     sync.WaitGroup // goodbyes under way
+}
+
+// NewService prepares a Service. Nothing is dialled before the first call.
+func NewService(connect Connect) *Service { return &Service{connect: connect} }
+
+// Close ends the connection and waits for those that are being closed.
+func (s *Service) Close(ctx context.Context) error {
+	s.mu.Lock()
+	c := s.client
+	s.client, s.closed = nil, true
+	s.mu.Unlock()
+	var err error
+	if c != nil {
+		err = c.Close(ctx)
+	}
+	s.wg.Wait()
+	return err
+}
+
+func (s *Service) current() (*azservicebus.Client, int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, 0, fmt.Errorf("%w: closed", ErrUnreachable)
+	}
+	if s.client == nil {
+		c, err := s.connect(azservicebus.RetryOptions{MaxRetries: 2, RetryDelay: 20 * time.Millisecond, MaxRetryDelay: 200 * time.Millisecond})
+		if err != nil {
+			return nil, 0, fmt.Errorf("connect to service bus: %w", err)
+		}
+		s.client = c
+		s.gen++
+	}
+	return s.client, s.gen, nil
+}
+
+// retire replaces the client if it is still the one that failed.
+func (s *Service) retire(gen int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gen != gen || s.client == nil {
+		return
+	}
+	c := s.client
+	s.client = nil
+	s.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		_ = c.Close(ctx) // known to be bad; there is nobody to tell
+	})
+}
+
+// call runs fn until it gives an answer, each try over a fresh connection after one that failed. Only calls that may be
+// made twice come here: everything but a receive is idempotent by lock token, by message ID or by nature.
+func (s *Service) call(ctx context.Context, what string, bound time.Duration, fn func(context.Context, *azservicebus.Client, int) error) error {
+	var err error
+	for try := range tries {
+		if try > 0 && !pause(ctx, 50*time.Millisecond<<try) {
+			break
+		}
+		var c *azservicebus.Client
+		var gen int
+		if c, gen, err = s.current(); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		cctx, cancel := context.WithTimeout(ctx, bound)
+		err = fn(cctx, c, gen)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("%s: %w", what, context.Cause(ctx))
+		}
+		if known := sorted(err); known != nil {
+			return fmt.Errorf("%s: %w", what, known)
+		}
+		s.retire(gen)
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("%s: %w", what, context.Cause(ctx))
+	}
+	return fmt.Errorf("%s: %w: %w", what, ErrUnreachable, err)
+}
+
+// sorted names an answer of the broker that another connection would not change; nil for everything else.
+func sorted(err error) error {
+	for _, known := range []error{ErrNotFound, ErrForbidden, ErrNoSessions, ErrNeedSession, ErrTaken, ErrLockLost, ErrTooLarge} {
+		if errors.Is(err, known) {
+			return err
+		}
+	}
+	wrap := func(known error) error { return fmt.Errorf("%w: %w", known, err) }
+	if errors.Is(err, azservicebus.ErrMessageTooLarge) {
+		return wrap(ErrTooLarge)
+	}
+	if e, ok := errors.AsType[*azservicebus.Error](err); ok {
+		switch e.Code {
+		case azservicebus.CodeLockLost:
+			return wrap(ErrLockLost)
+		case azservicebus.CodeNotFound:
+			return wrap(ErrNotFound)
+		case azservicebus.CodeUnauthorizedAccess:
+			return wrap(ErrForbidden)
+		}
+	}
+	if e, ok := errors.AsType[*amqp.Error](err); ok {
+		switch e.Condition {
+		case amqp.ErrCondNotFound:
+			return wrap(ErrNotFound)
+		case amqp.ErrCondUnauthorizedAccess:
+			return wrap(ErrForbidden)
+		case "com.microsoft:session-cannot-be-locked":
+			return wrap(ErrTaken)
+		case amqp.ErrCondMessageSizeExceeded:
+			return wrap(ErrTooLarge)
+		}
+	}
+	return nil
+}
+
+// notAllowed reports the broker's word for "not this kind of receiver" and "not without a session".
+func notAllowed(err error) bool {
+	e, ok := errors.AsType[*amqp.Error](err)
+	return ok && e.Condition == amqp.ErrCondNotAllowed
+}
+
+// Sessions lists the sessions of e.
+func (s *Service) Sessions(ctx context.Context, e Entity) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		c, _, err := s.current()
+		if err != nil {
+			yield("", err)
+			return
+		}
+		pager := c.NewListSessionsForQueuePager(e.Queue, nil)
+		if e.Queue == "" {
+			pager = c.NewListSessionsForSubscriptionPager(e.Topic, e.Subscription, nil)
+		}
+		for pager.More() {
+			page, err := pager.NextPage(ctx)
+			if err != nil {
+				if known := sorted(err); known != nil {
+					err = known
+				} else if notAllowed(err) {
+					err = fmt.Errorf("%w: %w", ErrNoSessions, err)
+				}
+				yield("", fmt.Errorf("list sessions of %s: %w", e, err))
+				return
+			}
+			for _, id := range page.Sessions {
+				if !yield(id, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Sender gives a target; nothing is dialled before the first send.
+func (s *Service) Sender(target string) Target { return &serviceTarget{s: s, name: target} }
+
+type serviceTarget struct {
+	s    *Service
+	name string
+
+	mu  sync.Mutex
+	gen int
+	tx  *azservicebus.Sender
+}
+
+func (t *serviceTarget) Send(ctx context.Context, m *azservicebus.AMQPAnnotatedMessage) error {
+	return t.s.call(ctx, "send to "+t.name, 2*callTimeout, func(ctx context.Context, c *azservicebus.Client, gen int) error {
+		t.mu.Lock()
+		if t.gen != gen {
+			tx, err := c.NewSender(t.name, nil)
+			if err != nil {
+				t.mu.Unlock()
+				return err
+			}
+			t.gen, t.tx = gen, tx
+		}
+		tx := t.tx
+		t.mu.Unlock()
+		err := tx.SendAMQPAnnotatedMessage(ctx, m, nil)
+		if notAllowed(err) && m.Properties.GroupID == nil {
+			return fmt.Errorf("%w: %w", ErrNeedSession, err)
+		}
+		return err
+	})
+}
+
+// DeadLetters gives the dead-letter queue of e.
+func (s *Service) DeadLetters(e Entity) Source { return &serviceSource{s: s, e: e} }
+
+// serviceSource is a dead-letter queue. Locks outlive its link, so a new link settles what an old one received.
+type serviceSource struct {
+	s *Service
+	e Entity
+
+	mu  sync.Mutex
+	gen int
+	rx  *azservicebus.Receiver
+}
+
+func (d *serviceSource) receiver(c *azservicebus.Client, gen int) (*azservicebus.Receiver, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.gen == gen {
+		return d.rx, nil
+	}
+	o := &azservicebus.ReceiverOptions{SubQueue: azservicebus.SubQueueDeadLetter}
+	var rx *azservicebus.Receiver
+	var err error
+	if d.e.Queue != "" {
+		rx, err = c.NewReceiverForQueue(d.e.Queue, o)
+	} else {
+		rx, err = c.NewReceiverForSubscription(d.e.Topic, d.e.Subscription, o)
+	}
+	if err != nil {
+		return nil, err
+	}
+	d.gen, d.rx = gen, rx
+	return rx, nil
+}
+
+func (d *serviceSource) with(ctx context.Context, what string, bound time.Duration, fn func(context.Context, *azservicebus.Receiver) error) error {
+	return d.s.call(ctx, what, bound, func(ctx context.Context, c *azservicebus.Client, gen int) error {
+		rx, err := d.receiver(c, gen)
+		if err != nil {
+			return err
+		}
+		return fn(ctx, rx)
+	})
+}
+
+func (d *serviceSource) Peek(ctx context.Context, from int64, most int) (page []*azservicebus.ReceivedMessage, err error) {
+	err = d.with(ctx, "peek", 4*callTimeout, func(ctx context.Context, rx *azservicebus.Receiver) error {
+		page, err = rx.PeekMessages(ctx, most, &azservicebus.PeekMessagesOptions{FromSequenceNumber: &from})
+		return err
+	})
+	return page, err
+}
+
+func (d *serviceSource) Receive(ctx context.Context, most int, wait time.Duration) (got []*azservicebus.ReceivedMessage, err error) {
+	err = d.with(ctx, "receive", wait+callTimeout, func(ctx context.Context, rx *azservicebus.Receiver) error {
+		wctx, cancel := context.WithTimeout(ctx, wait)
+		defer cancel()
+		got, err = rx.ReceiveMessages(wctx, most, nil)
+		if err != nil && wctx.Err() != nil && ctx.Err() == nil {
+			return nil // nothing came: that is an answer
+		}
+		return err
+	})
+	return got, err
+}
+
+func (d *serviceSource) ReceiveDeferred(ctx context.Context, seq int64) (rm *azservicebus.ReceivedMessage, err error) {
+	err = d.with(ctx, "receive deferred", callTimeout, func(ctx context.Context, rx *azservicebus.Receiver) error {
+		got, err := rx.ReceiveDeferredMessages(ctx, []int64{seq}, nil)
+		if len(got) > 0 {
+			rm = got[0]
+		}
+		return err
+	})
+	if errors.Is(err, ErrNotFound) { // not the queue: the message
+		return nil, nil
+	}
+	return rm, err
+}
+
+// settling makes the SDK settle by lock token through the management link, which any connection can do. A message that
+// was received over a link that is gone would make the SDK's retry close the healthy connection instead.
+func settling(t Token) *azservicebus.ReceivedMessage {
+	return &azservicebus.ReceivedMessage{LockToken: t}
+}
+
+func (d *serviceSource) Complete(ctx context.Context, t Token) error {
+	return d.with(ctx, "complete", callTimeout, func(ctx context.Context, rx *azservicebus.Receiver) error {
+		return rx.CompleteMessage(ctx, settling(t), nil)
+	})
+}
+
+func (d *serviceSource) Abandon(ctx context.Context, t Token) error {
+	return d.with(ctx, "abandon", callTimeout, func(ctx context.Context, rx *azservicebus.Receiver) error {
+		return rx.AbandonMessage(ctx, settling(t), nil)
+	})
+}
+
+func (d *serviceSource) Renew(ctx context.Context, t Token) (until time.Time, err error) {
+	err = d.with(ctx, "renew lock", callTimeout, func(ctx context.Context, rx *azservicebus.Receiver) error {
+		m := settling(t)
+		if err := rx.RenewMessageLock(ctx, m, nil); err != nil {
+			return err
+		}
+		until = *m.LockedUntil
+		return nil
+	})
+	return until, err
+}
+
+func (d *serviceSource) Close(ctx context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.rx == nil {
+		return nil
+	}
+	rx := d.rx
+	d.rx, d.gen = nil, 0
+	return rx.Close(ctx)
+}
