@@ -250,9 +250,9 @@ func cutAt(t *testing.T, at int, applied, duplicates bool) int {
 		}
 	}
 	if standing(t, b, "A") {
-		// Lifting is the last call: when it took effect unheard, or all that was missing was the lift, nothing is left
-		// to resubmit. The mark then needs `bridge sessions release`.
-		if cut != "set state" {
+		// When only the lift was missing, no dead letter is left to find the session by. It is in order, but still
+		// stands, where it can be seen: `bridge sessions release`.
+		if cut != "set state" && (!applied || cut != "complete") {
 			t.Fatalf("cut at call %d (%s): the session still stands", at, cut)
 		}
 	}

@@ -328,7 +328,10 @@ func (r *run) rehearse(ctx context.Context, plans, parked []*plan) error {
 		all = append(all, chunk...)
 	}
 	for _, p := range all {
-		for _, it := range p.items {
+		for i, it := range p.items {
+			if slices.Contains(p.items[:i], it) && it.anchor {
+				continue // its completion, which is one with its copy
+			}
 			outcome := OutcomeWould
 			if p.blocked != nil && !it.active {
 				outcome = OutcomeBlocked
