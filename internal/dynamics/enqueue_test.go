@@ -231,7 +231,7 @@ func reset(c net.Conn) {
 func goOn(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 100 Continue\r\n\r\n") }
 
 func TestWhatABreakOnTheWireMeans(t *testing.T) {
-	const big = 8 << 20 // more than the buffers between here and there
+	const big = 48 << 20 // more than all the buffers between here and there
 	rows := []struct {
 		name    string
 		size    int
