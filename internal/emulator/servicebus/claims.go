@@ -142,8 +142,8 @@ func (s *Server) checkSAS(token, path string) (claim, error) {
 	if err1 != nil || err2 != nil || err3 != nil || err4 != nil {
 		return claim{}, fmt.Errorf("InvalidSignature: The token is malformed")
 	}
-	if !within(entityPath(resource), path) {
-		return claim{}, fmt.Errorf("InvalidAudience: The token is for '%s', not for '%s'", entityPath(resource), path)
+	if scope := resourcePath(resource); !within(scope, path) {
+		return claim{}, fmt.Errorf("InvalidAudience: The token is for '%s', not for '%s'", scope, path)
 	}
 	for _, r := range s.broker.Keys(path) {
 		if r.Name != name {
@@ -168,6 +168,15 @@ func (s *Server) checkSAS(token, path string) (claim, error) {
 	return claim{}, fmt.Errorf("InvalidSignature: The token has an invalid signature")
 }
 
+// resourcePath is the entity path of a signed resource: a URL, or host and path.
+func resourcePath(resource string) string {
+	resource, _, _ = strings.Cut(resource, "?")
+	if !strings.Contains(resource, "://") {
+		resource = "sb://" + resource
+	}
+	return entityPath(resource)
+}
+
 // within reports whether path is scope or lies in it.
 func within(scope, path string) bool {
 	scope, path = strings.ToLower(scope), strings.ToLower(path)
@@ -176,11 +185,11 @@ func within(scope, path string) bool {
 
 // Authorize implements atom.Authorizer.
 func (s *Server) Authorize(authorization, path string) error {
-	if _, ok := strings.CutPrefix(authorization, "Bearer "); ok {
-		return nil // as jwt above
-	}
 	if authorization == "" {
 		return fmt.Errorf("MissingToken: The request has no Authorization header")
+	}
+	if !strings.HasPrefix(authorization, "SharedAccessSignature ") {
+		return nil // as jwt above; the Go client sends it without a scheme
 	}
 	cl, err := s.checkSAS(authorization, path)
 	switch {

@@ -169,8 +169,7 @@ func (a *Admin) update(q *queue, s entity.Settings, d entity.Delivery, now time.
 	for _, x := range []*queue{q.dlq, q.transfer} {
 		x.delivery.LockDuration, x.delivery.MaxDeliveryCount = d.LockDuration, d.MaxDeliveryCount
 	}
-	a.b.pending.clear(&q.idleEnd)
-	q.touch(now)
+	q.watch(now)
 	a.updated(q, was)
 }
 

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"encoding/binary"
 	"math/rand/v2"
 	"strings"
@@ -38,6 +39,7 @@ func New(clock Clock, n entity.Namespace) (*Broker, error) {
 		binary.LittleEndian.PutUint64(seed[8*i:], rand.Uint64())
 	}
 	n = n.Clone()
+	n.Name = cmp.Or(n.Name, "sbemulatorns") // the name Microsoft's emulator gives
 	if len(n.AuthorizationRules) == 0 {
 		n.AuthorizationRules = []entity.AuthorizationRule{entity.RootRule()}
 	}

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"fnobridge/internal/emulator/servicebus/amqp"
@@ -13,7 +14,7 @@ func (b *Broker) addQueue(d entity.QueueDescription) {
 	q := b.newQueue(d.Name, d.Name, d.Settings, d.Delivery, &meter{limit: int64(d.MaxSizeInMegabytes) << 20})
 	q.storage = d.Storage
 	b.queues[strings.ToLower(d.Name)] = q
-	q.touch(q.created)
+	q.watch(q.created)
 }
 
 func (b *Broker) addTopic(d entity.TopicDescription) error {
@@ -23,7 +24,7 @@ func (b *Broker) addTopic(d entity.TopicDescription) error {
 	q.topic = &topic{desc: d, subs: map[string]*queue{}}
 	q.storage = d.Storage
 	b.queues[strings.ToLower(d.Name)] = q
-	q.touch(q.created)
+	q.watch(q.created)
 	for _, s := range subs {
 		if err := b.addSubscription(q, s); err != nil {
 			return err
@@ -42,7 +43,7 @@ func (b *Broker) addSubscription(t *queue, d entity.SubscriptionDescription) err
 	}
 	t.topic.subs[entity.Key(d.Name)] = s
 	b.queues[strings.ToLower(s.path)] = s
-	s.touch(s.created)
+	s.watch(s.created)
 	return nil
 }
 
@@ -75,7 +76,7 @@ func (b *Broker) drop(q *queue) {
 	for _, x := range []*queue{q, q.dlq, q.transfer} {
 		x.deleted = true
 		x.detachAll(err)
-		for _, m := range x.index.all {
+		for _, m := range slices.Clone(x.index.all) { // removing compacts the index
 			if m.state != gone {
 				x.remove(m)
 			}

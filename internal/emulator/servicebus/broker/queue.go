@@ -52,7 +52,7 @@ func (b *Broker) newQueue(path, name string, settings entity.Settings, delivery 
 	now := b.clock.Now()
 	q := &queue{
 		b: b, path: path, name: name, settings: settings, delivery: delivery, meter: m, numbers: new(int64),
-		created: now, updated: now, accessed: now,
+		created: now, updated: now,
 	}
 	q.init()
 	if delivery.RequiresSession {
@@ -71,7 +71,7 @@ func (q *queue) init() {
 func (q *queue) sub(suffix string) *queue {
 	s := &queue{
 		b: q.b, path: q.path + suffix, name: q.name + suffix, main: q, meter: q.meter, numbers: q.numbers,
-		settings: q.settings, delivery: q.delivery, created: q.created, updated: q.updated, accessed: q.accessed,
+		settings: q.settings, delivery: q.delivery, created: q.created, updated: q.updated,
 	}
 	s.settings.DefaultMessageTimeToLive = entity.Forever
 	s.delivery.RequiresSession, s.delivery.ForwardTo, s.delivery.ForwardDeadLetteredMessagesTo = false, "", ""
@@ -251,7 +251,7 @@ func (q *queue) deadLetter(m *message, reason, description string, extra amqp.Ma
 	return nil
 }
 
-// touch notes a use of the entity and puts off its deletion for being idle.
+// touch notes a use of the entity, which puts off its deletion for being idle.
 func (q *queue) touch(now time.Time) {
 	if q.main != nil {
 		q.main.touch(now)
@@ -261,7 +261,12 @@ func (q *queue) touch(now time.Time) {
 	if q.of != nil {
 		q.of.accessed = now
 	}
-	if q.settings.AutoDeleteOnIdle != entity.Forever && q.idleEnd.pos == 0 {
+}
+
+// watch starts the idle time of a new or changed entity.
+func (q *queue) watch(now time.Time) {
+	q.b.pending.clear(&q.idleEnd)
+	if q.settings.AutoDeleteOnIdle != entity.Forever {
 		q.b.pending.set(&q.idleEnd, now.Add(q.settings.AutoDeleteOnIdle))
 	}
 }
@@ -275,7 +280,11 @@ func (q *queue) idle() {
 	if len(q.consumers) > 0 || len(q.dlq.consumersOrNone()) > 0 {
 		q.accessed = now
 	}
-	if end := q.accessed.Add(limit); end.After(now) {
+	last := q.updated
+	if q.accessed.After(last) {
+		last = q.accessed
+	}
+	if end := last.Add(limit); end.After(now) {
 		q.b.pending.set(&q.idleEnd, end)
 		return
 	}

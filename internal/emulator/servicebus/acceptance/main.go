@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"fnobridge/internal/emulator/servicebus"
+	"fnobridge/internal/emulator/servicebus/entity"
+
+	_ "github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"       // under test
+	_ "github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus/admin" // under test
+)
+
+const sdk = "github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+
+//go:embed skips.txt
+var skips string
+
+func main() {
+	run := flag.String("run", "", "run only matching tests and show their output")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := accept(ctx, *run); err != nil {
+		fmt.Fprintln(os.Stderr, "acceptance:", err)
+		os.Exit(1)
+	}
+}
+
+func accept(ctx context.Context, run string) error {
+	dir, err := os.MkdirTemp("", "acceptance")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }() // a temporary directory
+	server, err := servicebus.Start(servicebus.Options{Namespace: namespace()})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = server.Close() }() // the process ends
+	env, err := environment(dir, server)
+	if err != nil {
+		return err
+	}
+	list, err := readSkips(skips)
+	if err != nil {
+		return err
+	}
+	begun := time.Now()
+	results, err := test(ctx, env, list, run)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("azservicebus v1.11.0, its own live tests, against the embedded Service Bus in %v:\n", time.Since(begun).Round(100*time.Millisecond))
+	return results.report(list, run != "")
+}
+
+// namespace is what the tests expect to exist; they make everything else.
+func namespace() entity.Namespace {
+	sessions := entity.NewQueue("testQueueWithSessions")
+	sessions.RequiresSession, sessions.LockDuration = true, 5*time.Minute
+	right := func(name string, r ...entity.Right) entity.AuthorizationRule {
+		return entity.AuthorizationRule{Name: name, Key: "key-of-" + name, Rights: r}
+	}
+	return entity.Namespace{
+		Queues: []entity.QueueDescription{entity.NewQueue("testQueue"), sessions},
+		AuthorizationRules: []entity.AuthorizationRule{
+			right("Root", entity.Manage, entity.Send, entity.Listen),
+			right("NoManage", entity.Send, entity.Listen), right("SendOnly", entity.Send), right("ListenOnly", entity.Listen),
+		},
+	}
+}
+
+// environment points the tests at the server, and DefaultAzureCredential at an
+// az command of our own.
+func environment(dir string, s *servicebus.Server) ([]string, error) {
+	_, port, err := net.SplitHostPort(s.Addr())
+	if err != nil {
+		return nil, err
+	}
+	host := "localhost:" + port
+	ca := filepath.Join(dir, "ca.pem")
+	if err := os.WriteFile(ca, s.CAPEM(), 0o600); err != nil {
+		return nil, err
+	}
+	az := "#!/bin/sh\necho '{\"accessToken\":\"x\",\"expiresOn\":\"2099-01-01 00:00:00.000000\",\"expires_on\":4070908800,\"tokenType\":\"Bearer\",\"subscription\":\"x\",\"tenant\":\"x\"}'\n"
+	if err := os.WriteFile(filepath.Join(dir, "az"), []byte(az), 0o700); err != nil { //nolint:gosec // it is run
+		return nil, err
+	}
+	key := func(name string) string {
+		return fmt.Sprintf("Endpoint=sb://%s/;SharedAccessKeyName=%s;SharedAccessKey=key-of-%s", host, name, name)
+	}
+	return append(os.Environ(),
+		"PATH="+dir+string(os.PathListSeparator)+os.Getenv("PATH"),
+		"SSL_CERT_FILE="+ca,
+		"AZURE_RECORD_MODE=live", "AZURE_TOKEN_CREDENTIALS=AzureCLICredential",
+		"SERVICEBUS_ENDPOINT="+host, "SERVICEBUS_ENDPOINT_PREMIUM="+host,
+		"SERVICEBUS_CONNECTION_STRING="+key("Root"), "SERVICEBUS_CONNECTION_STRING_PREMIUM="+key("Root"),
+		"SERVICEBUS_CONNECTION_STRING_NO_MANAGE="+key("NoManage"),
+		"SERVICEBUS_CONNECTION_STRING_SEND_ONLY="+key("SendOnly"), "SERVICEBUS_CONNECTION_STRING_LISTEN_ONLY="+key("ListenOnly"),
+		"HTTPS_PROXY=", "https_proxy=", "HTTP_PROXY=", "http_proxy=",
+	), nil
+}
+
+// test runs the three packages that have live tests.
+func test(ctx context.Context, env []string, list []skip, run string) (*tally, error) {
+	// The binaries are compiled without the server's CA in the way: go itself
+	// must not need the network here.
+	args := []string{"test", "-json", "-count=1", "-timeout=10m"}
+	var patterns []string
+	for _, s := range list {
+		if !s.self {
+			patterns = append(patterns, s.pattern())
+		}
+	}
+	args = append(args, "-skip="+strings.Join(patterns, "|"))
+	if run != "" {
+		args = append(args, "-run="+run, "-v")
+	}
+	cmd := exec.CommandContext(ctx, "go", append(args, sdk, sdk+"/internal", sdk+"/admin")...)
+	cmd.Env, cmd.Stderr = env, os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start go test: %w", err)
+	}
+	t, err := read(out, run != "")
+	waited := cmd.Wait()
+	if _, failed := errors.AsType[*exec.ExitError](waited); waited != nil && !failed {
+		err = errors.Join(err, waited)
+	}
+	return t, err
+}
