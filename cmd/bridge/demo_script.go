@@ -13,6 +13,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"fnobridge/examples"
 	fno "fnobridge/internal/emulator/dynamics"
 	"fnobridge/internal/inbound"
 )
@@ -24,6 +25,7 @@ type script struct {
 	configName string
 	exports    int // files that F&O will export
 	startFno   func() (*fno.Server, error)
+	cleanUp    func() error
 }
 
 // A sample is one file of a script.
@@ -32,8 +34,6 @@ type sample struct {
 	pair    inbound.Pair
 	name    string
 	body    []byte
-	wrapped bool // the bridge wraps it into a package, so F&O gets other bytes
-	overlap bool // its route has order: enqueued
 }
 
 // env answers for the secrets that a demo's configuration refers to: nothing in a demo is secret, and the stage opens
@@ -49,8 +49,58 @@ func loadScript(dir string) (*script, error) {
 	return folderScript(dir)
 }
 
-// exampleScript is replaced when the samples are there.
-func exampleScript() (*script, error) { return folderScript("examples") }
+// exampleScript makes the script of the samples that come with the bridge. They are unpacked first: the configuration
+// names a template, and a template is a file to the bridge.
+func exampleScript() (_ *script, err error) {
+	dir, err := os.MkdirTemp("", "fnobridge-demo-")
+	if err != nil {
+		return nil, fmt.Errorf("unpack the samples: %w", err)
+	}
+	s := &script{configName: filepath.Join(dir, examples.Config), cleanUp: func() error { return os.RemoveAll(dir) }}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.cleanUp())
+		}
+	}()
+	if err := os.CopyFS(dir, examples.FS); err != nil {
+		return nil, fmt.Errorf("unpack the samples: %w", err)
+	}
+	if s.config, err = examples.FS.ReadFile(examples.Config); err != nil {
+		return nil, fmt.Errorf("read the samples: %w", err)
+	}
+	for _, lane := range examples.Lanes() {
+		files, err := lane.Files()
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range files {
+			s.files = append(s.files, sample{
+				session: lane.Session(), pair: inbound.Pair{Entity: lane.Entity, Company: lane.Company}, name: f.Name, body: f.Body,
+			})
+		}
+	}
+	text, err := examples.FS.Open(examples.Scenario)
+	if err != nil {
+		return nil, fmt.Errorf("read the samples: %w", err)
+	}
+	defer func() { _ = text.Close() }() // in memory
+	play, err := fno.ReadScenario(text)
+	if err != nil {
+		return nil, err
+	}
+	s.exports = len(play.Exports)
+	s.startFno = func() (*fno.Server, error) {
+		server, err := fno.Start(play.Options())
+		if err != nil {
+			return nil, err
+		}
+		if _, err := play.Play(server, examples.FS); err != nil {
+			return nil, errors.Join(err, server.Close())
+		}
+		return server, nil
+	}
+	return s, nil
+}
 
 // The recurring data jobs of a demo with own files.
 const (
@@ -64,7 +114,7 @@ func folderScript(dir string) (*script, error) {
 	if err != nil {
 		return nil, exit(exitNotFound, fmt.Errorf("--data: %w", err))
 	}
-	s := &script{configName: "bridge.yaml of the demo"}
+	s := &script{configName: "bridge.yaml of the demo", cleanUp: func() error { return nil }}
 	packages := map[string]bool{}
 	for _, folder := range folders {
 		if !folder.IsDir() || strings.HasPrefix(folder.Name(), ".") {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -58,6 +59,9 @@ func raiseStage(s *script) (*stage, error) {
 		ns.Queues = append(ns.Queues, q)
 	}
 	for _, x := range cfg.Exports {
+		if slices.ContainsFunc(ns.Queues, func(q entity.QueueDescription) bool { return q.Name == x.Queue }) {
+			continue // several exports share it
+		}
 		q := entity.NewQueue(x.Queue)
 		q.RequiresDuplicateDetection = true
 		ns.Queues = append(ns.Queues, q)
@@ -73,13 +77,18 @@ func raiseStage(s *script) (*stage, error) {
 	if st.fno, err = s.startFno(); err != nil {
 		return nil, errors.Join(err, st.bus.Close())
 	}
+	// The embedded F&O is there and takes a fraction of a second where the real one takes minutes.
 	for i := range cfg.Environments {
-		cfg.Environments[i].URL = st.fno.URL()
+		cfg.Environments[i].URL, cfg.Environments[i].StatusCalls = st.fno.URL(), 500
 	}
+	cfg.Poll = config.Poll{First: 20 * time.Millisecond, Fraction: 0.1, Max: 200 * time.Millisecond}
+	cfg.Listen = ""
 	return st, nil
 }
 
-func (st *stage) close() error { return errors.Join(st.fno.Close(), st.bus.Close()) }
+func (st *stage) close() error {
+	return errors.Join(st.fno.Close(), st.bus.Close(), st.script.cleanUp())
+}
 
 func (st *stage) queue() string { return st.cfg.Sources[0].Queue }
 
@@ -90,7 +99,7 @@ func (st *stage) connect(r azservicebus.RetryOptions) (*azservicebus.Client, err
 
 func (st *stage) doors() doors {
 	return doors{
-		connect: st.connect, server: st.bus.Addr(), transport: st.fno.Client().Transport,
+		connect: st.connect, server: st.bus.Addr(),
 		credential: func(config.Identity) (azcore.TokenCredential, error) { return st.fno.Credential("demo"), nil },
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
+	"fnobridge/internal/config"
 	"fnobridge/internal/failure"
 	"fnobridge/internal/history"
 	"fnobridge/internal/status"
@@ -20,7 +21,7 @@ import (
 // A summary is the end of a demo, for people and as one JSON object.
 type summary struct {
 	Files        int             `json:"files"`
-	Processed    int             `json:"processed"`
+	Processed    int             `json:"processed"` // completed by the bridge, F&O having said so
 	DeadLettered int             `json:"deadLettered"`
 	Unknown      int             `json:"unknown"` // files whose post had an unknown outcome, reported as such
 	Lost         int             `json:"lost"`
@@ -64,12 +65,12 @@ func (st *stage) judge(ctx context.Context, aud *audience, took time.Duration) (
 	defer aud.mu.Unlock()
 	h := history.History{Modes: map[string]history.Mode{}}
 	for i, f := range st.sent {
-		hash := f.hash
-		if f.wrapped {
-			hash = "" // the bridge makes a package of it
+		hash, route := f.hash, st.cfg.Route(st.queue(), f.pair.Entity, f.pair.Company)
+		if route != nil && route.Template != "" {
+			hash = "" // the bridge makes a package of it, F&O gets other bytes
 		}
 		h.Sent = append(h.Sent, history.Sent{Session: f.session, Index: i, MessageID: f.messageID, Hash: hash})
-		if f.overlap {
+		if route != nil && route.Order == config.OrderEnqueued {
 			h.Modes[f.session] = history.Enqueued
 		}
 	}
@@ -88,7 +89,7 @@ func (st *stage) judge(ctx context.Context, aud *audience, took time.Duration) (
 	}
 	r := history.Check(h)
 	s := &summary{
-		Files: r.Files, Processed: r.Processed, DeadLettered: r.DeadLettered, Unknown: r.Unknown, Lost: r.Lost, Duplicated: r.Duplicated,
+		Files: r.Files, DeadLettered: r.DeadLettered, Unknown: r.Unknown, Lost: r.Lost, Duplicated: r.Duplicated,
 		OutOfOrder: r.OutOfOrder, Events: len(aud.events), Exports: len(aud.received), Seconds: took.Seconds(),
 	}
 	if missing := st.script.exports - len(aud.received); missing > 0 {
@@ -99,6 +100,9 @@ func (st *stage) judge(ctx context.Context, aud *audience, took time.Duration) (
 		s.Findings = append(s.Findings, d.String())
 	}
 	s.Entities = st.entities(aud, dead)
+	for _, e := range s.Entities {
+		s.Processed += e.Processed
+	}
 	return s, nil
 }
 
