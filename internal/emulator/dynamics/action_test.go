@@ -152,3 +152,14 @@ func TestAffinityCookieIsNoticed(t *testing.T) {
 		t.Error("the cookie that was sent back went unnoticed")
 	}
 }
+
+func TestDataJobState(t *testing.T) {
+	for status, want := range map[string]int{
+		"Enqueued": 0, "Dequeued": 1, "PreProcessing": 4, "Processing": 4, "InProcess": 4, "Processed": 5,
+		"ProcessedWithErrors": 6, "PostProcessingError": 7, "PreProcessingError": 8,
+	} {
+		if got := dataJobState(status); got != want {
+			t.Errorf("%s: %d, want %d", status, got, want)
+		}
+	}
+}

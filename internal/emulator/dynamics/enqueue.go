@@ -65,7 +65,7 @@ func (s *Server) enqueue(w http.ResponseWriter, r *http.Request, c *call) {
 	a.fault = s.faults.pick(c.target, true)
 	rec, err := s.imports.accept(a)
 	if err != nil {
-		s.logger.Error("accept an import", "error", err)
+		s.logger.ErrorContext(r.Context(), "accept an import", "error", err)
 		http.Error(w, "", http.StatusInternalServerError)
 		return
 	}

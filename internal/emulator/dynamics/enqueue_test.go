@@ -65,6 +65,25 @@ func TestEntityLabelDecidesWhetherAnImportEverEnds(t *testing.T) {
 	}
 }
 
+func TestAPlusIsNoSpaceWhereEveryLabelIsKnown(t *testing.T) {
+	b := begin(t, func(o *Options) { o.AnyEntity = true })
+	for query, want := range map[string]string{"A+B": NeverEnds, "A%2BB": "Processed", "A%20B": "Processed"} {
+		id := strings.Trim(b.do("POST", "/api/connector/enqueue/"+groupsJob+"?entity="+query, "x").body, `"`)
+		if got := b.import1(id).Outcome; got != want {
+			t.Errorf("%s: %s, want %s", query, got, want)
+		}
+		b.clock.Advance(time.Hour)
+	}
+}
+
+func TestErrorsOfAnImportAreBounded(t *testing.T) {
+	b := begin(t, nil)
+	id := b.enqueue(groupsJob, "Customer groups", "CUSTOMERGROUPID,CREDITLIMIT\n"+strings.Repeat("1,x\n", 2*errorsKept))
+	if i := b.import1(id); len(i.Errors) != errorsKept || i.Records != 2*errorsKept {
+		t.Errorf("%d errors of %d records kept, want %d of %d", len(i.Errors), i.Records, errorsKept, 2*errorsKept)
+	}
+}
+
 func TestCompanyCountsOnlyWhereTheJobSaysSo(t *testing.T) {
 	b := begin(t, func(o *Options) {
 		o.Companies = []string{"USMF", "DEMF"}
@@ -112,13 +131,13 @@ func TestSizeLimit(t *testing.T) {
 			t.Errorf("%d bytes: %d, want %d", size, r.code, want)
 		}
 	}
-	r := b.do("POST", enqueuePath(groupsJob, "Vendors V2"), strings.Repeat("x", 1001), "Expect", "100-continue")
-	if r.code != 413 {
-		t.Errorf("a client that asks first: %d, want 413", r.code)
+	body := &counting{r: strings.NewReader(strings.Repeat("x", 1001))}
+	if code := b.askFirst(body, 1001); code != 413 || body.n != 0 {
+		t.Errorf("a client that asks first: %d after %d bytes, want 413 after none", code, body.n)
 	}
-	body := strings.Repeat("y", 1000)
-	sum := sha256.Sum256([]byte(body))
-	if i := b.import1(b.enqueue(groupsJob, "Vendors V2", body)); i.SHA256 != hex.EncodeToString(sum[:]) || i.Size != 1000 {
+	text := strings.Repeat("y", 1000)
+	sum := sha256.Sum256([]byte(text))
+	if i := b.import1(b.enqueue(groupsJob, "Vendors V2", text)); i.SHA256 != hex.EncodeToString(sum[:]) || i.Size != 1000 {
 		t.Errorf("recorded %s, %d bytes; want %x, 1000", i.SHA256, i.Size, sum)
 	}
 }

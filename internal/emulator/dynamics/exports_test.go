@@ -171,3 +171,17 @@ func TestAddExportRefuses(t *testing.T) {
 		t.Errorf("download of nothing: %d, want 404", r.code)
 	}
 }
+
+func TestBrokenAnswersToADequeue(t *testing.T) {
+	b := begin(t, nil)
+	for range 2 { // nothing to dequeue, then something
+		b.Faults().MustAdd(Fault{Operation: Dequeue, Act: Truncate, Times: 1})
+		if r, err := b.send(t.Context(), "GET", "/api/connector/dequeue/"+exportJob, ""); err == nil {
+			t.Errorf("answered %d %q, want a broken connection", r.code, r.body)
+		}
+		b.export(Export{Body: []byte("x")})
+	}
+	if e := b.Exports()[0]; e.Dequeued != 1 {
+		t.Errorf("dequeued %d times, want once although nobody heard of it", e.Dequeued)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -82,25 +83,57 @@ func TestBrokenConnections(t *testing.T) {
 	}
 }
 
+// askFirst posts a body that it sends only when the server asks for it; 0 when the connection broke.
+func (b *bench) askFirst(body io.Reader, size int64) int {
+	b.t.Helper()
+	req, err := http.NewRequestWithContext(b.t.Context(), "POST", b.URL()+enqueuePath(groupsJob, "Customer groups"), body)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	req.ContentLength = size
+	req.Header.Set("Authorization", "Bearer "+b.token)
+	req.Header.Set("Expect", "100-continue")
+	client := &http.Client{Transport: &http.Transport{ExpectContinueTimeout: time.Hour}}
+	defer client.CloseIdleConnections()
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode
+}
+
 // A client that waits for leave before it sends the body knows that the broken call had no effect.
 func TestResetBeforeTheBodyIsAskedFor(t *testing.T) {
 	b := begin(t, nil)
 	b.Faults().MustAdd(Fault{Operation: Enqueue, Act: ResetBefore, Times: 1})
 	body := &counting{r: strings.NewReader(goodGroups)}
-	req, err := http.NewRequestWithContext(t.Context(), "POST", b.URL()+enqueuePath(groupsJob, "Customer groups"), body)
-	if err != nil {
-		t.Fatal(err)
+	if code := b.askFirst(body, int64(len(goodGroups))); code != 0 || body.n != 0 {
+		t.Errorf("answered %d after %d bytes, want a broken connection after none", code, body.n)
 	}
-	req.Header.Set("Expect", "100-continue")
-	client := &http.Client{Transport: &http.Transport{ExpectContinueTimeout: time.Hour}}
-	defer client.CloseIdleConnections()
-	resp, err := client.Do(req)
-	if err == nil {
-		_ = resp.Body.Close()
-		t.Fatalf("answered %d", resp.StatusCode)
+}
+
+// The half is far beyond what sockets hold: a client that got rid of the whole body was not cut off in the middle.
+func TestResetHalfWay(t *testing.T) {
+	b := begin(t, nil)
+	b.Faults().MustAdd(Fault{Operation: Enqueue, Act: ResetHalf, Times: 1})
+	const size = 128 << 20
+	body := &counting{r: zeros{}}
+	if code := b.askFirst(io.LimitReader(body, size), size); code != 0 || body.n < size/2 || body.n > size*3/4 {
+		t.Errorf("answered %d after %d bytes, want a broken connection soon after half of %d", code, body.n, size)
 	}
-	if body.n != 0 {
-		t.Errorf("%d bytes of the body were read for a connection that was reset before", body.n)
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+
+// Broken is not the same as ended: F&O's gateways reset.
+func TestResetIsAReset(t *testing.T) {
+	b := begin(t, nil)
+	b.Faults().MustAdd(Fault{Operation: Enqueue, Act: ResetAfter, Times: 1})
+	if _, err := b.groups(t.Context()); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("%v, want a reset", err)
 	}
 }
 

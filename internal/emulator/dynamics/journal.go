@@ -23,7 +23,15 @@ type journal struct {
 	enc  *json.Encoder
 }
 
+// openJournal opens a journal to append to. Half a line that a killed process left goes: it was never answered.
 func openJournal(path string) (*journal, error) {
+	old, err := os.ReadFile(path)
+	if err == nil && len(old) > 0 && old[len(old)-1] != '\n' {
+		err = os.Truncate(path, int64(bytes.LastIndexByte(old, '\n')+1))
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("open the journal: %w", err)
+	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the journal: %w", err)

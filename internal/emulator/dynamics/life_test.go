@@ -12,6 +12,9 @@ func TestImportLivesByTheClock(t *testing.T) {
 	if got := b.action("GetExecutionIdByMessageId", "_messageId", id); got != "00000000-0000-0000-0000-000000000000" {
 		t.Errorf("execution before pick-up: %q, want the all-zero GUID", got)
 	}
+	if r := b.act("GetExecutionSummaryStatus", "executionId", b.import1(id).ExecutionID); r.code != 400 {
+		t.Errorf("summary of an execution that has not begun: %d, want 400", r.code)
+	}
 	for _, step := range []struct {
 		at   time.Duration
 		want string
@@ -57,5 +60,23 @@ func TestParallelImportsOfAnEntityDeadlock(t *testing.T) {
 	execution := b.action("GetExecutionIdByMessageId", "_messageId", second)
 	if got := b.action("GetExecutionErrors", "executionId", execution); !strings.Contains(got, "DMF1996") || !strings.Contains(got, "deadlock") {
 		t.Errorf("errors of the victim: %s", got)
+	}
+}
+
+// The entity is free when the last of its imports has ended, not when the last one accepted has.
+func TestShortImportDoesNotFreeTheEntityOfALongOne(t *testing.T) {
+	b := begin(t, func(o *Options) {
+		o.Jobs = append(o.Jobs, Job{ID: "1d9c2d1e-3a4b-4c5d-8e6f-7a8b9c0d1e05", ImportTime: time.Second})
+	})
+	const short = "1d9c2d1e-3a4b-4c5d-8e6f-7a8b9c0d1e05"
+	b.enqueue(groupsJob, "Vendors V2", "long")
+	b.clock.Advance(2 * time.Second)
+	b.enqueue(short, "Vendors V2", "short")
+	b.clock.Advance(5 * time.Second)
+	b.enqueue(short, "Vendors V2", "short")
+	for n, want := range []string{"Processed", "ProcessedWithErrors", "ProcessedWithErrors"} {
+		if got := b.Imports()[n].Outcome; got != want {
+			t.Errorf("import %d: %s, want %s", n, got, want)
+		}
 	}
 }

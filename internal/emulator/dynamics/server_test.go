@@ -2,9 +2,12 @@ package dynamics
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -89,6 +92,9 @@ func TestJournalOutlivesTheServer(t *testing.T) {
 	if diff := cmp.Diff(want[0], again.Imports()[0]); diff != "" {
 		t.Errorf("restored (-want +got):\n%s", diff)
 	}
+	if n := again.Imports()[2].Order; n != 2 {
+		t.Errorf("restored as number %d, want 2", n)
+	}
 	again.clock.Advance(time.Hour)
 	for id, want := range map[string]string{id: "Processed", bad: "ProcessedWithErrors"} {
 		if got := again.status(id); got != want {
@@ -96,8 +102,8 @@ func TestJournalOutlivesTheServer(t *testing.T) {
 		}
 	}
 	again.enqueue(groupsJob, "Customer groups", goodGroups)
-	if list, err := ReadJournal(path); err == nil && len(list) != 3 {
-		t.Errorf("%d lines", len(list))
+	if list, err := ReadJournal(path); err != nil || len(list) != 4 || list[3].Order != 3 {
+		t.Errorf("%d lines (%v) after one more import, want 4", len(list), err)
 	}
 }
 
@@ -216,4 +222,38 @@ func BenchmarkEnqueue(b *testing.B) {
 			}
 		}
 	})
+}
+
+func TestCertificateForAnotherProcess(t *testing.T) {
+	b := begin(t, func(o *Options) { o.TLS = true })
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(b.CertificatePEM()) {
+		t.Fatal("no certificate in it")
+	}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}}
+	defer client.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, b.URL()+"/contoso/v2.0/.well-known/openid-configuration", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+}
+
+// A file that could not be written down was not taken.
+func TestNothingIsTakenThatTheJournalDoesNotHold(t *testing.T) {
+	b := begin(t, func(o *Options) { o.Journal = filepath.Join(t.TempDir(), "journal.jsonl") })
+	if err := b.imports.journal.close(); err != nil {
+		t.Fatal(err)
+	}
+	if r := b.do("POST", enqueuePath(groupsJob, "Vendors V2"), "x"); r.code != 500 {
+		t.Errorf("%d, want 500", r.code)
+	}
+	if n := len(b.Imports()); n != 0 {
+		t.Errorf("%d imports", n)
+	}
+	b.imports.journal = nil // closed already
 }
