@@ -110,16 +110,16 @@ func (b *board) lines(width int, lanes []inbound.SessionView) []string {
 	slices.SortFunc(names, func(x, y string) int { return strings.Compare(b.rows[x].entity, b.rows[y].entity) })
 	for _, name := range names {
 		r := b.rows[name]
-		note := string(r.reason)
-		if v := waits[name]; v.Waiting != "" && r.done+r.dead < r.total {
-			note = v.Waiting
+		file, now, note := r.file, r.status, string(r.reason)
+		if v := waits[name]; len(v.InHand) > 0 { // the lane is ahead of what it has published
+			f := v.InHand[0]
+			file, now, note = cmp.Or(f.FileName, f.MessageID), status.Status(cmp.Or(f.Status, string(f.Phase))), v.Waiting
 			if left := time.Until(v.Until); left > 0 {
 				note += fmt.Sprintf(", %.1f s", left.Seconds())
 			}
 		}
-		line := fmt.Sprintf("%s %s %s %3d/%-3d %s", pad(r.entity, 24), pad(r.file, 28), b.paint(r.status, pad(string(r.status), 20)),
-			r.done+r.dead, r.total, note)
-		out = append(out, clip(line, width))
+		out = append(out, clip(fmt.Sprintf("%s %s %s %3d/%-3d %s", pad(r.entity, 24), pad(file, 28),
+			b.paint(now, pad(string(now), 20)), r.done+r.dead, r.total, note), width))
 	}
 	for env, why := range b.paused {
 		out = append(out, clip(fmt.Sprintf("environment %s is paused: %s", env, why), width))
