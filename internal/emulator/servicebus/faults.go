@@ -35,6 +35,9 @@ const (
 	OpReceiveDeferred Op = "receive-deferred"
 	OpListSessions    Op = "list-sessions"
 	OpToken           Op = "put-token"
+	OpAddRule         Op = "add-rule"
+	OpRemoveRule      Op = "remove-rule"
+	OpListRules       Op = "list-rules"
 )
 
 // Effect says separately whether the operation happens and what the client hears.

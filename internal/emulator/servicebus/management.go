@@ -130,6 +130,9 @@ var operations = map[string]operation{
 	"com.microsoft:schedule-message":           {OpSchedule, entity.Send, (*management).schedule},
 	"com.microsoft:cancel-scheduled-message":   {OpCancel, entity.Send, (*management).cancel},
 	"com.microsoft:receive-by-sequence-number": {OpReceiveDeferred, entity.Listen, (*management).receiveDeferred},
+	"com.microsoft:add-rule":                   {OpAddRule, entity.Listen, (*management).addRule},
+	"com.microsoft:remove-rule":                {OpRemoveRule, entity.Listen, (*management).removeRule},
+	"com.microsoft:enumerate-rules":            {OpListRules, entity.Listen, (*management).enumerateRules},
 	"com.microsoft:update-disposition":         {OpAny, entity.Listen, (*management).updateDisposition},
 }
 
@@ -218,11 +221,7 @@ func (g *management) setState(q *query) {
 		q.bad("session-state")
 		return
 	}
-	if err := g.m.SetSessionState(*id, state, q.owner); err != nil {
-		q.r.fail(err)
-		return
-	}
-	q.ok(nil)
+	q.done(g.m.SetSessionState(*id, state, q.owner))
 }
 
 func (g *management) listSessions(q *query) {
@@ -281,11 +280,7 @@ func (g *management) cancel(q *query) {
 		q.bad("sequence-numbers")
 		return
 	}
-	if err := g.m.Cancel(numbers); err != nil {
-		q.r.fail(err)
-		return
-	}
-	q.ok(nil)
+	q.done(g.m.Cancel(numbers))
 }
 
 func (g *management) receiveDeferred(q *query) {
@@ -322,11 +317,7 @@ func (g *management) updateDisposition(q *query) {
 		return
 	}
 	o.Verdict = verdict
-	if err := g.m.Settle(tokens, o); err != nil {
-		q.r.fail(err)
-		return
-	}
-	q.ok(nil)
+	q.done(g.m.Settle(tokens, o))
 }
 
 // dispositions are the verdicts by name; "defered" is the protocol's spelling.

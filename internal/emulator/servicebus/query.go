@@ -13,10 +13,6 @@ type query struct {
 }
 
 func (q *query) ok(body amqp.Map) {
-	if body == nil {
-		q.r.respond(200, "OK", "", nil)
-		return
-	}
 	q.r.respond(200, "OK", "", body)
 }
 

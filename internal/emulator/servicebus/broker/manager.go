@@ -1,10 +1,13 @@
 package broker
 
 import (
+	"errors"
 	"slices"
 	"time"
 
 	"fnobridge/internal/emulator/servicebus/amqp"
+	"fnobridge/internal/emulator/servicebus/atom"
+	"fnobridge/internal/emulator/servicebus/entity"
 )
 
 // Manager is the management node of one entity: what a client asks for by
@@ -289,4 +292,56 @@ func (m *Manager) Settle(tokens []amqp.UUID, o Outcome) *amqp.Error {
 		}
 	}
 	return nil
+}
+
+// Rules returns the rules of a subscription, by name.
+func (m *Manager) Rules() ([]atom.Rule, *amqp.Error) {
+	_, err := m.enter()
+	defer m.b.leave()
+	if err != nil {
+		return nil, err
+	}
+	if m.q.of == nil {
+		return nil, noRules(m.q)
+	}
+	return m.q.ruleList(), nil
+}
+
+func noRules(q *queue) *amqp.Error {
+	return amqp.Errorf(amqp.NotAllowed, "The entity '%s' is not a subscription: it has no rules.", q.path)
+}
+
+// AddRule adds a rule to a subscription.
+func (m *Manager) AddRule(d entity.RuleDescription) *amqp.Error {
+	_, err := m.enter()
+	defer m.b.leave()
+	if err != nil {
+		return err
+	}
+	if m.q.of == nil {
+		return noRules(m.q)
+	}
+	return ruleError(m.q.createRule(d))
+}
+
+// RemoveRule removes a rule from a subscription.
+func (m *Manager) RemoveRule(name string) *amqp.Error {
+	_, err := m.enter()
+	defer m.b.leave()
+	if err != nil {
+		return err
+	}
+	return ruleError(m.q.deleteRule(name))
+}
+
+func ruleError(err error) *amqp.Error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, atom.ErrExists):
+		return amqp.Errorf(amqp.EntityAlreadyExists, "%v", err)
+	case errors.Is(err, atom.ErrNotFound):
+		return amqp.Errorf(amqp.NotFound, "%v", err)
+	}
+	return amqp.Errorf(amqp.InvalidField, "%v", err)
 }
