@@ -1,6 +1,7 @@
 package inbound
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -14,6 +15,7 @@ import (
 //
 //	settled before -> complete        enqueued -> follow
 //	never seen     -> post            waiting  -> the rest of the backoff, post
+//	draining       -> dead-letter     held     -> hold
 //	posting        -> posted by this process: its answer; intended and never posted by it: post; else: unknown outcome
 func (l *lane) begin(f *file) error {
 	l.cur = f
@@ -25,18 +27,38 @@ func (l *lane) begin(f *file) error {
 		f.entry = *e
 	}
 	l.show(nil)
-	if p := l.ledger.Park; p != nil && p.Mode == Draining && f.entry.Phase != InFno && f.entry.Phase != Posting {
-		return l.drained(f, p)
+	if l.pass != nil && !f.intended { // it was for another file
+		l.leave(errNotMade)
 	}
 	switch {
-	case f.bad != nil && f.bad.Verdict == failure.Reject:
-		return l.giveUp(f, f.bad)
 	case f.entry.Phase == InFno:
 		return l.resume(f)
 	case f.entry.Phase == Posting && !f.intended:
-		return l.recall(f)
+		if again, err := l.recall(f); err != nil || !again {
+			return err
+		}
+	}
+	if on, err := l.undrained(f); err != nil || !on {
+		return err
+	}
+	if l.ledger.Doubt > 0 && f.entry.Phase == "" {
+		if again, err := l.doubted(f); err != nil || !again {
+			return err
+		}
+	}
+	if err := l.sayReleased(f); err != nil {
+		return err
+	}
+	switch {
+	case f.entry.Phase == HeldBack:
+		return l.hold(f, &failure.Failure{Verdict: failure.Reject, Reason: f.entry.Reason, Op: "hold", Detail: f.entry.Note})
+	case f.bad != nil && f.bad.Verdict == failure.Reject:
+		if f.entry.Base > 0 { // an operator released it: this is another try
+			l.attempt(f)
+		}
+		return l.giveUp(f, f.bad)
 	case f.entry.Phase == Waiting && f.entry.tries() > 0:
-		delay, ok := f.route.Retry.For(f.entry.Reason).Next(f.entry.tries(), f.entry.Last.Sub(f.entry.First), 0)
+		delay, ok := f.route.Retry.For(f.entry.Reason).Next(f.entry.tries(), f.entry.spent(f.entry.Last), 0)
 		if !ok {
 			return l.giveUp(f, &failure.Failure{Verdict: failure.Reject, Reason: f.entry.Reason, Op: "post", Detail: "the attempts are used up"})
 		}
@@ -52,7 +74,7 @@ func (l *lane) begin(f *file) error {
 // in the queue.
 func (l *lane) passed(seq int64) {
 	for _, e := range slices.Clone(l.ledger.Files) {
-		inHand := slices.ContainsFunc(l.inFno, func(f *file) bool { return f.seq == e.Seq })
+		inHand := slices.ContainsFunc(l.inHand(), func(f *file) bool { return f.seq == e.Seq })
 		switch {
 		case e.Seq < seq && !inHand && e.Phase != SettledIn:
 			l.ledger.settle(e.Seq)
@@ -83,34 +105,40 @@ func (l *lane) resume(f *file) error {
 	return nil
 }
 
-// recall finds out about a post that the ledger says was begun.
-func (l *lane) recall(f *file) error {
+// recall finds out about a post that the ledger says was begun. again asks for a new one.
+func (l *lane) recall(f *file) (again bool, _ error) {
 	if f.entry.By == l.w.instance {
-		fl := l.w.flights.find(l.waiting, l.key(f.seq))
+		fl := l.w.flights.find(l.held, l.key(f.seq)) // an answer on its way is worth waiting for, even at a stop
 		switch {
+		case l.held.Err() != nil:
+			return false, context.Cause(l.held)
 		case fl != nil:
-			again, err := l.landed(f, fl.fnoID, fl.err)
-			if err != nil || !again {
-				return err
-			}
-			return l.post(f)
-		case l.waiting.Err() != nil:
-			return l.stopped()
+			return l.landed(f, fl.fnoID, fl.err)
 		}
-		// This process wrote the intent and knows of no post: it never came to it.
-		f.entry.Attempts = max(0, f.entry.Attempts-1)
-		f.entry.Phase = Waiting
-		return l.post(f)
+		f.entry.back() // this process wrote the intent and knows of no post: it never came to it
+		return true, nil
 	}
-	again, err := l.unknown(f, &failure.Failure{
+	return l.unknown(f, &failure.Failure{
 		Verdict: failure.Unknown, Reason: failure.UnknownOutcome, Op: "post",
 		Detail: fmt.Sprintf("the process that began attempt %d at %s did not live to note F&O's answer",
 			f.entry.Attempts, f.entry.Last.UTC().Format(time.RFC3339)),
 	})
-	if err != nil || !again {
-		return err
+}
+
+// doubted takes a file of which nothing is known, because the ledger that knew was lost, for one that may have been
+// posted. Written down first, so that it is this file that counts and not another one after it.
+func (l *lane) doubted(f *file) (again bool, _ error) {
+	l.attempt(f)
+	f.entry.Phase = Posting
+	l.ledger.Doubt--
+	l.ledger.put(f.entry)
+	if err := l.store(); err != nil {
+		return false, err
 	}
-	return l.post(f)
+	return l.unknown(f, &failure.Failure{
+		Verdict: failure.Unknown, Reason: failure.UnknownOutcome, Op: "read ledger",
+		Detail: "the session state was unreadable, so nobody knows whether this file was posted",
+	})
 }
 
 // pause waits for d and shows why. It reports whether d passed.

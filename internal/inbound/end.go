@@ -2,7 +2,6 @@ package inbound
 
 import (
 	"fmt"
-	"slices"
 	"time"
 	"unicode"
 
@@ -18,7 +17,7 @@ func (l *lane) failed(f *file, bad *failure.Failure) (again bool, _ error) {
 	if bad.Verdict == failure.Reject {
 		return false, l.giveUp(f, bad)
 	}
-	delay, ok := f.route.Retry.For(bad.Reason).Next(f.entry.tries(), time.Since(f.entry.First), bad.After)
+	delay, ok := f.route.Retry.For(bad.Reason).Next(f.entry.tries(), f.entry.spent(time.Now()), bad.After)
 	if !ok {
 		return false, l.giveUp(f, bad)
 	}
@@ -26,12 +25,12 @@ func (l *lane) failed(f *file, bad *failure.Failure) (again bool, _ error) {
 		e := l.event(f, status.Retrying, bad.Reason, fmt.Sprintf("posted again in %s, attempt %d", delay.Round(time.Millisecond), f.entry.Attempts+1))
 		l.say(f, e)
 	}
-	// Written before the wait: a crash while backing off leaves no doubt about a post, and no attempt is forgotten.
-	f.intended = false
-	f.entry.Phase, f.entry.Reason, f.entry.By, f.entry.After = Waiting, bad.Reason, "", 0
 	if err := l.flush(f); err != nil {
 		return false, err
 	}
+	// Written before the wait: a crash while backing off leaves no doubt about a post, and no attempt is forgotten.
+	f.intended = false
+	f.entry.Phase, f.entry.Reason, f.entry.By, f.entry.After = Waiting, bad.Reason, "", 0
 	f.entry.FnoID, f.entry.ExecID, f.entry.Published, f.entry.Accepted = "", "", "", time.Time{}
 	l.ledger.put(f.entry)
 	if err := l.store(); err != nil {
@@ -49,25 +48,19 @@ func (l *lane) failed(f *file, bad *failure.Failure) (again bool, _ error) {
 
 // unknown applies the route's policy to a post whose answer nobody has. Either way the world is told.
 func (l *lane) unknown(f *file, bad *failure.Failure) (again bool, _ error) {
-	if f.route.ResendUnknown {
+	if f.route != nil && f.bad == nil && f.route.ResendUnknown {
 		f.entry.Unknown = true
 		l.say(f, l.event(f, status.UnknownOutcome, failure.UnknownOutcome, bad.Detail+"; unknownOutcome: resend, so it is posted again and F&O may get it twice"))
 		retry := *bad
 		retry.Verdict, retry.Reason = failure.Undecided, failure.UnknownOutcome // bounded like a retry, but not said twice
 		return l.failed(f, &retry)
 	}
-	l.say(f, l.event(f, status.UnknownOutcome, failure.UnknownOutcome, bad.Detail+"; unknownOutcome: deadletter, so it is not posted again"))
-	return false, l.giveUp(f, bad)
-}
-
-// drained dead-letters a file that stands behind a failed one of a draining session.
-func (l *lane) drained(f *file, p *Park) error {
-	reason, detail := failure.Drained, fmt.Sprintf("file %d of this session failed for %s at %s; the rest of the session is dead-lettered behind it, in order",
-		p.Seq, p.Reason, p.Since.UTC().Format(time.RFC3339))
-	if f.seq == p.Seq { // a crash came between the mark and the move
-		reason, detail = p.Reason, p.Detail
+	policy := "unknownOutcome: deadletter, so it is not posted again"
+	if f.bad != nil { // found out after it was posted: the configuration has changed, or the message is not what it was
+		policy = "it cannot be posted again: " + f.bad.Error()
 	}
-	return l.move(f, &failure.Failure{Verdict: failure.Reject, Reason: reason, Op: "drain session", Detail: detail})
+	l.say(f, l.event(f, status.UnknownOutcome, failure.UnknownOutcome, bad.Detail+"; "+policy))
+	return false, l.giveUp(f, bad)
 }
 
 // giveUp ends the attempts for a file, as the route's poison policy says.
@@ -76,16 +69,26 @@ func (l *lane) giveUp(f *file, bad *failure.Failure) error {
 	if f.route != nil {
 		policy = f.route.OnFailure
 	}
-	switch policy {
-	case OnFailureHold:
+	if policy == OnFailureHold {
 		return l.hold(f, bad)
-	case OnFailureDrain:
+	}
+	write := false
+	if e := l.ledger.find(f.seq); e != nil && e.Phase == Posting && bad.Verdict != failure.Unknown {
+		// F&O's answer is known. Without this a crash before the move would call it unknown.
+		f.intended = false
+		f.entry.Phase, f.entry.Reason, f.entry.By, f.entry.After = Waiting, bad.Reason, "", 0
+		l.ledger.put(f.entry)
+		write = true
+	}
+	if policy == OnFailureDrain && l.ledger.Park == nil {
 		// The mark first: the files behind this one must not overtake it into F&O, whatever happens now.
-		if l.ledger.Park == nil {
-			l.ledger.Park = &Park{Mode: Draining, Seq: f.seq, Reason: bad.Reason, Detail: cutDetail(bad.Detail), Since: time.Now()}
-			if err := l.store(); err != nil {
-				return err
-			}
+		l.ledger.Park = &Park{Mode: Draining, Seq: f.seq, Reason: bad.Reason, Detail: cutDetail(bad.Detail), Since: time.Now()}
+		l.retract()
+		write = true
+	}
+	if write {
+		if err := l.store(); err != nil {
+			return err
 		}
 	}
 	return l.move(f, bad)
@@ -128,22 +131,24 @@ func (l *lane) move(f *file, bad *failure.Failure) error {
 	return nil
 }
 
+// contendedFor is for how many files a lane does not write intents ahead after it had to take one back: where many
+// lanes compete for few requests the next one would be taken back too.
+const contendedFor = 16
+
 // complete takes a file off its queue: F&O has it and the world knows, or it was settled before.
 func (l *lane) complete(f *file, o telemetry.Outcome) error {
 	// The right to post the next file is taken before this one leaves the queue: the moment between the two is the only
 	// one at which a crash makes a written-ahead intent look like a post.
 	if a := l.ahead; a != nil && a.intended && l.pass == nil {
-		l.pass = a.route.Environment.Gate().TryEnter()
-		l.contended = l.pass == nil
-		if l.contended {
-			l.ledger.drop(a.seq)
-			a.intended, a.entry = false, Entry{Seq: a.seq, Key: a.key}
+		if l.pass = a.route.Environment.Gate().TryEnter(); l.pass == nil {
+			l.contended = contendedFor
+			l.retract()
 			if err := l.store(); err != nil {
 				return err
 			}
 		}
-	} else {
-		l.contended = false
+	} else if l.contended > 0 {
+		l.contended--
 	}
 	l.w.o.At("before-complete")
 	ctx, end := l.w.o.Telemetry.Settle(f.ctx, l.src.Destination, telemetry.Complete, f.info(l.s.ID()))
@@ -170,9 +175,10 @@ func (l *lane) settled(f *file, o telemetry.Outcome, err error) {
 	l.w.flights.recorded(l.key(f.seq))
 	l.ledger.settle(f.seq)
 	l.dirty = true
-	l.inFno = slices.DeleteFunc(l.inFno, func(x *file) bool { return x == f })
-	if l.cur == f {
-		l.cur = nil
+	l.away(f)
+	l.cur = nil
+	if l.kept == f {
+		l.kept = nil
 	}
 	l.drop(f, err)
 	l.show(func(v *SessionView) { v.Files++ })

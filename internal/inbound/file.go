@@ -122,8 +122,9 @@ func (l *lane) closeFiles(err error) {
 // inHand gives every message this lane has received and not settled.
 func (l *lane) inHand() []*file {
 	all := slices.Clone(l.inFno)
-	for _, f := range []*file{l.cur, l.ahead} {
-		if f != nil {
+	all = append(all, l.aside...)
+	for _, f := range []*file{l.kept, l.cur, l.ahead} {
+		if f != nil && !slices.Contains(all, f) {
 			all = append(all, f)
 		}
 	}

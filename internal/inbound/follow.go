@@ -32,9 +32,17 @@ func (l *lane) ask(f *file, call func(ctx context.Context, env *dynamics.Environ
 		})
 		defer l.show(nil)
 	}
+	began := time.Now()
 	pass, err := env.Gate().Enter(l.waiting)
 	if err != nil {
 		return err
+	}
+	if d := time.Since(began); d > time.Second { // an outage moves the deadline, and is not held against the file
+		f.entry.Accepted = f.entry.Accepted.Add(d)
+		f.entry.Off += d
+		if e := l.ledger.find(f.seq); e != nil && e.Phase == InFno {
+			e.Accepted, e.Off = f.entry.Accepted, f.entry.Off
+		}
 	}
 	ctx, cancel := context.WithCancelCause(f.ctx)
 	defer cancel(nil)
@@ -166,8 +174,12 @@ func (l *lane) failedImport(f *file, s dynamics.Status) error {
 	e.Reason, e.Detail, e.SummaryURL = bad.Reason, bad.Detail, why.summary
 	l.say(f, e)
 	l.away(f)
-	if bad.Verdict != failure.Retry {
+	f.entry.Off += max(0, time.Since(f.entry.Accepted)) // F&O's time is not the file's
+	switch p := l.ledger.Park; {
+	case bad.Verdict != failure.Retry, p != nil && p.Mode == Draining && p.Seq < f.seq:
 		return l.giveUp(f, bad)
+	case p != nil && p.Mode == Holding:
+		return l.later(f, bad)
 	}
 	again, err := l.failed(f, bad)
 	if err != nil || !again {
@@ -176,7 +188,7 @@ func (l *lane) failedImport(f *file, s dynamics.Status) error {
 	return l.post(f)
 }
 
-// away takes a file out of those in F&O: it ended there.
+// away takes a file out of those in F&O: it ended there, or nobody waits for it any more.
 func (l *lane) away(f *file) {
 	l.inFno = slices.DeleteFunc(l.inFno, func(o *file) bool { return o == f })
 	l.cur = f
@@ -189,9 +201,9 @@ type explanation struct {
 	summary string // F&O's execution summary page
 }
 
-// explainTries bounds how often one question about a failed import is asked: its answer helps a person, it decides
-// little, and F&O often has none.
-const explainTries = 3
+// explainTries bounds how often one question about a failed import is asked: some seconds in all. Its answer helps a
+// person and tells a collision that passes from bad data, but F&O often has none.
+const explainTries = 5
 
 // explain asks for the execution, its errors and its page. It gives what it got; the only errors are the lane's own.
 func (l *lane) explain(f *file) (explanation, error) {
@@ -217,7 +229,7 @@ func (l *lane) explain(f *file) (explanation, error) {
 		if i > 0 && f.entry.ExecID == "" {
 			break // no execution: nothing more to ask
 		}
-		for try := 1; try <= explainTries; {
+		for try := 1; ; {
 			err := l.ask(f, step)
 			if l.waiting.Err() != nil {
 				return x, l.stopped()
@@ -225,12 +237,14 @@ func (l *lane) explain(f *file) (explanation, error) {
 			if err == nil {
 				break
 			}
-			if failure.Of(err).Verdict != failure.Pause {
+			if failure.Of(err).Verdict != failure.Pause { // an outage is waited out at the gate
 				l.log.InfoContext(f.ctx, "F&O did not say more about a failed import", "sequence", f.seq, "try", try, "error", err)
-				try++
-			}
-			if !wait(l.waiting, time.Second) {
-				return x, l.stopped()
+				if try++; try > explainTries {
+					break
+				}
+				if !wait(l.waiting, 250*time.Millisecond<<try) {
+					return x, l.stopped()
+				}
 			}
 		}
 	}

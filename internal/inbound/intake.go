@@ -109,8 +109,10 @@ func (w *Worker) serve(intake, work context.Context, src *Source, s Session, beg
 	w.o.Telemetry.Accepted(work, src.Destination, began, s.ID(), nil)
 	w.o.Telemetry.SessionHeld(work, src.Destination, 1)
 	defer w.o.Telemetry.SessionHeld(work, src.Destination, -1)
+	told := int64(0)
 	for {
 		l := newLane(w, src, s)
+		l.told = told
 		l.yield = func() {
 			if held {
 				held = false
@@ -119,6 +121,7 @@ func (w *Worker) serve(intake, work context.Context, src *Source, s Session, beg
 		}
 		w.enter(l)
 		end := l.run(intake, work)
+		told = l.told
 		w.leave(l, end.left)
 		closing, cancel := context.WithTimeout(context.WithoutCancel(work), bus.DefaultCallTimeout)
 		err := s.Close(closing)

@@ -3,7 +3,6 @@ package inbound
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -48,9 +47,15 @@ type lane struct {
 
 	inFno     []*file        // posted and not ended, in order
 	cur       *file          // begun, not posted
+	kept      *file          // the file this session is held at
+	aside     []*file        // failed while the session was held at an earlier file; they get their turn from the ledger
 	ahead     *file          // received, not begun
-	pass      *dynamics.Pass // the right to post, got before it is needed
-	contended bool           // the last time, that right was not to be had at once
+	pass      *dynamics.Pass // the right to post the file in ahead, got before it is needed
+	contended int            // so many files more are posted without an intent written ahead: that right was hard to get
+	trouble   error          // ends the lane at its next step
+
+	asked time.Time // when an order was last looked for
+	told  int64     // the file that was told to be held by an unreadable ledger; outlives the receiver
 
 	highest int64 // sequence number of the last message received
 	began   time.Time
@@ -87,6 +92,10 @@ func (l *lane) run(intake, work context.Context) ending {
 	waiting, stop := context.WithCancelCause(l.held)
 	defer stop(nil)
 	defer context.AfterFunc(intake, func() { stop(errStopping) })()
+	// The broker detaches a link that has been idle for ten minutes, and with it goes the session, whatever is renewed.
+	// So nothing waits on a receiver for longer than that, for whatever reason.
+	due := time.AfterFunc(l.w.o.Refresh, func() { stop(errAgain) })
+	defer due.Stop()
 	l.waiting = waiting
 
 	err := l.load()
@@ -96,16 +105,20 @@ func (l *lane) run(intake, work context.Context) ending {
 	l.leave(errNotMade)
 	end := ending{again: errors.Is(err, errAgain)}
 	switch {
-	case errors.Is(err, errRelease), errors.Is(err, errAgain), errors.Is(err, errStopping):
-		if err := l.checkpoint(); err != nil {
-			l.log.WarnContext(work, "ledger not written at the end; the next owner goes by what it says", "error", err)
-		}
+	case work.Err() != nil:
+		l.log.InfoContext(work, "session cut short; its ledger says where the next owner goes on", "error", context.Cause(work))
 	case lost(err) || l.held.Err() != nil:
+		end.again = false
 		l.w.o.Telemetry.LockLost(work)
 		l.log.WarnContext(work, "session lost; its ledger says where the next owner goes on", "error", cause(l.held, err))
 	default:
-		l.log.ErrorContext(work, "session given back", "error", err)
-		wait(l.waiting, time.Second) // the broker hands it out again at once: not in a busy loop
+		if err := l.checkpoint(); err != nil {
+			l.log.WarnContext(work, "ledger not written at the end; the next owner goes by what it says", "error", err)
+		}
+		if !errors.Is(err, errRelease) && !errors.Is(err, errAgain) && !errors.Is(err, errStopping) {
+			l.log.ErrorContext(work, "session given back", "error", err)
+			wait(l.waiting, time.Second) // the broker hands it out again at once: not in a busy loop
+		}
 	}
 	if intake.Err() != nil {
 		end.left = l.remains()
@@ -124,28 +137,33 @@ func cause(ctx context.Context, err error) error {
 
 // step does the next thing there is to do. Its error ends the lane.
 func (l *lane) step() error {
+	if l.trouble != nil {
+		return l.trouble
+	}
 	if l.waiting.Err() != nil {
-		return context.Cause(l.waiting)
+		return l.stopped()
 	}
-	if l.ledger.Park != nil && l.ledger.Park.Mode == Holding && len(l.inFno) == 0 {
+	if l.holding() && len(l.inFno) == 0 {
 		return l.parked()
-	}
-	if time.Since(l.began) > l.w.o.Refresh && len(l.inFno) > 0 {
-		return errAgain
 	}
 	if l.room() {
 		f, err := l.take(l.patience())
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if f != nil {
+		case f != nil && l.fits(f):
 			return l.begin(f)
-		}
-		if len(l.inFno) == 0 {
+		case f != nil:
+			l.ahead = f
+		case len(l.inFno) == 0:
 			return errRelease
 		}
-	} else if f := l.soonest(); !wait(l.waiting, time.Until(f.nextPoll)) {
-		return context.Cause(l.waiting)
+	}
+	if len(l.inFno) == 0 {
+		return nil
+	}
+	if !l.room() && !wait(l.waiting, time.Until(l.soonest().nextPoll)) {
+		return l.stopped()
 	}
 	for _, f := range slices.Clone(l.inFno) {
 		if time.Until(f.nextPoll) > 0 {
@@ -158,21 +176,25 @@ func (l *lane) step() error {
 	return nil
 }
 
+// holding reports whether the session is held at a file.
+func (l *lane) holding() bool { return l.ledger.Park != nil && l.ledger.Park.Mode == Holding }
+
 // room reports whether another file may be begun now.
 func (l *lane) room() bool {
-	if l.ledger.Park != nil && l.ledger.Park.Mode == Holding {
+	if l.holding() || l.ahead != nil && !l.fits(l.ahead) {
 		return false
 	}
-	if len(l.inFno) == 0 {
-		return true
-	}
-	for _, f := range l.inFno {
-		if !f.route.Overlap || len(l.inFno) >= f.route.Window {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(l.inFno, func(f *file) bool { return !f.overlaps() || len(l.inFno) >= f.route.Window })
 }
+
+// fits reports whether f itself may be begun beside the files in F&O. Files of one session may have different routes:
+// the stricter of two neighbours decides.
+func (l *lane) fits(f *file) bool {
+	return len(l.inFno) == 0 || f.route == nil || f.overlaps() && len(l.inFno) < f.route.Window
+}
+
+// overlaps reports whether another file of the session may be in F&O together with f.
+func (f *file) overlaps() bool { return f.route != nil && f.route.Overlap && f.route.Window > 1 }
 
 // patience is how long to wait for another message: until the next question is due, or until the session counts as idle.
 func (l *lane) patience() time.Duration {
@@ -184,99 +206,6 @@ func (l *lane) patience() time.Duration {
 
 func (l *lane) soonest() *file {
 	return slices.MinFunc(l.inFno, func(a, b *file) int { return a.nextPoll.Compare(b.nextPoll) })
-}
-
-// take gives the next message of the session as a file, nil when none came within d.
-func (l *lane) take(d time.Duration) (*file, error) {
-	if f := l.ahead; f != nil {
-		l.ahead = nil
-		return f, nil
-	}
-	until := time.Now().Add(d)
-	for {
-		f, err := l.receive(l.waiting, max(time.Until(until), time.Millisecond))
-		if f != nil || err != nil {
-			return f, err
-		}
-		if time.Until(until) <= 0 { // one receive is bounded below the idle time
-			return nil, nil
-		}
-	}
-}
-
-// receive waits for one message. A message that is older than one seen before means that the broker or the SDK changed
-// the order: better to start over than to post it.
-func (l *lane) receive(ctx context.Context, d time.Duration) (*file, error) {
-	began := time.Now()
-	m, err := l.s.Receive(ctx, d)
-	if err != nil || m == nil {
-		return nil, err
-	}
-	if *m.SequenceNumber <= l.highest {
-		return nil, fmt.Errorf("%w: sequence number %d after %d", errOrder, *m.SequenceNumber, l.highest)
-	}
-	l.highest = *m.SequenceNumber
-	return l.newFile(m, began), nil
-}
-
-// load reads the ledger.
-func (l *lane) load() error {
-	var state []byte
-	err := l.span(telemetry.GetSessionState, func(ctx context.Context) error {
-		var err error
-		state, err = l.s.State(ctx)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	l.ledger, err = DecodeLedger(state)
-	if err != nil {
-		return l.unreadable(state, err)
-	}
-	l.w.flights.sweep(l.src.Name, l.s.ID(), func(seq int64) bool {
-		e := l.ledger.find(seq)
-		return e != nil && e.Phase == Posting && e.By == l.w.instance
-	})
-	l.show(nil)
-	return nil
-}
-
-// store writes the ledger.
-func (l *lane) store() error {
-	b, err := l.ledger.Encode()
-	if err != nil {
-		return err
-	}
-	err = l.span(telemetry.SetSessionState, func(ctx context.Context) error { return l.s.SetState(ctx, b) })
-	if err != nil {
-		return err
-	}
-	l.dirty = false
-	l.w.o.At("ledger-written")
-	return nil
-}
-
-// checkpoint takes back an intent that was written ahead and is not needed, and stores what is not stored yet.
-func (l *lane) checkpoint() error {
-	if l.ledger == nil || l.held.Err() != nil {
-		return nil
-	}
-	for _, e := range slices.Clone(l.ledger.Files) {
-		if e.Phase == Posting && e.By == l.w.instance && l.w.flights.find(l.held, l.key(e.Seq)) == nil {
-			l.dirty = true
-			if e.Attempts > 1 || e.Unknown {
-				e.Phase, e.Attempts = Waiting, e.Attempts-1
-				l.ledger.put(e)
-			} else {
-				l.ledger.drop(e.Seq)
-			}
-		}
-	}
-	if !l.dirty {
-		return nil
-	}
-	return l.store()
 }
 
 // stopped gives why waiting ended.

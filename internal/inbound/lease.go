@@ -41,15 +41,27 @@ type lease struct {
 	wg     sync.WaitGroup
 	onTry  func(error) // told of every renewal
 
-	mu  sync.Mutex
-	end time.Time // monotonic; written by the renewal loop, read by everybody
+	expire   *time.Timer // ends ctx when the lease is over, whatever the session is doing; set before the loop starts
+	renewing sync.Mutex  // one renewal at a time: the loop's, or one out of turn
+
+	mu      sync.Mutex
+	granted time.Time // when the lock was asked for, by our clock, monotonic
+	until   time.Time // what the broker answered, by its clock
+	end     time.Time // monotonic; written after every renewal, read by everybody
 }
 
 // hold starts the lease. stop ends it and waits for the renewal loop.
+//
+// A session that came late in a long accept was asked for long ago, as far as our clock knows; with a short lock little
+// of the lease would be left. It is renewed before anything is done under it.
 func hold(ctx context.Context, s renewer, lock time.Duration, onTry func(error)) *lease {
 	l := &lease{s: s, lock: lock, margin: marginOf(lock), onTry: onTry}
 	l.ctx, l.lose = context.WithCancelCause(ctx)
-	l.end = l.measure()
+	l.measure()
+	if l.remaining() < lock/2-l.margin {
+		l.renew(true)
+	}
+	l.expire = time.AfterFunc(l.remaining(), func() { l.lose(l.over()) })
 	l.wg.Go(l.loop)
 	return l
 }
@@ -58,10 +70,13 @@ func hold(ctx context.Context, s renewer, lock time.Duration, onTry func(error))
 // settlement on its way to the broker and a pause of this process that the timer notices late.
 func marginOf(lock time.Duration) time.Duration { return min(lock/10, 10*time.Second) }
 
-// measure gives the end of the lease on the monotonic clock.
-func (l *lease) measure() time.Time {
+// measure takes the end of the lease from what the session knows of its lock.
+func (l *lease) measure() {
 	granted, until := l.s.Lock()
-	return granted.Add(max(0, min(until.Sub(granted), l.lock)))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.granted, l.until = granted, until
+	l.end = granted.Add(max(0, min(until.Sub(granted), l.lock)))
 }
 
 func (l *lease) remaining() time.Duration {
@@ -79,34 +94,37 @@ func (l *lease) ensure(d time.Duration) error {
 	if l.remaining() >= d {
 		return nil
 	}
-	if !l.renew() {
+	if !l.renew(false) {
 		return context.Cause(l.ctx)
 	}
-	if left := l.remaining(); left < d {
+	if left := l.remaining(); left < d && l.ctx.Err() == nil {
 		return fmt.Errorf("%w: %s left, %s needed", ErrLeaseShort, left.Round(time.Millisecond), d)
 	}
-	return nil
+	return context.Cause(l.ctx)
 }
 
 func (l *lease) loop() {
 	for {
 		left := l.remaining()
-		if left <= 0 {
-			l.lose(l.over())
-			return
-		}
-		if !wait(l.ctx, left/2) {
-			return
-		}
-		if !l.renew() {
-			return
+		if left <= 0 || !wait(l.ctx, left/2) || !l.renew(false) {
+			return // with none left, the timer ends the lease
 		}
 	}
 }
 
-// renew renews the lock. It reports whether the lease goes on; if not, the lease has ended with its cause.
-func (l *lease) renew() bool {
-	ctx, cancel := context.WithTimeout(l.ctx, l.remaining())
+// renew renews the lock. It reports whether the lease goes on; if not, the lease has ended with its cause. first says
+// that nothing was done under the lease so far, so that one that is over is no loss.
+func (l *lease) renew(first bool) bool {
+	l.renewing.Lock()
+	defer l.renewing.Unlock()
+	if l.ctx.Err() != nil {
+		return false
+	}
+	bound := l.remaining()
+	if first {
+		bound = l.lock / 2
+	}
+	ctx, cancel := context.WithTimeout(l.ctx, bound)
 	err := l.s.Renew(ctx)
 	cancel()
 	if l.ctx.Err() != nil {
@@ -120,20 +138,29 @@ func (l *lease) renew() bool {
 		return false
 	}
 	// A renewal that came back after the old lease was over proves nothing: somebody else may have had the session in
-	// between.
-	if l.remaining() <= 0 {
+	// between. The timer says so too, unless this process stood still and the timer is late.
+	if !first && l.remaining() <= 0 {
 		l.lose(fmt.Errorf("%w: the renewal took longer than the lease", ErrLeaseLost))
 		return false
 	}
-	l.mu.Lock()
-	l.end = l.measure()
-	l.mu.Unlock()
+	l.measure()
+	left := l.remaining()
+	if left <= 0 {
+		l.lose(l.over())
+		return false
+	}
+	if !first {
+		l.expire.Reset(left)
+	}
 	return true
 }
 
 // over says why there is no lease left, and names the one cause that waiting does not mend.
 func (l *lease) over() error {
-	if granted, until := l.s.Lock(); until.Sub(granted) <= l.margin {
+	l.mu.Lock()
+	granted, until := l.granted, l.until
+	l.mu.Unlock()
+	if until.Sub(granted) <= l.margin {
 		return fmt.Errorf("%w: the broker says it holds until %s, which is %s after it was asked for by our clock: "+
 			"the clocks differ, or the queue's lock duration is under %s", ErrLeaseLost,
 			until.UTC().Format(time.RFC3339), until.Sub(granted).Round(time.Millisecond), 2*l.margin)
@@ -145,6 +172,7 @@ func (l *lease) over() error {
 func (l *lease) stop() {
 	l.lose(context.Canceled)
 	l.wg.Wait()
+	l.expire.Stop()
 }
 
 // wait reports whether d passed before ctx ended.

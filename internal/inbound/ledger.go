@@ -32,6 +32,9 @@ var ErrCorruptLedger = errors.New("the session state is not a ledger of this bri
 //	              |  ^        |
 //	              v  |        v
 //	            waiting <-----+   a failed attempt that will be made again
+//	              ^           |
+//	              |           v
+//	              +--------- held    given up while an earlier file holds the session; held in its turn
 type Phase string
 
 // The phases.
@@ -39,6 +42,7 @@ const (
 	Posting   Phase = "posting"  // about to be posted, or posted and not yet answered: after a crash the outcome is unknown
 	InFno     Phase = "enqueued" // F&O answered with its message ID: never post again, follow
 	Waiting   Phase = "waiting"  // attempts were made, none is under way
+	HeldBack  Phase = "held"     // given up behind another held file: held again when its turn comes
 	SettledIn Phase = "settled"  // settled while an earlier file of the window was not; dropped when the watermark passes it
 )
 
@@ -58,11 +62,37 @@ type Entry struct {
 	Last      time.Time      `json:"last,omitzero"`   // begin of the last attempt
 	Accepted  time.Time      `json:"acc,omitzero"`    // when F&O took the file; the route's deadline counts from here
 	Reason    failure.Reason `json:"why,omitempty"`   // of the last failed attempt
+	Note      string         `json:"note,omitempty"`  // what F&O said of a held file, or who released it
 	Unknown   bool           `json:"unk,omitempty"`   // an outcome was unknown and the file was posted again
+
+	// Off is the time since First that counts against no bound: the environment was closed, or F&O had the file.
+	Off time.Duration `json:"off,omitempty"`
 }
 
 // tries gives the attempts that count against the route's bounds.
 func (e Entry) tries() int { return max(0, e.Attempts-e.Base) }
+
+// spent gives the time that counts against the route's bounds, at t.
+func (e Entry) spent(t time.Time) time.Duration {
+	if e.First.IsZero() {
+		return 0
+	}
+	return max(0, t.Sub(e.First)-e.Off)
+}
+
+// accepted notes that F&O has the file.
+func (e *Entry) accepted(fnoID string, at time.Time) {
+	e.Phase, e.FnoID, e.Accepted = InFno, fnoID, at
+	e.By, e.After, e.Reason, e.ExecID, e.Published, e.Note = "", 0, "", "", "", ""
+}
+
+// back takes an attempt back that was counted and not made.
+func (e *Entry) back() {
+	e.Phase, e.By, e.After, e.Attempts = Waiting, "", 0, max(0, e.Attempts-1)
+	if e.Attempts == 0 {
+		e.First, e.Last, e.Off = time.Time{}, time.Time{}, 0
+	}
+}
 
 // A Park stops a session at one file (onFailure: hold) or dead-letters the rest behind it (onFailure: drain).
 type Park struct {
@@ -88,10 +118,14 @@ type Ledger struct {
 	Settled int64   `json:"settled,omitempty"` // every file up to this sequence number is settled
 	Files   []Entry `json:"files,omitempty"`   // in sequence order
 	Park    *Park   `json:"park,omitempty"`
+	Doubt   int     `json:"doubt,omitempty"` // so many files more may have been posted under a ledger that was lost
 }
 
 // Encode gives the bytes to store; nil for a ledger that says nothing.
 func (l *Ledger) Encode() ([]byte, error) {
+	if l.Settled == 0 && len(l.Files) == 0 && l.Park == nil && l.Doubt == 0 {
+		return nil, nil
+	}
 	l.Version = LedgerVersion
 	b, err := json.Marshal(l)
 	if err != nil {
@@ -139,7 +173,7 @@ func (l *Ledger) check() error {
 		}
 		last = e.Seq
 		switch e.Phase {
-		case Posting, Waiting, SettledIn:
+		case Posting, Waiting, HeldBack, SettledIn:
 		case InFno:
 			if e.FnoID == "" {
 				return fmt.Errorf("file %d is enqueued without a message ID", e.Seq)

@@ -13,19 +13,31 @@ import (
 )
 
 // hold stops the session at a file (onFailure: hold). The file stays in its queue, first in line; the ledger says why,
-// so any replica that gets the session holds it too.
+// so any replica that gets the session holds it too. Files of a window may fail in any order: the session is held at
+// the first of them, the others get their turn after it.
 func (l *lane) hold(f *file, bad *failure.Failure) error {
 	if err := l.flush(f); err != nil {
 		return err
 	}
-	l.ledger.Park = &Park{Mode: Holding, Seq: f.seq, Reason: bad.Reason, Detail: cutDetail(bad.Detail), Since: time.Now()}
 	f.intended = false
 	f.entry.Phase, f.entry.Reason, f.entry.By, f.entry.After = Waiting, bad.Reason, "", 0
-	l.ledger.put(f.entry)
-	if a := l.ahead; a != nil && a.intended {
-		l.ledger.drop(a.seq)
-		a.intended, a.entry = false, Entry{Seq: a.seq, Key: a.key}
+	f.entry.Note = cutDetail(bad.Detail)
+	p := l.ledger.Park
+	if p != nil && p.Mode == Holding && p.Seq < f.seq {
+		f.entry.Phase = HeldBack
+	} else {
+		if p != nil && p.Mode == Holding && p.Seq > f.seq {
+			if e := l.ledger.find(p.Seq); e != nil {
+				e.Phase = HeldBack
+			}
+			if l.kept != nil {
+				l.aside, l.kept = append(l.aside, l.kept), nil
+			}
+		}
+		l.ledger.Park = &Park{Mode: Holding, Seq: f.seq, Reason: bad.Reason, Detail: f.entry.Note, Since: time.Now()}
 	}
+	l.ledger.put(f.entry)
+	l.retract()
 	if err := l.store(); err != nil {
 		return err
 	}
@@ -33,61 +45,142 @@ func (l *lane) hold(f *file, bad *failure.Failure) error {
 	l.log.ErrorContext(f.ctx, "session held at a file; an operator decides (bridge sessions release|skip)", "sequence", f.seq,
 		"message", f.key, "entity", f.entity, "reason", bad.Reason, "error", bad)
 	l.w.o.Telemetry.FileEnded(f.ctx, f.route.Name, telemetry.Held, time.Time{})
-	l.cur = f
-	l.say(f, l.event(f, status.Held, bad.Reason, bad.Detail))
-	return l.flush(f)
+	l.away(f)
+	l.cur = nil
+	if f.entry.Phase == HeldBack {
+		l.aside = append(l.aside, f)
+	} else {
+		l.kept = f
+	}
+	return l.sayHeld(f, bad.Reason, bad.Detail)
+}
+
+// later writes down a failed attempt of a file behind the one at which the session is held. It is made again when the
+// session goes on.
+func (l *lane) later(f *file, bad *failure.Failure) error {
+	l.say(f, l.event(f, status.Retrying, bad.Reason, "posted again after the held file before it"))
+	if err := l.flush(f); err != nil {
+		return err
+	}
+	f.entry.Phase, f.entry.Reason, f.entry.FnoID, f.entry.ExecID = Waiting, bad.Reason, "", ""
+	f.entry.Published, f.entry.Accepted = "", time.Time{}
+	l.ledger.put(f.entry)
+	l.cur = nil
+	l.aside = append(l.aside, f)
+	return l.store()
+}
+
+// sayHeld tells the world that a session is held at a file, unless that was told before.
+func (l *lane) sayHeld(f *file, reason failure.Reason, detail string) error {
+	if f.entry.Published == status.Held {
+		return nil
+	}
+	l.say(f, l.event(f, status.Held, reason, detail))
+	if err := l.flush(f); err != nil {
+		return err
+	}
+	l.ledger.put(f.entry) // with Published; stored with the next write
+	l.dirty = true
+	return nil
+}
+
+// sayReleased tells the world that an operator let a held file go on, before anything is done with it.
+func (l *lane) sayReleased(f *file) error {
+	if f.entry.Phase != Waiting || f.entry.Published != status.Held {
+		return nil
+	}
+	l.say(f, l.event(f, status.Released, f.entry.Reason, f.entry.Note))
+	if err := l.flush(f); err != nil {
+		return err
+	}
+	f.entry.Note = ""
+	l.ledger.put(f.entry)
+	l.dirty = true
+	return nil
 }
 
 // parked waits at a held file for an operator's order. It keeps the session's lock, because a session that is given
-// back is handed out again at once, and gives back its slot, so that held sessions do not keep others from work.
+// back is handed out again at once, and gives back its slot, so that held sessions do not keep others from work. The
+// order is written down; whoever gets the session next, with a slot, carries it out.
 func (l *lane) parked() error {
 	p := l.ledger.Park
-	if l.cur == nil {
+	if l.kept == nil {
 		f, err := l.take(l.w.o.Idle)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if f == nil {
+		case f == nil:
 			return errRelease // nothing in the queue: nothing to hold back
-		}
-		if f.seq != p.Seq { // the held file was dealt with otherwise
-			l.passed(f.seq)
+		case f.seq != p.Seq: // an earlier file of the window, or the held one was dealt with otherwise
 			return l.begin(f)
 		}
-		l.cur = f
+		l.kept = f
 		if e := l.ledger.find(f.seq); e != nil {
 			f.entry = *e
 		}
 	}
+	f := l.kept
+	if err := l.sayHeld(f, p.Reason, p.Detail); err != nil {
+		return err
+	}
 	l.yield()
-	f := l.cur
 	l.show(func(v *SessionView) { v.Parked, v.Reason = p.Mode, p.Reason })
 	o, err := l.awaitOrder()
 	if err != nil {
 		return err
 	}
-	l.ledger.Park = nil
 	l.log.InfoContext(f.ctx, "held session goes on", "order", o.Do, "by", o.By, "sequence", f.seq)
 	if o.Do == Skip {
-		return l.move(f, &failure.Failure{
+		err := l.move(f, &failure.Failure{
 			Verdict: failure.Reject, Reason: failure.OperatorSkipped, Op: "hold",
 			Detail: fmt.Sprintf("held for %s (%s) and then skipped by %s", p.Reason, p.Detail, o.By),
 		})
+		if err != nil {
+			return err
+		}
+		l.ledger.Park = nil
+		return errRelease
 	}
-	f.entry.Base, f.entry.First, f.entry.Last, f.entry.Reason = f.entry.Attempts, time.Time{}, time.Time{}, ""
+	f.entry.Phase, f.entry.Note = Waiting, "released by "+o.By
+	f.entry.Attempts = max(f.entry.Attempts, 1) // what failed before counts as a try, so that the next one is told apart
+	f.entry.Base, f.entry.First, f.entry.Last, f.entry.Off = f.entry.Attempts, time.Time{}, time.Time{}, 0
 	l.ledger.put(f.entry)
+	l.ledger.Park = nil
 	if err := l.store(); err != nil {
 		return err
 	}
-	l.say(f, l.event(f, status.Released, p.Reason, "released by "+o.By))
-	if err := l.flush(f); err != nil {
-		return err
+	return errRelease
+}
+
+// undrained dead-letters a file that stands behind a failed one of a draining session (onFailure: drain); on reports
+// that there is nothing to drain. An operator's order ends it; it is looked for with the first file and then at the
+// slow cadence of parked sessions.
+func (l *lane) undrained(f *file) (on bool, _ error) {
+	p := l.ledger.Park
+	if p == nil || p.Mode != Draining || f.seq < p.Seq {
+		return true, nil
 	}
-	if _, err := l.w.resolve(l.src.Name, f.msg); err != nil { // the message itself is wrong: trying again cannot help
-		return l.giveUp(f, failure.Of(err))
+	if time.Since(l.asked) > l.w.o.ParkCheck {
+		l.asked = time.Now()
+		o, ok, err := l.readOrder()
+		switch {
+		case err != nil:
+			l.log.WarnContext(l.held, "order for a draining session not read", "error", err)
+		case ok:
+			l.log.InfoContext(f.ctx, "draining session goes on", "order", o.Do, "by", o.By, "sequence", f.seq)
+			l.ledger.Park = nil
+			return true, l.store()
+		}
 	}
-	f.bad = nil
-	return l.post(f)
+	bad := &failure.Failure{
+		Verdict: failure.Reject, Reason: failure.Drained, Op: "drain session",
+		Detail: fmt.Sprintf("file %d of this session failed for %s at %s; the rest of the session is dead-lettered behind it, in order, until an operator releases it",
+			p.Seq, p.Reason, p.Since.UTC().Format(time.RFC3339)),
+	}
+	if f.seq == p.Seq { // a crash came between the mark and the move
+		bad.Reason, bad.Detail = p.Reason, p.Detail
+	}
+	return false, l.move(f, bad)
 }
 
 // awaitOrder looks for an operator's order at the parked session's slow cadence.
@@ -99,9 +192,6 @@ func (l *lane) awaitOrder() (Order, error) {
 			l.log.WarnContext(l.held, "order for a held session not read", "error", err)
 		case ok:
 			return o, nil
-		}
-		if time.Since(l.began) > l.w.o.Refresh {
-			return Order{}, errAgain
 		}
 		if !wait(l.waiting, l.w.o.ParkCheck) {
 			return Order{}, l.stopped()
@@ -132,70 +222,4 @@ func (l *lane) readOrder() (Order, bool, error) {
 		return Order{}, false, err
 	}
 	return o, true, s.SetState(ctx, nil)
-}
-
-// unreadable deals with session state that is no ledger this version can read. Nothing is guessed: the session stands
-// still and says so.
-//
-// A newer version's state is left alone, and the session is given back after a while, for a replica of that version. A
-// corrupt one waits for an operator's order; the bytes are then kept as the state of the session AsideSession names,
-// and the first file counts as one whose outcome is unknown.
-func (l *lane) unreadable(state []byte, why error) error {
-	l.log.ErrorContext(l.held, "session state cannot be read; the session stands still", "bytes", len(state), "error", why)
-	l.yield()
-	l.show(func(v *SessionView) { v.Parked, v.Reason, v.Waiting = Holding, failure.LedgerUnusable, why.Error() })
-	if errors.Is(why, ErrNewerLedger) {
-		if !wait(l.waiting, 6*l.w.o.ParkCheck) {
-			return l.stopped()
-		}
-		return errRelease
-	}
-	l.ledger = &Ledger{} // in memory: nothing stores it before the order has come
-	f, err := l.take(l.w.o.Idle)
-	switch {
-	case err != nil:
-		return err
-	case f == nil:
-		return errRelease
-	}
-	l.cur = f
-	l.say(f, l.event(f, status.Held, failure.LedgerUnusable, why.Error()))
-	if err := l.flush(f); err != nil {
-		return err
-	}
-	o, err := l.awaitOrder()
-	if err == nil {
-		err = l.keepAside(state)
-	}
-	if err != nil {
-		return err
-	}
-	bad := &failure.Failure{Verdict: failure.Unknown, Reason: failure.LedgerUnusable, Op: "read ledger", Detail: why.Error(), Err: why}
-	if f.bad != nil || o.Do == Skip {
-		bad.Verdict = failure.Reject
-		return l.move(f, bad)
-	}
-	l.attempt(f)
-	again, err := l.unknown(f, bad)
-	if err != nil || !again {
-		return err
-	}
-	return l.post(f)
-}
-
-// AsideSession names the session whose state keeps the unreadable bytes of another one.
-func AsideSession(session string) string { return ControlSession(session) + "-aside" }
-
-func (l *lane) keepAside(state []byte) error {
-	ctx, cancel := context.WithTimeout(l.held, 10*time.Second)
-	defer cancel()
-	s, err := l.src.Acceptor.AcceptByID(ctx, AsideSession(l.s.ID()))
-	if err != nil {
-		return fmt.Errorf("keep unreadable session state aside: %w", err)
-	}
-	defer func() { _ = s.Close(context.WithoutCancel(ctx)) }() // its lock runs out by itself
-	if err := s.SetState(ctx, state); err != nil {
-		return fmt.Errorf("keep unreadable session state aside: %w", err)
-	}
-	return nil
 }

@@ -31,15 +31,19 @@ func (l *lane) post(f *file) error {
 		if err := l.admit(f); err != nil {
 			return err
 		}
-		if err := l.intend(f); err != nil {
+		err := l.intend(f)
+		if err == nil { // writing may have taken long
+			err = l.lease.ensure(f.route.Timeout)
+		}
+		if err != nil {
 			l.leave(errNotMade)
 			return err
 		}
-		fnoID, err, broken := l.enqueue(f)
+		fnoID, posted, broken := l.enqueue(f)
 		if broken != nil {
 			return broken
 		}
-		if again, err := l.landed(f, fnoID, err); err != nil || !again {
+		if again, err := l.landed(f, fnoID, posted); err != nil || !again {
 			return err
 		}
 	}
@@ -63,11 +67,15 @@ func (l *lane) admit(f *file) error {
 				v.Waiting, v.Until = "for "+env.Name()+" ("+string(s.Reason)+")", s.Until
 			})
 		}
+		began := time.Now()
 		pass, err := env.Gate().Enter(l.waiting)
 		if err != nil {
 			return l.stopped()
 		}
 		l.pass = pass
+		if !f.entry.First.IsZero() {
+			f.entry.Off += time.Since(began)
+		}
 		l.show(nil)
 	}
 	if err := l.lease.ensure(f.route.Timeout); err != nil {
@@ -116,11 +124,7 @@ func (l *lane) intend(f *file) error {
 // withdraw takes an intent back that was not carried out.
 func (l *lane) withdraw(f *file) error {
 	f.intended = false
-	f.entry.Attempts = max(0, f.entry.Attempts-1)
-	f.entry.Phase, f.entry.By, f.entry.After = Waiting, "", 0
-	if f.entry.Attempts == 0 {
-		f.entry.First, f.entry.Last = time.Time{}, time.Time{}
-	}
+	f.entry.back()
 	l.ledger.put(f.entry)
 	return l.store()
 }
@@ -153,36 +157,6 @@ func (l *lane) enqueue(f *file) (fnoID string, err, broken error) {
 	return fnoID, err, broken
 }
 
-// lookAhead receives the next message while a post is on its way. The function it gives ends the receive and waits for
-// it; its error is that of the session.
-func (l *lane) lookAhead() func() error {
-	if l.ahead != nil || l.ledger.Park != nil || l.waiting.Err() != nil {
-		return func() error { return nil }
-	}
-	ctx, cancel := context.WithCancel(l.waiting)
-	type result struct {
-		f   *file
-		err error
-	}
-	done := make(chan result, 1)
-	go func() { // joined by the function below, which every caller calls
-		f, err := l.receive(ctx, l.lease.lock)
-		done <- result{f, err}
-	}()
-	return func() error {
-		cancel()
-		r := <-done
-		l.ahead = r.f
-		if r.err != nil && l.waiting.Err() == nil && ctx.Err() != nil && errors.Is(r.err, context.Canceled) {
-			return nil // ended by us
-		}
-		if r.err != nil && l.held.Err() == nil && l.waiting.Err() != nil {
-			return nil // a stop: the post is recorded first
-		}
-		return r.err
-	}
-}
-
 // landed acts on F&O's answer to a post. again asks for another attempt, after the wait that was due.
 func (l *lane) landed(f *file, fnoID string, err error) (again bool, _ error) {
 	f.intended = false
@@ -205,8 +179,7 @@ func (l *lane) landed(f *file, fnoID string, err error) (again bool, _ error) {
 		return l.failed(f, bad)
 	}
 	now := time.Now()
-	f.entry.Phase, f.entry.FnoID, f.entry.Accepted = InFno, fnoID, now
-	f.entry.By, f.entry.After, f.entry.Reason, f.entry.ExecID, f.entry.Published = "", 0, "", "", ""
+	f.entry.accepted(fnoID, now)
 	l.ledger.put(f.entry)
 	l.writeAhead(f)
 	if err := l.store(); err != nil {
@@ -223,33 +196,4 @@ func (l *lane) landed(f *file, fnoID string, err error) (again bool, _ error) {
 		return false, l.flush(f) // nobody waits in the dark for the first answer
 	}
 	return false, nil
-}
-
-// writeAhead puts the intent for the next file into the write that records f, when that file will be posted next
-// without any doubt. After says that it counts only once f has left the queue.
-func (l *lane) writeAhead(f *file) {
-	a := l.ahead
-	if a == nil || a.bad != nil || a.route == nil || a.dataref != "" || l.ledger.find(a.seq) != nil || l.ledger.settled(a.seq) {
-		return
-	}
-	after := int64(0)
-	switch overlap := f.route.Overlap && len(l.inFno)+1 < f.route.Window; {
-	case overlap:
-		// Posted right after this write: only with the right to do so already in hand.
-		if l.pass = a.route.Environment.Gate().TryEnter(); l.pass == nil {
-			return
-		}
-	case len(l.inFno) > 0 || l.contended:
-		return
-	default:
-		after = f.seq
-	}
-	if l.open(a); a.bad != nil {
-		l.leave(errNotMade)
-		return
-	}
-	now := time.Now()
-	a.entry = Entry{Seq: a.seq, Key: a.key, Phase: Posting, After: after, By: l.w.instance, Attempts: 1, First: now, Last: now}
-	l.ledger.put(a.entry)
-	a.intended = true
 }

@@ -62,6 +62,9 @@ func (e Event) ID() string {
 		"1", e.Environment, e.Queue, e.Session, e.MessageID, strconv.FormatInt(e.SequenceNumber, 10),
 		string(e.Status), string(e.Reason), e.FnoMessageID, strconv.Itoa(e.Attempt),
 	}
+	if e.Status == Unrecognised { // two words that nobody knows are two transitions
+		parts = append(parts, e.FnoStatus)
+	}
 	if e.MessageID == "" && e.Session == "" { // an environment's: each pause is a transition of its own
 		parts = append(parts, e.Time.UTC().Format(time.RFC3339Nano))
 	}
