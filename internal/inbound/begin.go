@@ -118,11 +118,25 @@ func (l *lane) recall(f *file) (again bool, _ error) {
 		f.entry.back() // this process wrote the intent and knows of no post: it never came to it
 		return true, nil
 	}
+	if err := l.disown(f); err != nil {
+		return false, err
+	}
 	return l.unknown(f, &failure.Failure{
 		Verdict: failure.Unknown, Reason: failure.UnknownOutcome, Op: "post",
 		Detail: fmt.Sprintf("the process that began attempt %d at %s did not live to note F&O's answer",
 			f.entry.Attempts, f.entry.Last.UTC().Format(time.RFC3339)),
 	})
+}
+
+// disown takes a post away from the process that began it, before anything is said about it. That process may still
+// live, have the session back after this one is gone, and know the answer by then: it must not unsay what was said.
+func (l *lane) disown(f *file) error {
+	if f.entry.By == "" {
+		return nil
+	}
+	f.entry.By = ""
+	l.ledger.put(f.entry)
+	return l.store()
 }
 
 // doubted takes a file of which nothing is known, because the ledger that knew was lost, for one that may have been
