@@ -32,7 +32,9 @@ func (g *management) request(r *request) {
 		r.respond(501, "Unknown operation '"+r.operation+"'.", amqp.NotImplemented, nil)
 		return
 	}
-	if err := g.c.claims.check(g.address, op.right); err != nil {
+	// The token may be for the node alone: the JavaScript client puts one for
+	// the entity only when it opens a link to it.
+	if err := g.c.claims.check(g.address+"/$management", op.right); err != nil {
 		r.fail(err)
 		return
 	}
