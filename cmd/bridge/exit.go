@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"strings"
@@ -158,6 +159,9 @@ func codeOfServiceBus(err error) exitCode {
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return exitUnavailable
+	}
+	if _, ok := errors.AsType[*fs.PathError](err); ok {
+		return exitFailure // a file; its errno looks like a net.Error
 	}
 	if _, ok := errors.AsType[net.Error](err); ok || errors.Is(err, context.DeadlineExceeded) {
 		return exitUnavailable

@@ -98,6 +98,14 @@ func (t *table) row(cells ...string) {
 	}
 }
 
+// first gives the label for the first of several rows, and a blank for the others.
+func first(i int, label string) string {
+	if i > 0 {
+		return " "
+	}
+	return label
+}
+
 // flush writes the table.
 func (t *table) flush() error {
 	if t.err == nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fnobridge/internal/config"
+	"fnobridge/internal/telemetry"
 )
 
 // An app is what every command gets: the streams, the environment, the flags that all of them share.
@@ -144,6 +146,23 @@ func (a *app) logger() *slog.Logger {
 		h = slog.DiscardHandler
 	}
 	return slog.New(h)
+}
+
+// telemetry starts what the environment asks for; flush ends it and must be called.
+func (a *app) telemetry(ctx context.Context) (tel *telemetry.Telemetry, flush func(), err error) {
+	level, err := a.level()
+	if err != nil {
+		return nil, nil, err
+	}
+	tel, err = telemetry.Start(ctx, telemetry.Options{Version: build().Version, Level: level, Format: a.logFormat, Stderr: a.stderr})
+	if err != nil {
+		return nil, nil, exit(exitConfig, fmt.Errorf("telemetry: %w", err))
+	}
+	return tel, func() {
+		if err := tel.Shutdown(ctx); err != nil {
+			tel.Logger().Warn("telemetry not delivered to its end", "error", err)
+		}
+	}, nil
 }
 
 // configPath gives the configuration file: the flag, the variable, or the file with the usual name; "" for none.

@@ -19,8 +19,11 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
+	"go.opentelemetry.io/otel/trace"
 
 	"fnobridge/internal/config"
+	"fnobridge/internal/inbound"
+	"fnobridge/internal/telemetry"
 )
 
 // maxID is how many characters a session ID and a message ID may have. Source: Microsoft Learn, Service Bus quotas.
@@ -145,18 +148,24 @@ func (a *app) send(ctx context.Context, f sendFlags, files []string) error {
 	if f.queue, err = target(f.queue, cfg); err != nil {
 		return err
 	}
+	tel, flush, err := a.telemetry(ctx)
+	if err != nil {
+		return err
+	}
+	defer flush()
 	sender, err := client.NewSender(f.queue, nil)
 	if err != nil {
 		return fmt.Errorf("open a sender for %s: %w", f.queue, err)
 	}
 	defer closeQuietly(sender)
+	out := outlet{sender, tel, telemetry.Destination{Name: f.queue, Server: server}}
 	if f.dataref != "" {
 		files = []string{""}
 	}
 	done := make([]sent, 0, len(files))
 	var failed error
 	for _, file := range files {
-		one, err := a.sendOne(ctx, sender, f, file)
+		one, err := a.sendOne(ctx, out, f, file)
 		if err != nil {
 			failed = advise(fmt.Errorf("send %s to %s: %w", cmp.Or(file, f.dataref), f.queue, err), sendHint(err, server, f.queue))
 			break
@@ -190,20 +199,27 @@ func target(queue string, cfg *config.Config) (string, error) {
 	return cmp.Or(cfg.Sources[0].Queue, cfg.Sources[0].Topic), nil
 }
 
+// outlet is where messages go, and what sees them go.
+type outlet struct {
+	sender *azservicebus.Sender
+	tel    *telemetry.Telemetry
+	to     telemetry.Destination
+}
+
 // sendOne sends one file, or a reference when file is empty.
-func (a *app) sendOne(ctx context.Context, sender *azservicebus.Sender, f sendFlags, file string) (sent, error) {
+func (a *app) sendOne(ctx context.Context, out outlet, f sendFlags, file string) (sent, error) {
 	one := sent{File: file, DataRef: f.dataref, To: f.queue, Session: f.session, MessageID: cmp.Or(f.messageID, uuid.NewString())}
-	m := &azservicebus.Message{SessionID: &one.Session, MessageID: &one.MessageID, ApplicationProperties: map[string]any{"entity": f.entity}}
+	m := &azservicebus.Message{SessionID: &one.Session, MessageID: &one.MessageID, ApplicationProperties: map[string]any{inbound.PropEntity: f.entity}}
 	set := func(key, value string) {
 		if value != "" {
 			m.ApplicationProperties[key] = value
 		}
 	}
-	set("company", f.company)
-	set("dataref", f.dataref)
-	set("traceparent", cmp.Or(f.traceparent, a.env.get("TRACEPARENT")))
+	set(inbound.PropCompany, f.company)
+	set(inbound.PropDataRef, f.dataref)
+	set(telemetry.TraceParent, cmp.Or(f.traceparent, a.env.get("TRACEPARENT")))
 	if f.traceparent == "" {
-		set("tracestate", a.env.get("TRACESTATE"))
+		set(telemetry.TraceState, a.env.get("TRACESTATE"))
 	}
 	if file != "" {
 		body, err := a.readFile(file)
@@ -215,15 +231,25 @@ func (a *app) sendOne(ctx context.Context, sender *azservicebus.Sender, f sendFl
 		}
 		sum := sha256.Sum256(body)
 		m.Body, one.Bytes, one.SHA256 = body, len(body), hex.EncodeToString(sum[:])
-		set("sha256", one.SHA256)
+		set(inbound.PropSHA256, one.SHA256)
 		f.filename = cmp.Or(f.filename, filepath.Base(file))
 	}
-	set("filename", f.filename)
+	set(inbound.PropFileName, f.filename)
 	kind := contentType(f.filename)
 	m.ContentType = &kind
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
-	return one, sender.SendMessage(ctx, m, nil)
+	_, carried := m.ApplicationProperties[telemetry.TraceParent]
+	ctx, end := out.tel.Send(ctx, out.to, telemetry.MessageInfo{ID: one.MessageID, Session: one.Session, Size: one.Bytes, Properties: m.ApplicationProperties})
+	if !carried && !trace.SpanContextFromContext(ctx).IsSampled() {
+		// Nobody records this end of the trace. Its context would tell the bridge not to record the rest either.
+		for _, key := range []string{telemetry.TraceParent, telemetry.TraceState, telemetry.DiagnosticID} {
+			delete(m.ApplicationProperties, key)
+		}
+	}
+	err := out.sender.SendMessage(ctx, m, nil)
+	end(err)
+	return one, err
 }
 
 func (a *app) readFile(file string) ([]byte, error) {

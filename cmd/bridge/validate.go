@@ -160,7 +160,7 @@ func (a *app) printVerdict(c *config.Config, v verdict) error {
 	t := newTable(a.stdout)
 	t.row("Service Bus", busSummary(c.ServiceBus))
 	for i, s := range c.Sources {
-		t.row(cmp.Or(map[bool]string{i > 0: " "}[true], "reads"), s.Name())
+		t.row(first(i, "reads"), s.Name())
 	}
 	if c.Status.Topic != "" {
 		t.row("events to", c.Status.Topic)
@@ -182,8 +182,7 @@ func (a *app) printVerdict(c *config.Config, v verdict) error {
 		p.line("")
 		t = newTable(a.stdout, "ROUTE", "MATCHES", "TO", "AS", "ORDER", "DEADLINE", "RETRY", "ON FAILURE", "UNKNOWN OUTCOME")
 		for _, r := range v.Routes {
-			as := strings.Trim(strings.Join([]string{r.Entity, r.Company}, " in "), " in")
-			t.row(r.Name, r.Match, r.Environment, cmp.Or(as, "as the message says")+", "+r.Format, r.Order, r.Deadline,
+			t.row(r.Name, r.Match, r.Environment, importedAs(r)+", "+r.Format, r.Order, r.Deadline,
 				fmt.Sprintf("%d in %s", r.Attempts, r.RetryTotal), r.OnFailure, r.UnknownOutcome)
 		}
 		p.keep(t.flush())
@@ -204,6 +203,18 @@ func (a *app) printVerdict(c *config.Config, v verdict) error {
 		p.keep(printChecks(a.stdout, v.Checks))
 	}
 	return p.err
+}
+
+// importedAs says what the route decides about entity and company, and what it leaves to the message.
+func importedAs(r routeRow) string {
+	var parts []string
+	if r.Entity != "" {
+		parts = append(parts, r.Entity)
+	}
+	if r.Company != "" {
+		parts = append(parts, "company "+r.Company)
+	}
+	return cmp.Or(strings.Join(parts, " in "), "as the message says")
 }
 
 func busSummary(sb config.ServiceBus) string {

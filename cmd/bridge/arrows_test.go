@@ -1,0 +1,133 @@
+package main
+
+import (
+	"fmt"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const (
+	module   = "fnobridge/"
+	emulator = "internal/emulator"
+)
+
+// rules are the imports that may not be: from and to are packages or folders of packages, but those that are excepted.
+var rules = []struct {
+	from, to string
+	except   []string // of to
+	spare    string   // of from
+	why      string
+}{
+	{from: "internal", spare: emulator, to: emulator, why: "production code never knows that there are emulators"},
+	{from: emulator, to: "internal", except: []string{emulator}, why: "an emulator that shares code with the client shares its mistakes"},
+	{from: "internal", to: "cmd", why: "arrows point from the command line to the packages"},
+	{from: "internal", to: "examples", why: "the examples are what the command line plays, not what the packages know"},
+	{from: "internal", to: "internal/config", why: "packages take plain options; cmd/bridge turns the configuration into them"},
+	{from: "internal/inbound", to: "internal/outbound", why: "the directions know nothing of each other"},
+	{from: "internal/outbound", to: "internal/inbound", why: "the directions know nothing of each other"},
+	{from: "internal/deadletter", to: "internal/inbound", why: "arrows point one way"},
+	{from: "internal/deadletter", to: "internal/outbound", why: "arrows point one way"},
+	{from: "internal/dynamics", to: "internal", except: []string{"internal/failure"}, why: "the client of F&O serves any program"},
+	{from: "internal/payload", to: "internal", except: []string{"internal/failure"}, why: "the opener of payloads serves any program"},
+	{from: "internal/bus", to: "internal", except: []string{"internal/failure"}, why: "the adapter of Service Bus serves any program"},
+	{from: "internal/config", to: "internal", why: "a leaf"},
+	{from: "internal/failure", to: "internal", why: "a leaf"},
+	{from: "internal/status", to: "internal", except: []string{"internal/failure"}, why: "a leaf but for the reasons"},
+}
+
+// forbidden gives every import that breaks a rule. arrows are import paths by importing package, without the module.
+func forbidden(arrows map[string][]string) []string {
+	var bad []string
+	for _, from := range slices.Sorted(maps.Keys(arrows)) {
+		for _, to := range arrows[from] {
+			for _, r := range rules {
+				excepted := slices.ContainsFunc(r.except, func(e string) bool { return within(to, e) })
+				if within(from, r.from) && within(to, r.to) && !excepted && (r.spare == "" || !within(from, r.spare)) {
+					bad = append(bad, fmt.Sprintf("%s imports %s: %s", from, to, r.why))
+				}
+			}
+		}
+	}
+	return bad
+}
+
+func within(pkg, folder string) bool { return pkg == folder || strings.HasPrefix(pkg, folder+"/") }
+
+func TestImportArrows(t *testing.T) {
+	arrows := map[string][]string{}
+	root := filepath.Join("..", "..")
+	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		dir, err := filepath.Rel(root, filepath.Dir(path))
+		if err != nil {
+			return err
+		}
+		from := filepath.ToSlash(dir)
+		for _, i := range file.Imports {
+			name, err := strconv.Unquote(i.Path.Value)
+			if err != nil {
+				return err
+			}
+			if to, ours := strings.CutPrefix(name, module); ours && to != from && !slices.Contains(arrows[from], to) {
+				arrows[from] = append(arrows[from], to)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(arrows["cmd/bridge"], "internal/config") || !slices.Contains(arrows["internal/status"], "internal/failure") {
+		t.Fatalf("the imports were not found: %v", arrows)
+	}
+	for _, bad := range forbidden(arrows) {
+		t.Error(bad)
+	}
+}
+
+// The rules see what they are there for.
+func TestImportArrowsCanFail(t *testing.T) {
+	for from, to := range map[string]string{
+		"internal/inbound":                     "internal/outbound",
+		"internal/outbound":                    "internal/inbound",
+		"internal/deadletter":                  "internal/inbound",
+		"internal/telemetry":                   "internal/emulator/servicebus/broker",
+		"internal/emulator/dynamics":           "internal/dynamics",
+		"internal/emulator/servicebus/usercfg": "internal/config",
+		"internal/failure":                     "internal/status",
+		"internal/status":                      "internal/telemetry",
+		"internal/payload":                     "internal/config",
+		"internal/bus":                         "cmd/bridge",
+	} {
+		if len(forbidden(map[string][]string{from: {to}})) == 0 {
+			t.Errorf("%s may import %s", from, to)
+		}
+	}
+	for from, to := range map[string]string{
+		"cmd/bridge":                         "internal/emulator/dynamics",
+		"internal/inbound":                   "internal/deadletter",
+		"internal/emulator/servicebus":       "internal/emulator/servicebus/broker",
+		"internal/dynamics":                  "internal/failure",
+		"internal/status":                    "internal/failure",
+		"internal/emulator/servicebus/atom":  "internal/emulator/servicebus/rules",
+		"internal/outbound":                  "internal/telemetry",
+		"internal/emulator/servicebus/rules": "internal/emulator/servicebus/entity",
+	} {
+		if bad := forbidden(map[string][]string{from: {to}}); len(bad) > 0 {
+			t.Error(bad)
+		}
+	}
+}
