@@ -213,10 +213,21 @@ func (b *bridge) outbound(environments map[string]*dynamics.Environment, storage
 		if b.events != nil {
 			o.Events = b.events
 		}
+		if len(b.cfg.Sources) > 0 {
+			o.Turn = b.turn(b.cfg.Sources[0], "fnobridge-export-"+e.Name)
+		}
 		if e.ClaimCheck != "" {
 			o.Store = outbound.NewBlobStore(e.ClaimCheck, storage, &http.Client{Transport: b.toStorage(d)})
 		}
 		b.exports = append(b.exports, outbound.NewExport(o))
+	}
+}
+
+// turn lets one replica at a time do what a name stands for, by a session of the first source that never has messages.
+func (b *bridge) turn(s config.Source, name string) func(context.Context) (context.Context, func(), error) {
+	a := acceptor{b.bus, bus.Source{Queue: s.Queue, Topic: s.Topic, Subscription: s.Subscription}}
+	return func(ctx context.Context) (context.Context, func(), error) {
+		return inbound.TakeTurn(ctx, a, name, b.cfg.ServiceBus.Lock)
 	}
 }
 

@@ -43,6 +43,11 @@ type ExportOptions struct {
 	Events      Publisher
 	Poll        time.Duration // pause after F&O had nothing
 	Telemetry   *telemetry.Telemetry
+
+	// Turn makes this replica the only one that fetches this export, so that files stay in order: held ends when it is
+	// not any more, release gives the turn back. An error means that another replica has it, or that nobody can tell.
+	// Nil: there is no other replica, or order does not matter.
+	Turn func(ctx context.Context) (held context.Context, release func(), err error)
 }
 
 // An Export brings the files of one export job out of F&O.
@@ -73,14 +78,40 @@ func NewExport(o ExportOptions) *Export {
 // longestPause bounds the pause after failures in a row.
 const longestPause = time.Minute
 
-// Run takes exports until intake ends; the one in hand is finished unless work ends first.
+const (
+	// turnTime is how long a turn is kept at most: the broker detaches a link that is idle for ten minutes.
+	turnTime = 8 * time.Minute
+	// turnPause is how often a replica without the turn asks for it.
+	turnPause = 10 * time.Second
+)
+
+// Run takes exports until intake ends, while it is this replica's turn; the one in hand is finished unless work ends
+// first.
 func (x *Export) Run(intake, work context.Context) {
-	failures := 0
 	for intake.Err() == nil {
+		if x.o.Turn == nil {
+			x.serve(intake, work, time.Time{})
+			continue
+		}
+		held, release, err := x.o.Turn(work)
+		if err != nil {
+			x.log.DebugContext(intake, "not this replica's turn", "error", err)
+			sleep(intake, turnPause)
+			continue
+		}
+		x.serve(intake, held, time.Now().Add(turnTime))
+		release()
+	}
+}
+
+// serve takes exports until intake ends, work ends, or, when until is set, then.
+func (x *Export) serve(intake, work context.Context, until time.Time) {
+	failures := 0
+	for intake.Err() == nil && work.Err() == nil && (until.IsZero() || time.Now().Before(until)) {
 		found, err := x.next(intake, work)
 		pause := x.o.Poll
 		switch {
-		case err != nil && (intake.Err() != nil || failure.Stopped(work, err)):
+		case err != nil && (intake.Err() != nil || work.Err() != nil):
 			return
 		case err != nil:
 			failures++
@@ -97,6 +128,9 @@ func (x *Export) Run(intake, work context.Context) {
 			if found {
 				continue
 			}
+		}
+		if !until.IsZero() {
+			pause = min(pause, max(0, time.Until(until)))
 		}
 		if !sleep(intake, pause) {
 			return

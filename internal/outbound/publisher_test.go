@@ -1,0 +1,57 @@
+package outbound
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"fnobridge/internal/failure"
+	"fnobridge/internal/status"
+	"fnobridge/internal/telemetry"
+)
+
+func TestEventsCarryWhatSubscriptionsFilterOn(t *testing.T) {
+	o := &outbox{}
+	p := NewEvents(o, telemetry.Destination{Name: "fno-status"}, telemetry.Discard())
+	e := status.Event{
+		Status: status.DeadLettered, Reason: failure.NoRoute, Time: time.Now(), Environment: "prod", Route: "r", Entity: `Größen & "X"`,
+		Company: "usmf", Session: "usmf/X", MessageID: "m-1", SequenceNumber: 7, Queue: "in",
+		TraceParent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", TraceState: "a=b",
+	}
+	if err := p.Publish(t.Context(), e, status.Event{Status: status.Paused, Environment: "prod", Time: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	if o.n != 1 || len(o.sent) != 2 {
+		t.Fatalf("%d sends of %d events: events given together leave together", o.n, len(o.sent))
+	}
+	m := o.sent[0]
+	if *m.MessageID != e.ID() || *m.SessionID != "usmf/X" || *m.CorrelationID != "m-1" || *m.ContentType != "application/cloudevents+json" {
+		t.Errorf("message %+v", m)
+	}
+	for name, want := range map[string]any{
+		"status": "DeadLettered", "reason": "NoRoute", "entity": `Größen & "X"`, "company": "usmf", "environment": "prod", "route": "r",
+		"traceparent": e.TraceParent, "Diagnostic-Id": e.TraceParent, "tracestate": "a=b",
+	} {
+		if m.ApplicationProperties[name] != want {
+			t.Errorf("property %s = %v, want %v", name, m.ApplicationProperties[name], want)
+		}
+	}
+	back, err := status.Decode(m.Body)
+	if err != nil || back.ID() != e.ID() {
+		t.Errorf("what a subscriber reads is another event: %+v, %v", back, err)
+	}
+	if *o.sent[1].SessionID != "environment/prod" {
+		t.Errorf("an environment's event is in session %q", *o.sent[1].SessionID)
+	}
+}
+
+func TestEventsReportThatTheBrokerDoesNotHaveThem(t *testing.T) {
+	away := errors.New("away")
+	p := NewEvents(&outbox{fail: func(int) error { return away }}, telemetry.Destination{}, telemetry.Discard())
+	if err := p.Publish(t.Context(), status.Event{Status: status.Enqueued, Time: time.Now()}); !errors.Is(err, away) {
+		t.Errorf("error %v", err)
+	}
+	if err := p.Publish(t.Context(), status.Event{}); err == nil {
+		t.Error("an event without a status was published")
+	}
+}
