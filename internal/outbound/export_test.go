@@ -337,3 +337,18 @@ func TestExportWaitsForItsTurnAndStopsWhenItEnds(t *testing.T) {
 		t.Errorf("sent %d", len(o.sent))
 	}
 }
+
+func TestExportThatTheBrokerFindsTooLargeStaysInFno(t *testing.T) {
+	f := newFno("file")
+	o := &outbox{fail: func(n int) error {
+		if n > 1 {
+			t.Error("sent again, although it can never fit")
+			return nil
+		}
+		return azservicebus.ErrMessageTooLarge
+	}}
+	play(t, f, o, nil)
+	if len(o.sent) != 0 || len(f.acked) != 0 {
+		t.Errorf("%d sent, %d acked", len(o.sent), len(f.acked))
+	}
+}
