@@ -321,7 +321,7 @@ func (m *Manager) AddRule(d entity.RuleDescription) *amqp.Error {
 	if m.q.of == nil {
 		return noRules(m.q)
 	}
-	return ruleError(m.q.createRule(d))
+	return m.ruleError(d.Name, m.q.createRule(d))
 }
 
 // RemoveRule removes a rule from a subscription.
@@ -331,17 +331,19 @@ func (m *Manager) RemoveRule(name string) *amqp.Error {
 	if err != nil {
 		return err
 	}
-	return ruleError(m.q.deleteRule(name))
+	return m.ruleError(name, m.q.deleteRule(name))
 }
 
-func ruleError(err error) *amqp.Error {
+// ruleError words what happened to a rule; the JavaScript client knows what is
+// not there by the text.
+func (m *Manager) ruleError(name string, err error) *amqp.Error {
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, atom.ErrExists):
-		return amqp.Errorf(amqp.EntityAlreadyExists, "%v", err)
+		return amqp.Errorf(amqp.EntityAlreadyExists, "The messaging entity '%s/Rules/%s' already exists.", m.q.path, name)
 	case errors.Is(err, atom.ErrNotFound):
-		return amqp.Errorf(amqp.NotFound, "%v", err)
+		return amqp.Errorf(amqp.NotFound, "The messaging entity '%s/Rules/%s' could not be found.", m.q.path, name)
 	}
 	return amqp.Errorf(amqp.InvalidField, "%v", err)
 }
