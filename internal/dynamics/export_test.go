@@ -147,6 +147,25 @@ func TestTheTokenGoesToTheConfiguredHostOnly(t *testing.T) {
 	}
 }
 
+func TestAReaderMayTakeItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnvironment(t, Options{Timeout: time.Minute, Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: &slowBody{ctx: r.Context(), left: 3}}, nil
+		})})
+		body, err := e.Download(t.Context(), &Export{DownloadLocation: "/f"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 3 {
+			elapse(time.Hour) // publishing what was read so far
+			if _, err := body.Read(make([]byte, 1)); err != nil {
+				t.Fatalf("read %d: %v", i+1, err)
+			}
+		}
+		_ = body.Close()
+	})
+}
+
 // A body that gives a byte now and then, and hangs in the end until its call is over.
 type slowBody struct {
 	ctx   context.Context
@@ -160,6 +179,9 @@ func (b *slowBody) Read(p []byte) (int, error) {
 		return 0, b.ctx.Err()
 	}
 	b.left--
+	if err := b.ctx.Err(); err != nil {
+		return 0, err
+	}
 	select {
 	case <-time.After(b.pause):
 		p[0] = 'x'

@@ -133,6 +133,17 @@ func (g *Gate) Enter(ctx context.Context) (*Pass, error) {
 	return nil, stopped(ctx)
 }
 
+// TryEnter gives a pass if the gate is open and a slot is free right now, with nobody waiting; else nil. It never waits.
+func (g *Gate) TryEnter() *Pass {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.phase != GateOpen || len(g.waiting) > 0 || g.used >= g.slots {
+		return nil
+	}
+	g.used++
+	return &Pass{gate: g}
+}
+
 // Leave gives the slot back and reports how the call ended. A Pause failure closes the gate, an answer of any other
 // kind opens it. An error without a verdict (the caller's context ended, the call was never made) does neither; when
 // the probe leaves so, the next in line probes.

@@ -73,7 +73,7 @@ func TestOneProbeAndThenEverybody(t *testing.T) {
 			t.Errorf("%d went through a closed gate", in.Load())
 		}
 		for i := range 3 { // the probe fails three times, and each time one other probes
-			time.Sleep(gateMax)
+			elapse(gateMax)
 			synctest.Wait()
 			if in.Load() != 1 || g.State().Phase != GateProbing {
 				t.Fatalf("%d are through in phase %s, want one probe", in.Load(), g.State().Phase)
@@ -84,7 +84,7 @@ func TestOneProbeAndThenEverybody(t *testing.T) {
 				t.Fatalf("after failed probe %d: %d are through in phase %s", i+1, in.Load(), g.State().Phase)
 			}
 		}
-		time.Sleep(gateMax)
+		elapse(gateMax)
 		synctest.Wait()
 		release <- nil
 		synctest.Wait()
@@ -230,7 +230,7 @@ func TestTheGateBoundsWhatRunsAtOnce(t *testing.T) {
 					return
 				}
 				most.Store(max(most.Load(), in.Add(1)))
-				time.Sleep(time.Second)
+				elapse(time.Second)
 				in.Add(-1)
 				done.Add(1)
 				p.Leave(nil)
@@ -240,6 +240,41 @@ func TestTheGateBoundsWhatRunsAtOnce(t *testing.T) {
 		wg.Wait()
 		if most.Load() != 3 || done.Load() != 20 {
 			t.Errorf("%d at once, %d in all", most.Load(), done.Load())
+		}
+	})
+}
+
+func TestTryEnterNeverWaitsNorOvertakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(2)
+		a, b := g.TryEnter(), g.TryEnter()
+		if a == nil || b == nil || g.TryEnter() != nil {
+			t.Fatal("two slots, no more and no less")
+		}
+		waits := make(chan *Pass)
+		go func() { waits <- enter(t, g) }()
+		synctest.Wait()
+		a.Leave(nil)
+		first := <-waits
+		if g.TryEnter() != nil {
+			t.Error("overtook the one who waited")
+		}
+		b.Leave(pauseFor(time.Second))
+		if g.TryEnter() != nil {
+			t.Error("through a closed gate")
+		}
+		first.Leave(nil)
+		elapse(time.Second)
+		if g.TryEnter() != nil {
+			t.Error("probed: whoever tries has something else to do and may not call at all")
+		}
+		probe := enter(t, g)
+		if g.TryEnter() != nil {
+			t.Error("beside the probe")
+		}
+		probe.Leave(nil)
+		if p := g.TryEnter(); p == nil {
+			t.Error("not through an open gate")
 		}
 	})
 }
@@ -320,8 +355,14 @@ func TestChangesStayInOrderFromManyGoroutines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := NewGate(4)
 		last := GateOpen
-		told := 0
+		told, telling := 0, false
 		g.OnChange(func(s GateState) { // no lock of its own: the gate promises one call at a time
+			if telling {
+				t.Error("two calls at once")
+			}
+			telling = true
+			elapse(time.Microsecond) // lets others try
+			telling = false
 			told++
 			if !legal(last, s.Phase) {
 				t.Errorf("told %s after %s", s.Phase, last)
@@ -349,6 +390,7 @@ func TestChangesStayInOrderFromManyGoroutines(t *testing.T) {
 			})
 		}
 		wg.Wait()
+		elapse(time.Second) // the last watcher's turn may still be under way
 		if told == 0 || last != g.State().Phase {
 			t.Errorf("told %d times, last %s, is %s", told, last, g.State().Phase)
 		}
@@ -461,7 +503,7 @@ func TestTheGateFollowsItsModel(t *testing.T) {
 					settle()
 				},
 				"wait": func(r *rapid.T) {
-					time.Sleep(time.Duration(rapid.IntRange(1, 5000).Draw(r, "ms")) * time.Millisecond)
+					elapse(time.Duration(rapid.IntRange(1, 5000).Draw(r, "ms")) * time.Millisecond)
 					settle()
 				},
 				"leave well": func(r *rapid.T) {

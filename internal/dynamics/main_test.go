@@ -114,7 +114,7 @@ func aFile(content string) (File, *atomic.Int64) {
 }
 
 // failed asserts verdict and reason, and that no secret is in the words.
-func failed(t *testing.T, err error, v failure.Verdict, r failure.Reason) *failure.Failure {
+func failed(t *testing.T, err error, v failure.Verdict, r failure.Reason) failure.Failure {
 	t.Helper()
 	if err == nil {
 		t.Fatalf("no error, want %v %s", v, r)
@@ -131,9 +131,12 @@ func failed(t *testing.T, err error, v failure.Verdict, r failure.Reason) *failu
 			t.Errorf("a secret or a query in: %s", s)
 		}
 	}
-	return f
+	return *f
 }
 
 var errBoom = errors.New("boom")
 
 func discardLog() *log.Logger { return log.New(io.Discard, "", 0) }
+
+// elapse lets time pass in a synctest bubble.
+func elapse(d time.Duration) { <-time.After(d) }

@@ -31,11 +31,11 @@ func TestATokenIsKeptAndReplacedAheadOfItsEnd(t *testing.T) {
 			return s
 		}
 		first := get()
-		time.Sleep(time.Hour - tokenEarly - time.Second)
+		elapse(time.Hour - tokenEarly - time.Second)
 		if get() != first || c.calls.Load() != 1 {
 			t.Errorf("%d fetches while the token holds", c.calls.Load())
 		}
-		time.Sleep(time.Second)
+		elapse(time.Second)
 		if get() == first {
 			t.Error("not replaced ahead of its end")
 		}
@@ -53,7 +53,7 @@ func TestAShortLivedTokenIsNotFetchedForEveryCall(t *testing.T) {
 			if _, err := tk.get(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(time.Second)
+			elapse(time.Second)
 		}
 		if n := c.calls.Load(); n != 2 {
 			t.Errorf("%d fetches in a minute, want 2", n)
@@ -69,7 +69,7 @@ func TestTheCredentialsOwnHintIsHonoured(t *testing.T) {
 		tk := newTokens(c, "s")
 		for range 3 {
 			_, _ = tk.get(t.Context())
-			time.Sleep(time.Hour)
+			elapse(time.Hour)
 		}
 		if c.calls.Load() != 3 {
 			t.Errorf("%d fetches, want one an hour", c.calls.Load())
@@ -87,7 +87,7 @@ func TestAFailedReplacementLeavesTheOldTokenInUse(t *testing.T) {
 		}}
 		tk := newTokens(c, "s")
 		_, _ = tk.get(t.Context())
-		time.Sleep(time.Hour - tokenEarly)
+		elapse(time.Hour - tokenEarly)
 		for range 10 {
 			if s, err := tk.get(t.Context()); s != "old" || err != nil {
 				t.Errorf("%q %v", s, err)
@@ -96,7 +96,7 @@ func TestAFailedReplacementLeavesTheOldTokenInUse(t *testing.T) {
 		if c.calls.Load() != 2 {
 			t.Errorf("%d fetches, want no hammering", c.calls.Load())
 		}
-		time.Sleep(tokenEarly)
+		elapse(tokenEarly)
 		if _, err := tk.get(t.Context()); !errors.Is(err, errBoom) {
 			t.Errorf("after its end: %v", err)
 		}
@@ -107,7 +107,7 @@ func TestOneFetchForAll(t *testing.T) {
 	for _, fails := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			c := &fakeCredential{get: func(context.Context, int64, policy.TokenRequestOptions) (azcore.AccessToken, error) {
-				time.Sleep(time.Second)
+				elapse(time.Second)
 				if fails {
 					return azcore.AccessToken{}, errBoom
 				}

@@ -11,12 +11,12 @@ import (
 )
 
 const (
-	dialTimeout      = 10 * time.Second // also of the TLS handshake
-	idleConnTimeout  = 60 * time.Second // below the 120 s of IIS and the 240 s of Azure's load balancers: we close first
-	continueTimeout  = 2 * time.Second  // how long an upload waits for "100 Continue" before it goes on without
-	maxIdleConns     = 32
-	maxHeaderBytes   = 64 << 10
-	keepAliveSeconds = 30 * time.Second
+	dialTimeout     = 10 * time.Second // also of the TLS handshake
+	idleConnTimeout = 60 * time.Second // below the 120 s of IIS and the 240 s of Azure's load balancers: we close first
+	continueTimeout = 2 * time.Second  // how long an upload waits for "100 Continue" before it goes on without
+	maxIdleConns    = 32
+	maxHeaderBytes  = 64 << 10
+	keepAlive       = 30 * time.Second
 )
 
 // NewTransport gives the transport that Options.Transport defaults to; wrap it for tracing.
@@ -29,7 +29,7 @@ func NewTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
 		OnProxyConnectResponse: onProxyConnect,
-		DialContext:            (&net.Dialer{Timeout: dialTimeout, KeepAlive: keepAliveSeconds}).DialContext,
+		DialContext:            (&net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive}).DialContext,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    dialTimeout,
 		MaxIdleConns:           maxIdleConns,

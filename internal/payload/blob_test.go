@@ -243,3 +243,68 @@ func TestADownloadThatStallsEnds(t *testing.T) {
 		}
 	})
 }
+
+// fixed serves one blob of three bytes whose download gives body.
+func fixed(body func(*http.Request) io.ReadCloser) *Opener {
+	return NewOpener(Options{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		resp := &http.Response{StatusCode: 200, Header: http.Header{"Etag": {`"1"`}, "Content-Length": {"3"}}, Body: http.NoBody, Request: r}
+		if r.Method == http.MethodGet {
+			resp.Body = body(r)
+		}
+		return resp, nil
+	})})
+}
+
+func openFixed(t *testing.T, o *Opener) io.ReadCloser {
+	t.Helper()
+	p, err := o.Open(t.Context(), Source{DataRef: "http://127.0.0.1/inbound/a"}, Rule{Containers: []string{"http://127.0.0.1/inbound"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := p.Reader(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return body
+}
+
+func TestADownloadOfAnotherSizeIsNoDownload(t *testing.T) {
+	for _, content := range []string{"ab", "", "abcd"} {
+		body := openFixed(t, fixed(func(*http.Request) io.ReadCloser { return io.NopCloser(strings.NewReader(content)) }))
+		got, err := io.ReadAll(body)
+		if len(content) < 3 {
+			failed(t, err, failure.Retry, failure.StorageFailed)
+		} else if err == nil && string(got) != "abc" {
+			t.Errorf("%q came through as %q", content, got)
+		}
+		_ = body.Close()
+	}
+}
+
+func TestAPostMayTakeItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		body := openFixed(t, fixed(func(r *http.Request) io.ReadCloser { return &liveBody{r.Context(), strings.NewReader("abc")} }))
+		for range 3 {
+			elapse(time.Hour) // F&O takes the bytes slowly
+			if _, err := body.Read(make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_ = body.Close()
+	})
+}
+
+// A liveBody dies with its call, as a real one does.
+type liveBody struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (b *liveBody) Read(p []byte) (int, error) {
+	if err := b.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return b.Reader.Read(p)
+}
+
+func (b *liveBody) Close() error { return nil }

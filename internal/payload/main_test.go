@@ -131,7 +131,7 @@ func newOpener(t testing.TB) *Opener {
 }
 
 // failed asserts verdict and reason.
-func failed(t *testing.T, err error, v failure.Verdict, r failure.Reason) *failure.Failure {
+func failed(t *testing.T, err error, v failure.Verdict, r failure.Reason) failure.Failure {
 	t.Helper()
 	f, ok := err.(*failure.Failure) //nolint:errorlint // the promise is the type itself, not something in its chain
 	if !ok {
@@ -143,7 +143,7 @@ func failed(t *testing.T, err error, v failure.Verdict, r failure.Reason) *failu
 	if strings.Contains(f.Error(), "sig=") || strings.Contains(f.Error(), "\n") {
 		t.Errorf("words not fit for a log: %v", f)
 	}
-	return f
+	return *f
 }
 
 // readAll reads a payload once.
@@ -206,3 +206,6 @@ func aPackage(t testing.TB) string {
 		"Manifest.xml", string(encodeText(aManifest("Customer groups", "Customer groups.csv"), encodingUTF16LE)),
 		"PackageHeader.xml", string(encodeText(aHeader, encodingUTF16LE)))
 }
+
+// elapse lets time pass in a synctest bubble.
+func elapse(d time.Duration) { <-time.After(d) }
