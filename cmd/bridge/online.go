@@ -23,6 +23,10 @@ import (
 // lookTimeout bounds each look at something.
 const lookTimeout = 20 * time.Second
 
+// lockShort is how much shorter than configured a lock may look: the call that measures it takes its time, and two
+// clocks are compared.
+const lockShort = 5 * time.Second
+
 // A result is how a look at something ended.
 type result string
 
@@ -108,11 +112,12 @@ func lookAtSource(ctx context.Context, client *azservicebus.Client, server strin
 	defer closeQuietly(r)
 	out.Result = resultOK
 	has := r.LockedUntil().Sub(before).Round(time.Second)
-	out.Detail = fmt.Sprintf("session-enabled, lock %s", has)
+	shown, wanted := config.FormatDuration(has), config.FormatDuration(lock)
+	out.Detail = "session-enabled, lock " + shown
 	if has < lock-lockShort {
 		out.Result = resultFailed
-		out.err = exit(exitConfig, fmt.Errorf("its lock is %s, serviceBus.lock says %s", has, lock))
-		out.Detail, out.Advice = out.err.Error(), fmt.Sprintf("Give it a lock of %s, or write lock: %s: leases would be taken for longer than they are.", lock, has)
+		out.err = exit(exitConfig, fmt.Errorf("its lock is %s, serviceBus.lock says %s", shown, wanted))
+		out.Detail, out.Advice = out.err.Error(), fmt.Sprintf("Give it a lock of %s, or write lock: %s: leases would be taken for longer than they are. If its lock is right, this machine's clock is not.", wanted, shown)
 	}
 	return out
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -144,8 +143,8 @@ func routeRows(c *config.Config) []routeRow {
 		rows[i] = routeRow{
 			Name: r.Name, Match: r.Match.String(), Environment: r.Environment, URL: e.URL, Entity: r.Entity, Company: r.Company,
 			Activity: r.Activity, Format: string(r.Format), Order: string(r.Order),
-			UnknownOutcome: string(r.UnknownOutcome), OnFailure: string(r.OnFailure), Timeout: e.Timeout.String(),
-			Deadline: r.Deadline.String(), Attempts: r.Retry.Attempts, RetryTotal: r.Retry.Total.String(), MaxSize: r.MaxSize.String(),
+			UnknownOutcome: string(r.UnknownOutcome), OnFailure: string(r.OnFailure), Timeout: config.FormatDuration(e.Timeout),
+			Deadline: config.FormatDuration(r.Deadline), Attempts: r.Retry.Attempts, RetryTotal: config.FormatDuration(r.Retry.Total), MaxSize: r.MaxSize.String(),
 		}
 		if r.Window > 1 {
 			rows[i].Order = fmt.Sprintf("%s, %d in flight", r.Order, r.Window)
@@ -165,16 +164,16 @@ func (a *app) printVerdict(c *config.Config, v verdict) error {
 	if c.Status.Topic != "" {
 		t.row("events to", c.Status.Topic)
 	}
-	t.row("lock", fmt.Sprintf("%s, renewed at half of it; over for the bridge %s before its end", c.ServiceBus.Lock, config.Margin(c.ServiceBus.Lock)))
-	t.row("lanes", fmt.Sprintf("%d sessions at most, %d waiting accepts, released after %s without a message", c.Sessions, c.Accepts, c.Idle))
-	t.row("polling", fmt.Sprintf("first after %s, then at %g of the time since the post, at most every %s", c.Poll.First, c.Poll.Fraction, c.Poll.Max))
-	t.row("stop", fmt.Sprintf("%s to finish what is in hand", c.Grace))
+	t.row("lock", fmt.Sprintf("%s, renewed at half of it; over for the bridge %s before its end", config.FormatDuration(c.ServiceBus.Lock), config.FormatDuration(config.Margin(c.ServiceBus.Lock))))
+	t.row("lanes", fmt.Sprintf("%d sessions at most, %d waiting accepts, released after %s without a message", c.Sessions, c.Accepts, config.FormatDuration(c.Idle)))
+	t.row("polling", fmt.Sprintf("first after %s, then at %g of the time since the post, at most every %s", config.FormatDuration(c.Poll.First), c.Poll.Fraction, config.FormatDuration(c.Poll.Max)))
+	t.row("stop", fmt.Sprintf("%s to finish what is in hand", config.FormatDuration(c.Grace)))
 	p.keep(t.flush())
 	if len(c.Environments) > 0 {
 		p.line("")
 		t = newTable(a.stdout, "ENVIRONMENT", "URL", "IDENTITY", "REQUESTS", "STATUS CALLS", "TIMEOUT")
 		for _, e := range c.Environments {
-			t.row(e.Name, e.URL, string(e.Identity.Kind), fmt.Sprint(e.Requests), fmt.Sprintf("%g/s", e.StatusCalls), e.Timeout.String())
+			t.row(e.Name, e.URL, string(e.Identity.Kind), fmt.Sprint(e.Requests), fmt.Sprintf("%g/s", e.StatusCalls), config.FormatDuration(e.Timeout))
 		}
 		p.keep(t.flush())
 	}
@@ -191,7 +190,7 @@ func (a *app) printVerdict(c *config.Config, v verdict) error {
 		p.line("")
 		t = newTable(a.stdout, "EXPORT", "FROM", "TO", "EVERY", "LARGER THAN", "GOES TO")
 		for _, e := range c.Exports {
-			t.row(e.Name, e.Environment, e.Queue, e.Poll.String(), e.MaxInline.String(), cmp.Or(e.ClaimCheck, "nowhere: reported"))
+			t.row(e.Name, e.Environment, e.Queue, config.FormatDuration(e.Poll), e.MaxInline.String(), cmp.Or(e.ClaimCheck, "nowhere: reported"))
 		}
 		p.keep(t.flush())
 	}
@@ -227,6 +226,3 @@ func busSummary(sb config.ServiceBus) string {
 	}
 	return fmt.Sprintf("%s as %s", sb.Namespace, kind)
 }
-
-// lockShort is how much shorter than configured a lock may look: the call that measures it takes its time.
-const lockShort = 5 * time.Second

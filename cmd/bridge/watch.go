@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+	"github.com/Azure/go-amqp"
 	"github.com/spf13/cobra"
 
 	"fnobridge/internal/status"
@@ -101,7 +103,11 @@ func (a *app) watch(ctx context.Context, f watchFlags) error {
 	if err = w.run(ctx); err == nil || ctx.Err() != nil {
 		return nil // Ctrl-C is how it ends
 	}
-	return advise(fmt.Errorf("watch %s: %w", from, err), busHint(err, server, from, "listen"))
+	hint := busHint(err, server, from, "listen")
+	if e, ok := errors.AsType[*amqp.Error](err); ok && e.Condition == amqp.ErrCondNotAllowed {
+		hint = "It is session-enabled. Give watch a subscription without sessions."
+	}
+	return advise(fmt.Errorf("watch %s: %w", from, err), hint)
 }
 
 // watcher shows the events of one receiver.

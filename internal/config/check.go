@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -78,6 +79,15 @@ func (d *decoder) checkServiceBus(c *Config) {
 	}
 	if c.Storage.Identity != nil {
 		d.checkIdentity(*c.Storage.Identity, "storage.identity")
+		return
+	}
+	if sb.ConnectionString == nil || !d.good("storage") {
+		return
+	}
+	claims := func(r Route) bool { return len(r.ClaimCheck) > 0 }
+	if i := slices.IndexFunc(c.Routes, claims); i >= 0 {
+		d.worry(fmt.Sprintf("routes[%d].claimCheck", i), "write storage: {identity: ...}",
+			"nothing says who the bridge is to Blob Storage: a connection string is for Service Bus only, so the default identity chain is tried")
 	}
 }
 

@@ -68,6 +68,7 @@ func TestRules(t *testing.T) {
 		"listen without port":   {edit("listen: 127.0.0.1\n"), "listen", "not an address"},
 		"twice":                 {edit("idle: 1s\nidle: 2s\n"), "idle", "twice"},
 		"unknown":               {edit("iddle: 1s\n"), "iddle", "unknown key"},
+		"not a mapping":         {edit("poll: 2s\n"), "poll", "not a mapping"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Parse("bridge.yaml", []byte(row.text), env)
@@ -98,6 +99,7 @@ func TestWarnings(t *testing.T) {
 		"same URL":           {edit("", "routes:", strings.Replace(spare, "//spare", "//contoso", 1), "prod,", "prod,"), "environments[1].url"},
 		"packages in a row":  {edit("", route, route+" format: package, order: enqueued,"), "routes[0].order"},
 		"lock short":         {edit("", "{env: CONN}", "{env: CONN}, lock: 1m"), "serviceBus.lock"},
+		"blobs as whom":      {edit("", route, route+" claimCheck: ['https://a.blob.core.windows.net/c'],"), "routes[0].claimCheck"},
 		"round trip":         {edit("exports:\n  - {name: x, environment: prod, activity: 3fd2c2a1-8f6d-4b7e-9a8e-3d3f3f1f7c11, queue: IN}\n"), "exports[0].queue"},
 		"larger than inline": {edit("exports:\n  - {name: x, environment: prod, activity: 3fd2c2a1-8f6d-4b7e-9a8e-3d3f3f1f7c11, queue: out, maxInline: 1MB}\n"), "exports[0].maxInline"},
 	} {
@@ -155,5 +157,20 @@ func TestRouteIsTheFirstThatMatches(t *testing.T) {
 func TestCompanyWithASlashCannotNameASession(t *testing.T) {
 	if _, err := Parse("bridge.yaml", []byte(edit("", route, route+" company: a/b,")), env); err == nil {
 		t.Error("a company with a slash was taken: company/entity would be read wrongly")
+	}
+}
+
+func TestUnknownKeysAreSentWhereTheyBelong(t *testing.T) {
+	for key, want := range map[string]string{
+		"templte":    "write template",
+		"timeout":    "it belongs into environments",
+		"accepts":    "it belongs into the top level of the file",
+		"multiplier": "it belongs into routes.retry",
+		"xyzzy":      "write one of name, match",
+	} {
+		_, err := Parse("bridge.yaml", []byte(edit("", route, route+" "+key+": 1,")), env)
+		if err == nil || !strings.Contains(err.Error(), "routes[0]."+key+": unknown key; "+want) {
+			t.Errorf("%s: %v\nwant %s", key, err, want)
+		}
 	}
 }

@@ -2,25 +2,15 @@ package config
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 )
-
-// maxFile bounds what is read: a configuration of a thousand routes is a tenth of it.
-const maxFile = 1 << 20
 
 // maxAliases bounds how often anchors are expanded, so that a small file cannot ask for a huge configuration.
 const maxAliases = 1000
@@ -30,62 +20,6 @@ var (
 	sizeType     = reflect.TypeFor[Size]()
 	secretType   = reflect.TypeFor[Secret]()
 )
-
-// Load reads the file and checks it. env looks up environment variables, as os.LookupEnv does; "-" as the path reads
-// standard input. Its error is a Problems that holds everything that is wrong with the file, except when the file
-// cannot be read at all. Paths in the file are relative to its folder and absolute or as reachable from the working
-// directory in the result.
-func Load(path string, env func(string) (string, bool)) (*Config, error) {
-	data, err := read(path)
-	if err != nil {
-		return nil, fmt.Errorf("read the configuration: %w", err)
-	}
-	return Parse(path, data, env)
-}
-
-func read(path string) ([]byte, error) {
-	if path == "-" {
-		return readAll(os.Stdin)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }() // it was only read
-	return readAll(f)
-}
-
-func readAll(r io.Reader) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, maxFile+1))
-	if err == nil && len(data) > maxFile {
-		err = fmt.Errorf("larger than %d bytes, which no bridge.yaml is", maxFile)
-	}
-	return data, err
-}
-
-// Parse is Load for a file that was read already. path names it in problems; its folder is where relative paths start.
-func Parse(path string, data []byte, env func(string) (string, bool)) (*Config, error) {
-	d := &decoder{
-		file: path, dir: filepath.Dir(path), env: env,
-		anchors: map[string]ast.Node{}, pos: map[string]*token.Position{}, bad: map[string]bool{},
-	}
-	c := Default()
-	c.File = path
-	if root, ok := d.parse(data); ok {
-		if root != nil {
-			d.decode(root, reflect.ValueOf(c).Elem(), "", "")
-		}
-		d.check(c)
-	}
-	byPlace := func(a, b Problem) int { return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column)) }
-	slices.SortStableFunc(d.problems, byPlace)
-	slices.SortStableFunc(d.warnings, byPlace)
-	if len(d.problems) > 0 {
-		return nil, Problems(d.problems)
-	}
-	c.Warnings = d.warnings
-	return c, nil
-}
 
 // decoder walks the syntax tree along the types: goccy's own strict decoding stops at the first error.
 type decoder struct {
@@ -113,30 +47,6 @@ func (d *decoder) made(pos *token.Position, path, fix, what string) Problem {
 		p.Line, p.Column = pos.Line, pos.Column
 	}
 	return p
-}
-
-// parse gives the root of the one document, nil for an empty file.
-func (d *decoder) parse(data []byte) (ast.Node, bool) {
-	f, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
-	if err != nil {
-		var pos *token.Position
-		what := err.Error()
-		if e, ok := errors.AsType[yaml.Error](err); ok {
-			pos, what = e.GetToken().Position, e.GetMessage()
-		}
-		d.problem(pos, "", "correct this first: nothing behind it could be looked at", "not YAML: %s", what)
-		return nil, false
-	}
-	docs := slices.DeleteFunc(f.Docs, func(doc *ast.DocumentNode) bool { return doc.Body == nil })
-	switch len(docs) {
-	case 0:
-		return nil, true
-	case 1:
-	default:
-		d.problem(start(docs[1].Body), "", "put everything into one document, without --- in between", "a second document")
-	}
-	ast.Walk(d, docs[0].Body)
-	return docs[0].Body, true
 }
 
 // Visit collects the anchors: goccy's tree leaves aliases as names.
@@ -264,7 +174,7 @@ func (d *decoder) decodeStruct(n ast.Node, v reflect.Value, path string) {
 		i, known := fields[e.key]
 		switch {
 		case !known:
-			d.problem(start(e.node), at, instead(e.key, keysOf(v.Type())), "unknown key")
+			d.problem(start(e.node), at, insteadOfKey(e.key, v.Type()), "unknown key")
 		case seen[e.key]:
 			if !e.merged {
 				d.problem(start(e.node), at, "keep one of the two", "the key is there twice")

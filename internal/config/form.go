@@ -264,7 +264,9 @@ func container(s string) (string, string, string) {
 
 var containerName = regexp.MustCompile(`^(\$root|[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)$`)
 
-// duration writes a duration as people do: 5m, not 5m0s.
+// FormatDuration writes a duration as people do: 5m, not 5m0s. Reading it back gives the same duration.
+func FormatDuration(d time.Duration) string { return duration(d) }
+
 func duration(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {

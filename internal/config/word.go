@@ -24,13 +24,7 @@ func quote(value string) string {
 
 // instead says what to write: the nearest of the allowed words, or all of them.
 func instead(word string, allowed []string) string {
-	best, distance := "", 1+max(1, utf8.RuneCountInString(word)/3)
-	for _, a := range allowed {
-		if n := edits(strings.ToLower(word), strings.ToLower(a)); n < distance {
-			best, distance = a, n
-		}
-	}
-	switch {
+	switch best := nearest(word, allowed); {
 	case best != "":
 		return "write " + best
 	case len(allowed) == 1:
@@ -40,6 +34,55 @@ func instead(word string, allowed []string) string {
 	default:
 		return "write one of " + strings.Join(allowed, ", ")
 	}
+}
+
+// insteadOfKey is instead for a key of t. A key that is right somewhere else is sent there.
+func insteadOfKey(key string, t reflect.Type) string {
+	keys := keysOf(t)
+	if nearest(key, keys) == "" {
+		if home := homeOf(key, reflect.TypeFor[Config](), ""); home != "" {
+			return "it belongs into " + home + "; here are " + strings.Join(keys, ", ")
+		}
+	}
+	return instead(key, keys)
+}
+
+// homeOf gives the first mapping below t that has the key.
+func homeOf(key string, t reflect.Type, path string) string {
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct {
+		return ""
+	}
+	for f := range t.Fields() {
+		name, ok := keyOf(f)
+		if ok && name == key {
+			if path == "" {
+				return "the top level of the file"
+			}
+			return path
+		}
+	}
+	for f := range t.Fields() {
+		if name, ok := keyOf(f); ok {
+			if home := homeOf(key, f.Type, join(path, name)); home != "" {
+				return home
+			}
+		}
+	}
+	return ""
+}
+
+// nearest gives the allowed word that was probably meant, "" when none is near.
+func nearest(word string, allowed []string) string {
+	best, distance := "", 1+max(1, utf8.RuneCountInString(word)/3)
+	for _, a := range allowed {
+		if n := edits(strings.ToLower(word), strings.ToLower(a)); n < distance {
+			best, distance = a, n
+		}
+	}
+	return best
 }
 
 // edits is the number of letters to insert, delete, change or swap with a neighbour that lead from a to b.
