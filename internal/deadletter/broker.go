@@ -45,6 +45,8 @@ type Source interface {
 	Complete(ctx context.Context, t Token) error
 	Abandon(ctx context.Context, t Token) error
 	Renew(ctx context.Context, t Token) (until time.Time, err error)
+	// Stop ends receiving. What was locked can still be settled, and is not given to this source again when abandoned.
+	Stop(ctx context.Context)
 	Close(ctx context.Context) error
 }
 

@@ -251,6 +251,8 @@ func (s *fakeSource) Renew(_ context.Context, t Token) (until time.Time, err err
 	return until, err
 }
 
+func (s *fakeSource) Stop(context.Context) {}
+
 func (s *fakeSource) Close(context.Context) error { return nil }
 
 type fakeTarget struct {
@@ -387,6 +389,8 @@ func (s *fakeSession) Lease(ctx context.Context) (context.Context, func()) {
 	held, lose := context.WithCancelCause(ctx)
 	return held, func() { lose(nil) }
 }
+
+func (s *fakeSession) Stop(context.Context) {}
 
 func (s *fakeSession) Close(context.Context) error {
 	s.b.mu.Lock()

@@ -29,6 +29,9 @@ func Resubmit(ctx context.Context, b Broker, o Options) (Report, error) {
 	defer closeQuietly(r.src)
 	r.target = b.Sender(r.to())
 	r.act = r.resend
+	if err := r.checkTarget(ctx); err != nil {
+		return Report{}, err
+	}
 	ix, err := makeIndex(ctx, r.src, o.Entity, o.Filter.Match, false)
 	if err != nil {
 		return Report{}, err
@@ -139,6 +142,11 @@ func (r *run) resend(ctx context.Context, p *plan, it *item) error {
 		if !it.active {
 			copied = resubmission(r.o.Entity, rm, r.edit(it))
 		}
+		if r.o.To == "" && r.o.Takes != nil {
+			if err := r.o.Takes(copied); errors.Is(err, ErrNotTaken) || err != nil && !r.o.Unchecked {
+				return r.refused(p, it, err)
+			}
+		}
 		it.tried = true
 		if err := r.target.Send(ctx, copied); err != nil {
 			return r.refused(p, it, err)
@@ -167,7 +175,8 @@ func (r *run) resend(ctx context.Context, p *plan, it *item) error {
 
 // refused sorts the failure of a send: one that is about this message stops its session, any other stops the run.
 func (r *run) refused(p *plan, it *item, err error) error {
-	if !errors.Is(err, ErrTooLarge) && !errors.Is(err, ErrNeedSession) {
+	about := func(known error) bool { return errors.Is(err, known) }
+	if !slices.ContainsFunc([]error{ErrTooLarge, ErrNeedSession, ErrNotTaken, ErrCannotTell}, about) {
 		return fmt.Errorf("send a copy of message %d to %s: %w", it.seq, r.to(), err)
 	}
 	it.tried = false // the broker said no

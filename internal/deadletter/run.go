@@ -41,10 +41,13 @@ type Options struct {
 	Waiting  func(n int)         // told when the run waits for locks of others; may be nil
 
 	// Of a resubmit only.
-	To     string           // another queue or topic; the entity's own target when empty
-	Edit   []byte           // replaces the payload of the one selected message
-	Edits  map[int64][]byte // by sequence number in the dead-letter queue
-	Ledger Ledger           // nil: sessions are not locked, marks neither honoured nor lifted
+	To    string           // another queue or topic; the entity's own target when empty
+	Edit  []byte           // replaces the payload of the one selected message
+	Edits map[int64][]byte // by sequence number in the dead-letter queue
+	Takes Takes            // of a subscription\'s topic; nil when it could not be found out
+	// Unchecked sends to a topic although it cannot be told whether a subscription takes it.
+	Unchecked bool
+	Ledger    Ledger // nil: sessions are not locked, marks neither honoured nor lifted
 	// Ordered says whether a session that cannot be locked may be held or draining; nil means that any may.
 	Ordered func(session, entity, company string) bool
 }
@@ -416,6 +419,7 @@ func (r *run) wrapUp(plans []*plan, stopped bool) error {
 func (r *run) release() {
 	ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
 	defer cancel()
+	r.src.Stop(ctx)
 	var g errgroup.Group
 	g.SetLimit(16)
 	for _, l := range r.locks {

@@ -228,40 +228,59 @@ func (t *serviceTarget) Send(ctx context.Context, m *azservicebus.AMQPAnnotatedM
 // DeadLetters gives the dead-letter queue of e.
 func (s *Service) DeadLetters(e Entity) Source { return &serviceSource{s: s, e: e} }
 
-// serviceSource is a dead-letter queue. Locks outlive its link, so a new link settles what an old one received.
+// serviceSource is a dead-letter queue. Locks outlive their link, so a new link settles what an old one received.
+//
+// It has two links. The one that receives keeps credit after a receive: the broker would at once deliver to it what is
+// abandoned, and lock it again. So everything else goes over the other, which never asks for a message.
 type serviceSource struct {
 	s *Service
 	e Entity
 
+	receiving, settling serviceLink
+}
+
+// serviceLink is one receiver of the current client, made when it is first used.
+type serviceLink struct {
 	mu  sync.Mutex
 	gen int
 	rx  *azservicebus.Receiver
 }
 
-func (d *serviceSource) receiver(c *azservicebus.Client, gen int) (*azservicebus.Receiver, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.gen == gen {
-		return d.rx, nil
+func (l *serviceLink) of(e Entity, c *azservicebus.Client, gen int) (*azservicebus.Receiver, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.gen == gen {
+		return l.rx, nil
 	}
 	o := &azservicebus.ReceiverOptions{SubQueue: azservicebus.SubQueueDeadLetter}
 	var rx *azservicebus.Receiver
 	var err error
-	if d.e.Queue != "" {
-		rx, err = c.NewReceiverForQueue(d.e.Queue, o)
+	if e.Queue != "" {
+		rx, err = c.NewReceiverForQueue(e.Queue, o)
 	} else {
-		rx, err = c.NewReceiverForSubscription(d.e.Topic, d.e.Subscription, o)
+		rx, err = c.NewReceiverForSubscription(e.Topic, e.Subscription, o)
 	}
 	if err != nil {
 		return nil, err
 	}
-	d.gen, d.rx = gen, rx
+	l.gen, l.rx = gen, rx
 	return rx, nil
 }
 
-func (d *serviceSource) with(ctx context.Context, what string, bound time.Duration, fn func(context.Context, *azservicebus.Receiver) error) error {
+func (l *serviceLink) close(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.rx == nil {
+		return nil
+	}
+	rx := l.rx
+	l.rx, l.gen = nil, 0
+	return rx.Close(ctx)
+}
+
+func (d *serviceSource) with(ctx context.Context, l *serviceLink, what string, bound time.Duration, fn func(context.Context, *azservicebus.Receiver) error) error {
 	return d.s.call(ctx, what, bound, func(ctx context.Context, c *azservicebus.Client, gen int) error {
-		rx, err := d.receiver(c, gen)
+		rx, err := l.of(d.e, c, gen)
 		if err != nil {
 			return err
 		}
@@ -270,7 +289,7 @@ func (d *serviceSource) with(ctx context.Context, what string, bound time.Durati
 }
 
 func (d *serviceSource) Peek(ctx context.Context, from int64, most int) (page []*azservicebus.ReceivedMessage, err error) {
-	err = d.with(ctx, "peek", 4*callTimeout, func(ctx context.Context, rx *azservicebus.Receiver) error {
+	err = d.with(ctx, &d.settling, "peek", 4*callTimeout, func(ctx context.Context, rx *azservicebus.Receiver) error {
 		page, err = rx.PeekMessages(ctx, most, &azservicebus.PeekMessagesOptions{FromSequenceNumber: &from})
 		return err
 	})
@@ -278,7 +297,7 @@ func (d *serviceSource) Peek(ctx context.Context, from int64, most int) (page []
 }
 
 func (d *serviceSource) Receive(ctx context.Context, most int, wait time.Duration) (got []*azservicebus.ReceivedMessage, err error) {
-	err = d.with(ctx, "receive", wait+callTimeout, func(ctx context.Context, rx *azservicebus.Receiver) error {
+	err = d.with(ctx, &d.receiving, "receive", wait+callTimeout, func(ctx context.Context, rx *azservicebus.Receiver) error {
 		wctx, cancel := context.WithTimeout(ctx, wait)
 		defer cancel()
 		got, err = rx.ReceiveMessages(wctx, most, nil)
@@ -291,7 +310,7 @@ func (d *serviceSource) Receive(ctx context.Context, most int, wait time.Duratio
 }
 
 func (d *serviceSource) ReceiveDeferred(ctx context.Context, seq int64) (rm *azservicebus.ReceivedMessage, err error) {
-	err = d.with(ctx, "receive deferred", callTimeout, func(ctx context.Context, rx *azservicebus.Receiver) error {
+	err = d.with(ctx, &d.settling, "receive deferred", callTimeout, func(ctx context.Context, rx *azservicebus.Receiver) error {
 		got, err := rx.ReceiveDeferredMessages(ctx, []int64{seq}, nil)
 		if len(got) > 0 {
 			rm = got[0]
@@ -311,19 +330,19 @@ func settling(t Token) *azservicebus.ReceivedMessage {
 }
 
 func (d *serviceSource) Complete(ctx context.Context, t Token) error {
-	return d.with(ctx, "complete", callTimeout, func(ctx context.Context, rx *azservicebus.Receiver) error {
+	return d.with(ctx, &d.settling, "complete", callTimeout, func(ctx context.Context, rx *azservicebus.Receiver) error {
 		return rx.CompleteMessage(ctx, settling(t), nil)
 	})
 }
 
 func (d *serviceSource) Abandon(ctx context.Context, t Token) error {
-	return d.with(ctx, "abandon", callTimeout, func(ctx context.Context, rx *azservicebus.Receiver) error {
+	return d.with(ctx, &d.settling, "abandon", callTimeout, func(ctx context.Context, rx *azservicebus.Receiver) error {
 		return rx.AbandonMessage(ctx, settling(t), nil)
 	})
 }
 
 func (d *serviceSource) Renew(ctx context.Context, t Token) (until time.Time, err error) {
-	err = d.with(ctx, "renew lock", callTimeout, func(ctx context.Context, rx *azservicebus.Receiver) error {
+	err = d.with(ctx, &d.settling, "renew lock", callTimeout, func(ctx context.Context, rx *azservicebus.Receiver) error {
 		m := settling(t)
 		if err := rx.RenewMessageLock(ctx, m, nil); err != nil {
 			return err
@@ -334,13 +353,13 @@ func (d *serviceSource) Renew(ctx context.Context, t Token) (until time.Time, er
 	return until, err
 }
 
+// Stop ends the receiving link.
+func (d *serviceSource) Stop(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
+	defer cancel()
+	_ = d.receiving.close(ctx) // it is over either way
+}
+
 func (d *serviceSource) Close(ctx context.Context) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.rx == nil {
-		return nil
-	}
-	rx := d.rx
-	d.rx, d.gen = nil, 0
-	return rx.Close(ctx)
+	return errors.Join(d.receiving.close(ctx), d.settling.close(ctx))
 }

@@ -66,12 +66,26 @@ func (s *serviceSession) call(ctx context.Context, what string, bound time.Durat
 	return err
 }
 
+// Peek asks through a session's link, but the SDK does not say which session it means, and the broker may answer with
+// messages of all of them: only ours are given.
 func (s *serviceSession) Peek(ctx context.Context, from int64, most int) (page []*azservicebus.ReceivedMessage, err error) {
-	err = s.call(ctx, "peek", callTimeout, false, func(ctx context.Context) error {
-		page, err = s.rx.PeekMessages(ctx, most, &azservicebus.PeekMessagesOptions{FromSequenceNumber: &from})
-		return err
-	})
-	return page, err
+	for len(page) == 0 {
+		var got []*azservicebus.ReceivedMessage
+		err = s.call(ctx, "peek", callTimeout, false, func(ctx context.Context) error {
+			got, err = s.rx.PeekMessages(ctx, most, &azservicebus.PeekMessagesOptions{FromSequenceNumber: &from})
+			return err
+		})
+		if err != nil || len(got) == 0 {
+			return nil, err
+		}
+		for _, m := range got {
+			from = max(from, seqOf(m)+1)
+			if m.SessionID != nil && *m.SessionID == s.rx.SessionID() {
+				page = append(page, m)
+			}
+		}
+	}
+	return page, nil
 }
 
 // Receive takes one message whatever most says: with more, the SDK's releaser may hand messages back out of order.
@@ -166,6 +180,9 @@ func (s *serviceSession) Lease(ctx context.Context) (context.Context, func()) {
 	})
 	return held, func() { lose(nil); wg.Wait() }
 }
+
+// Stop does nothing: the messages go back with the session.
+func (s *serviceSession) Stop(context.Context) {}
 
 func (s *serviceSession) Close(ctx context.Context) error {
 	s.mu.Lock()
