@@ -162,7 +162,7 @@ func (a *app) play(intake, work context.Context, st *stage, tel *telemetry.Telem
 	endServing()
 	running.Wait()
 	if runErr != nil {
-		tel.Logger().Debug("not everything closed in an orderly way", "error", runErr)
+		tel.Logger().DebugContext(work, "not everything closed in an orderly way", "error", runErr)
 	}
 	return st.judge(work, aud, took)
 }

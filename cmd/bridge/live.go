@@ -87,13 +87,6 @@ func (b *board) see(e status.Event) {
 	}
 }
 
-// finished reports whether every expected file has ended.
-func (b *board) finished() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.ended >= b.total
-}
-
 // lines draws the board for a terminal of that width.
 func (b *board) lines(width int, lanes []inbound.SessionView) []string {
 	b.mu.Lock()
