@@ -86,7 +86,7 @@ func TestQueueRoundTrip(t *testing.T) {
 		DefaultMessageTimeToLive: new("PT6H"), DeadLetteringOnMessageExpiration: new(true), DuplicateDetectionHistoryTimeWindow: new("PT4H"),
 		MaxDeliveryCount: new(int32(100)), EnableBatchedOperations: new(false), Status: new(admin.EntityStatusReceiveDisabled),
 		AutoDeleteOnIdle: new("PT10M"), EnablePartitioning: new(false), MaxMessageSizeInKilobytes: new(int64(102400)),
-		ForwardTo: target, ForwardDeadLetteredMessagesTo: target, UserMetadata: new("a < b & \"c\""),
+		ForwardTo: target, ForwardDeadLetteredMessagesTo: new("https://elsewhere/target"), UserMetadata: new("a < b & \"c\""),
 		AuthorizationRules: []admin.AuthorizationRule{{
 			AccessRights: []admin.AccessRight{admin.AccessRightSend, admin.AccessRightListen}, KeyName: new("k"), PrimaryKey: new("p"), SecondaryKey: new("s"),
 		}},
@@ -94,6 +94,9 @@ func TestQueueRoundTrip(t *testing.T) {
 	made, err := c.CreateQueue(t.Context(), "q", &admin.CreateQueueOptions{Properties: &props})
 	check(t, err)
 	same(t, props, made.QueueProperties)
+	if q, err := m.Queue("q"); err != nil || q.ForwardTo != "target" || q.ForwardDeadLetteredMessagesTo != "target" {
+		t.Errorf("%v, forwards to %q and %q", err, q.ForwardTo, q.ForwardDeadLetteredMessagesTo)
+	}
 	props.MaxDeliveryCount = new(int32(7))
 	props.ForwardTo = nil // what is not sent is cleared
 	updated, err := c.UpdateQueue(t.Context(), "Q", props, nil)
@@ -102,6 +105,13 @@ func TestQueueRoundTrip(t *testing.T) {
 	got, err := c.GetQueue(t.Context(), "q", nil)
 	check(t, err)
 	same(t, props, got.QueueProperties)
+
+	m.mu.Lock()
+	m.queues["q"].ForwardTo = "target" // as a configuration file does it
+	m.mu.Unlock()
+	got, err = c.GetQueue(t.Context(), "q", nil)
+	check(t, err)
+	same(t, target, got.ForwardTo)
 
 	m.mu.Lock()
 	m.queues["q"].Runtime = Runtime{Created: created, Updated: created, Accessed: created.Add(time.Second), SizeInBytes: 99, Active: 1, DeadLetter: 2, Scheduled: 3, Transfer: 4, TransferDeadLetter: 5}

@@ -1,6 +1,8 @@
 package atom
 
 import (
+	"cmp"
+
 	"fnobridge/internal/emulator/servicebus/entity"
 )
 
@@ -80,14 +82,14 @@ func (w *writer) queue(q Queue, host string) {
 	w.flag("IsAnonymousAccessible", q.IsAnonymousAccessible)
 	w.authorization(q.AuthorizationRules)
 	w.leaf("Status", string(q.Status))
-	w.optional("ForwardTo", address(host, q.ForwardTo))
+	w.optional("ForwardTo", cmp.Or(q.ForwardURL, address(host, q.ForwardTo)))
 	w.optional("UserMetadata", q.UserMetadata)
 	w.times(q.Runtime)
 	w.flag("SupportOrdering", q.SupportOrdering)
 	w.counts(q.Runtime)
 	w.span("AutoDeleteOnIdle", q.AutoDeleteOnIdle)
 	w.flag("EnablePartitioning", q.EnablePartitioning)
-	w.optional("ForwardDeadLetteredMessagesTo", address(host, q.ForwardDeadLetteredMessagesTo))
+	w.optional("ForwardDeadLetteredMessagesTo", cmp.Or(q.ForwardDeadLettersURL, address(host, q.ForwardDeadLetteredMessagesTo)))
 	w.leaf("EntityAvailabilityStatus", "Available")
 	w.flag("EnableExpress", q.EnableExpress)
 	w.number("MaxMessageSizeInKilobytes", int64(q.MaxMessageSizeInKilobytes))

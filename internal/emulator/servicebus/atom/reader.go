@@ -77,8 +77,9 @@ func (r *reader) span(name string, to *time.Duration) {
 	*to = d
 }
 
-// target reads the name of an entity out of a URL, or a bare name.
-func (r *reader) target(name string, to *string) {
+// target reads the name of an entity out of a URL, which is kept too, or a
+// bare name.
+func (r *reader) target(name string, to, full *string) {
 	s, ok := r.value(name)
 	if !ok {
 		return
@@ -89,6 +90,7 @@ func (r *reader) target(name string, to *string) {
 			r.failf(name, "%q is not a URL", s)
 			return
 		}
+		*full = s
 		s = strings.Trim(u.Path, "/")
 	}
 	*to = s
@@ -121,8 +123,8 @@ func (r *reader) delivery(d *entity.Delivery) {
 	r.flag("RequiresSession", &d.RequiresSession)
 	r.number("MaxDeliveryCount", &d.MaxDeliveryCount)
 	r.flag("DeadLetteringOnMessageExpiration", &d.DeadLetteringOnMessageExpiration)
-	r.target("ForwardTo", &d.ForwardTo)
-	r.target("ForwardDeadLetteredMessagesTo", &d.ForwardDeadLetteredMessagesTo)
+	r.target("ForwardTo", &d.ForwardTo, &d.ForwardURL)
+	r.target("ForwardDeadLetteredMessagesTo", &d.ForwardDeadLetteredMessagesTo, &d.ForwardDeadLettersURL)
 }
 
 func (r *reader) authorization() []entity.AuthorizationRule {

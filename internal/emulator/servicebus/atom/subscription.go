@@ -1,6 +1,10 @@
 package atom
 
-import "fnobridge/internal/emulator/servicebus/entity"
+import (
+	"cmp"
+
+	"fnobridge/internal/emulator/servicebus/entity"
+)
 
 // readSubscription makes a subscription of a request, like readQueue. A new
 // one has the default rule that the request describes, or $Default.
@@ -49,10 +53,10 @@ func (w *writer) subscription(s Subscription, host string) {
 	w.number("MaxDeliveryCount", int64(s.MaxDeliveryCount))
 	w.flag("EnableBatchedOperations", s.EnableBatchedOperations)
 	w.leaf("Status", string(s.Status))
-	w.optional("ForwardTo", address(host, s.ForwardTo))
+	w.optional("ForwardTo", cmp.Or(s.ForwardURL, address(host, s.ForwardTo)))
 	w.times(s.Runtime)
 	w.optional("UserMetadata", s.UserMetadata)
-	w.optional("ForwardDeadLetteredMessagesTo", address(host, s.ForwardDeadLetteredMessagesTo))
+	w.optional("ForwardDeadLetteredMessagesTo", cmp.Or(s.ForwardDeadLettersURL, address(host, s.ForwardDeadLetteredMessagesTo)))
 	w.counts(s.Runtime)
 	w.span("AutoDeleteOnIdle", s.AutoDeleteOnIdle)
 	w.leaf("EntityAvailabilityStatus", "Available")

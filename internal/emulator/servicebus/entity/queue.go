@@ -41,6 +41,11 @@ type Delivery struct {
 
 	ForwardTo                     string // name of a queue or topic, "" for none
 	ForwardDeadLetteredMessagesTo string // name of a queue or topic, "" for none
+
+	// ForwardURL and ForwardDeadLettersURL are the two targets as a client of
+	// the administration API wrote them, which it wants to read again; ""
+	// when it did not. They decide nothing.
+	ForwardURL, ForwardDeadLettersURL string
 }
 
 // QueueDescription is a queue.
