@@ -1,6 +1,8 @@
 package entity
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -121,6 +123,16 @@ func TestProblemReadsWell(t *testing.T) {
 	err := queue(func(q *QueueDescription) { q.LockDuration = 6 * time.Minute })
 	if want := `queue "q": LockDuration: must be more than 0 and at most 5m0s, is 6m0s`; err.Error() != want {
 		t.Errorf("got %q, want %q", err, want)
+	}
+}
+
+func TestProblemsLooksIntoWrappedErrors(t *testing.T) {
+	err := fmt.Errorf("outer: %w", errors.Join(errors.New("other"), queue(func(q *QueueDescription) { q.LockDuration, q.MaxDeliveryCount = 0, 0 })))
+	if got := Problems(err); len(got) != 2 || got[1].Property != "MaxDeliveryCount" {
+		t.Errorf("got %v", got)
+	}
+	if got := Problems(nil); got != nil {
+		t.Errorf("got %v", got)
 	}
 }
 

@@ -20,20 +20,23 @@ func (p *Problem) Error() string {
 }
 
 // Problems takes the error of a Validate apart, in the order the problems
-// were found. Errors that are no Problem are left out.
+// were found, whatever it was wrapped in. Errors that are no Problem are left
+// out.
 func Problems(err error) []*Problem {
-	if p, ok := errors.AsType[*Problem](err); ok && error(p) == err {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var all []*Problem
+		for _, e := range joined.Unwrap() {
+			all = append(all, Problems(e)...)
+		}
+		return all
+	}
+	if inner := errors.Unwrap(err); inner != nil {
+		return Problems(inner)
+	}
+	if p, ok := errors.AsType[*Problem](err); ok {
 		return []*Problem{p}
 	}
-	joined, ok := err.(interface{ Unwrap() []error })
-	if !ok {
-		return nil
-	}
-	var all []*Problem
-	for _, e := range joined.Unwrap() {
-		all = append(all, Problems(e)...)
-	}
-	return all
+	return nil
 }
 
 // check collects the problems of one entity.
