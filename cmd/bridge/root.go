@@ -160,7 +160,7 @@ func (a *app) telemetry(ctx context.Context) (tel *telemetry.Telemetry, flush fu
 	}
 	return tel, func() {
 		if err := tel.Shutdown(ctx); err != nil {
-			tel.Logger().Warn("telemetry not delivered to its end", "error", err)
+			tel.Logger().WarnContext(ctx, "telemetry not delivered to its end", "error", err)
 		}
 	}, nil
 }
@@ -184,7 +184,7 @@ func (a *app) config() (*config.Config, error) {
 	c, err := a.load()
 	if err == nil {
 		for _, w := range c.Warnings {
-			a.logger().Warn(w.String())
+			a.logger().Warn("probably not meant", "warning", w.String())
 		}
 	}
 	return c, err
