@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"fnobridge/internal/emulator/servicebus/amqp"
@@ -25,7 +26,9 @@ const (
 
 // conn is one AMQP connection: a goroutine that reads and handles frames, and
 // one that writes what is queued. Whoever has something to send appends it
-// under mu and wakes the writer, so many frames become one write.
+// under mu and wakes the writer, so many frames become one write. What the
+// reader itself causes, or meets while it handles a frame, it writes when no
+// further frame waits: that spares most answers a change of goroutines.
 //
 // Lock order: the broker's lock, then mu. Nobody calls the broker while holding mu.
 type conn struct {
@@ -34,12 +37,15 @@ type conn struct {
 	frames *amqp.FrameReader
 	claims claims
 
-	wake chan struct{} // capacity 1: output is waiting
+	wake     chan struct{} // capacity 1: output is waiting
+	handling atomic.Bool   // the reader will write what is queued
 
 	mu       sync.Mutex
 	drained  sync.Cond // the writer took the queue, or the connection died
 	out      []byte
+	spare    []byte // an empty buffer for the next queue
 	dead     bool
+	writing  bool     // somebody has taken output and is writing it
 	flush    bool     // close once everything is written
 	stalled  bool     // a fault: neither read nor write
 	chores   []func() // for the writer, who holds no lock
@@ -71,6 +77,7 @@ func (s *Server) serve(nc net.Conn, br *bufio.Reader) {
 	var writer sync.WaitGroup
 	writer.Go(c.write)
 	err := c.read()
+	c.handling.Store(false)
 	if err != nil && !errors.Is(err, io.EOF) && !expected(err) {
 		s.log.Debug("amqp connection ended", "peer", nc.RemoteAddr(), "err", err)
 		var ae *amqp.Error
@@ -120,6 +127,13 @@ func (c *conn) kill() {
 }
 
 func (c *conn) signal() {
+	if c.handling.Load() {
+		return
+	}
+	c.wakeWriter()
+}
+
+func (c *conn) wakeWriter() {
 	select {
 	case c.wake <- struct{}{}:
 	default:
@@ -156,7 +170,6 @@ func (c *conn) write() {
 		defer t.Stop()
 		alive = t.C
 	}
-	var spare []byte
 	for {
 		quiet := false
 		select {
@@ -166,7 +179,7 @@ func (c *conn) write() {
 		}
 		c.doChores()
 		c.mu.Lock()
-		for c.stalled && !c.dead && !c.flush {
+		for (c.stalled && !c.flush || c.writing) && !c.dead {
 			c.drained.Wait()
 		}
 		if c.dead {
@@ -176,8 +189,7 @@ func (c *conn) write() {
 		if quiet && len(c.out) == 0 {
 			c.out = amqp.AppendEmptyFrame(c.out)
 		}
-		batch, last := c.out, c.flush
-		c.out = spare[:0]
+		batch, last := c.takeOut()
 		c.mu.Unlock()
 		if len(batch) > 0 {
 			_ = c.nc.SetWriteDeadline(time.Now().Add(writeTime)) // on a closed connection the write fails
@@ -188,11 +200,8 @@ func (c *conn) write() {
 		if last {
 			return
 		}
-		if spare = batch; cap(spare) > 2*highWater {
-			spare = nil
-		}
 		c.mu.Lock()
-		c.drained.Broadcast()
+		c.wrote(batch)
 		var resume []*outLink
 		if len(c.out) < highWater {
 			resume, c.blocked = c.blocked, nil
@@ -203,11 +212,61 @@ func (c *conn) write() {
 		more := len(c.out) > 0
 		c.mu.Unlock()
 		if more {
-			c.signal()
+			c.wakeWriter()
 		}
 		for _, l := range resume {
 			l.consumer.Resume()
 		}
+	}
+}
+
+// takeOut hands the queue to a writer. Callers hold mu.
+func (c *conn) takeOut() (batch []byte, last bool) {
+	batch, c.out, c.spare = c.out, c.spare[:0], nil
+	c.writing = true
+	return batch, c.flush
+}
+
+// wrote gives the buffer back after a write. Callers hold mu.
+func (c *conn) wrote(batch []byte) {
+	c.writing = false
+	if cap(batch) <= 2*highWater {
+		c.spare = batch
+	}
+	c.drained.Broadcast()
+}
+
+// maxInline is how much the reader writes itself: what a socket takes without
+// waiting, unless the peer is behind.
+const maxInline = 16 << 10
+
+// writeInline writes the queue from the reader if it is short and nobody else
+// is at it; otherwise the writer does.
+func (c *conn) writeInline() {
+	c.mu.Lock()
+	n := len(c.out)
+	if n == 0 && len(c.chores) == 0 && !c.flush || c.dead {
+		c.mu.Unlock()
+		return
+	}
+	if n == 0 || n > maxInline || c.writing || c.stalled || c.flush || len(c.chores) > 0 || len(c.blocked) > 0 {
+		c.mu.Unlock()
+		c.wakeWriter()
+		return
+	}
+	batch, _ := c.takeOut()
+	c.mu.Unlock()
+	_ = c.nc.SetWriteDeadline(time.Now().Add(writeTime)) // on a closed connection the write fails
+	_, err := c.nc.Write(batch)
+	c.mu.Lock()
+	c.wrote(batch)
+	if err != nil {
+		c.dead = true
+	}
+	more := len(c.out) > 0 || len(c.chores) > 0 || c.dead
+	c.mu.Unlock()
+	if more {
+		c.wakeWriter()
 	}
 }
 
@@ -311,7 +370,9 @@ func (c *conn) sasl() error {
 func (c *conn) read() error {
 	var renewed time.Time
 	for {
-		if c.frames.Buffered() == 0 {
+		if !c.frames.Buffered() {
+			c.handling.Store(false)
+			c.writeInline()
 			if now := time.Now(); now.Sub(renewed) > ourIdleTimeout/8 {
 				renewed = now
 				if err := c.nc.SetReadDeadline(now.Add(2 * ourIdleTimeout)); err != nil {
@@ -338,6 +399,7 @@ func (c *conn) read() error {
 			c.shutdown(nil)
 			return nil
 		}
+		c.handling.Store(true)
 		if err := c.handle(f.Channel, p, payload); err != nil {
 			return err
 		}
@@ -352,6 +414,10 @@ func (c *conn) read() error {
 func (c *conn) room() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if len(c.out) > highWater || c.stalled || c.flush {
+		c.handling.Store(false)
+		c.wakeWriter()
+	}
 	for (len(c.out) > highWater || c.stalled) && !c.dead && !c.flush {
 		c.drained.Wait()
 	}

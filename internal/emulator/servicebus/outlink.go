@@ -36,7 +36,7 @@ func (l *outLink) Ready() bool {
 	if l.s.ended || c.dead {
 		return false
 	}
-	if l.s.remoteWindow <= 0 {
+	if l.s.remoteWindow <= 0 || len(l.s.pending) > 0 {
 		l.starved = true
 		return false
 	}

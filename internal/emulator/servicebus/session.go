@@ -134,7 +134,7 @@ func (s *session) flow(f *amqp.Flow) error {
 	s.remoteWindow = int64(int32(next + f.IncomingWindow - s.nextOutgoing))
 	s.releasePending()
 	var resume []*outLink
-	if s.remoteWindow > 0 {
+	if s.remoteWindow > 0 && len(s.pending) == 0 {
 		for _, l := range s.links {
 			if o, ok := l.(*outLink); ok && o.starved {
 				o.starved = false
@@ -180,6 +180,7 @@ func (s *session) releasePending() {
 		s.c.out = append(s.c.out, s.pending[0]...)
 		s.pending[0] = nil
 		s.pending = s.pending[1:]
+		s.nextOutgoing++
 		s.remoteWindow--
 	}
 }
@@ -192,7 +193,7 @@ func (s *session) deliver(t *amqp.Transfer, payload func([]byte) []byte) {
 	b = t.Append(b)
 	head := len(b)
 	b = payload(b)
-	if len(b)-at <= c.maxFrame && s.remoteWindow > 0 {
+	if len(b)-at <= c.maxFrame && s.remoteWindow > 0 && len(s.pending) == 0 {
 		c.out = amqp.EndFrame(b, at)
 		s.nextOutgoing++
 		s.remoteWindow--
@@ -210,9 +211,9 @@ func (s *session) deliver(t *amqp.Transfer, payload func([]byte) []byte) {
 		frame, at := amqp.BeginFrame(nil, amqp.FrameAMQP, s.channel)
 		frame = amqp.EndFrame(append(t.Append(frame), rest[:n]...), at)
 		rest = rest[n:]
-		s.nextOutgoing++
-		if s.remoteWindow > 0 {
+		if s.remoteWindow > 0 && len(s.pending) == 0 {
 			c.out = append(c.out, frame...)
+			s.nextOutgoing++
 			s.remoteWindow--
 		} else {
 			s.pending = append(s.pending, frame)

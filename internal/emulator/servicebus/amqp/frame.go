@@ -38,8 +38,16 @@ func NewFrameReader(br *bufio.Reader, limit int) *FrameReader {
 	return &FrameReader{br: br, max: limit}
 }
 
-// Buffered reports the bytes already read from the connection but not consumed.
-func (r *FrameReader) Buffered() int { return r.br.Buffered() }
+// Buffered reports whether a whole frame was read from the connection already,
+// so that Read will not wait.
+func (r *FrameReader) Buffered() bool {
+	n := r.br.Buffered()
+	if n < 8 {
+		return false
+	}
+	head, err := r.br.Peek(4)
+	return err == nil && int64(be.Uint32(head)) <= int64(n)
+}
 
 // Read reads the next frame.
 func (r *FrameReader) Read() (Frame, error) {
