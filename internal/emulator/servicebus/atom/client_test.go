@@ -215,7 +215,9 @@ func TestRulesRoundTrip(t *testing.T) {
 				check(t, err)
 				same(t, p, made.RuleProperties)
 			}
-			updated, err := c.UpdateRule(t.Context(), "t", "s", p)
+			shouted := p
+			shouted.Name = strings.ToUpper(p.Name) // the same rule, and it keeps its name
+			updated, err := c.UpdateRule(t.Context(), "t", "s", shouted)
 			check(t, err)
 			same(t, p, updated.RuleProperties)
 			got, err := c.GetRule(t.Context(), "t", "s", strings.ToUpper(p.Name), nil)

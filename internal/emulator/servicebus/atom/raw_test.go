@@ -66,6 +66,10 @@ func TestJavaScriptClient(t *testing.T) {
 	if !strings.Contains(body, `rel="next"`) || !strings.Contains(body, "%24skip=1") {
 		t.Errorf("the next page is not linked: %s", body)
 	}
+	_, body = raw(t, server, "GET", "/$Resources/Queues?$top=1&$skip=1", "")
+	if strings.Contains(body, `rel="next"`) || !strings.Contains(body, ">q2</title>") {
+		t.Errorf("the last page: %s", body)
+	}
 }
 
 func TestUnknownFilterAndActionComeBack(t *testing.T) {

@@ -26,9 +26,6 @@ func readRule(e *element, name string) (entity.RuleDescription, error) {
 			return d, err
 		}
 	}
-	if err := d.Validate(); err != nil {
-		return d, err
-	}
 	if _, err := rules.Compile(d); err != nil {
 		return d, badRequest("%v", err)
 	}
