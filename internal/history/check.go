@@ -193,19 +193,23 @@ func (f *file) has(s status.Status) bool {
 // checkImports finds imports too many, and imports of other bytes.
 func (f *file) checkImports(r *Report) {
 	excuses := f.unknowns
+	var open []Recorded // earlier imports that nothing excuses
 	for n, i := range f.imports {
 		if f.Hash != "" && i.Hash != "" && !strings.EqualFold(f.Hash, i.Hash) {
 			r.add(Altered, f.Session, f.MessageID, "import %s has the hash %s, sent was %s", i.MessageID, i.Hash, f.Hash)
 		}
-		if n == 0 || retryOf(f.imports[:n], i) {
-			continue
-		}
-		if excuses > 0 {
+		// An outcome that was unknown is that of one import: it is excused, whatever became of it, and a later retry of
+		// another one is held against it no more.
+		for excuses > 0 && !retryOf(open, i) {
+			at := slices.IndexFunc(open, func(e Recorded) bool { return !retryOf([]Recorded{e}, i) })
+			open = slices.Delete(open, at, at+1)
 			excuses--
 			r.DuplicatedReported++
-			continue
 		}
-		r.add(Duplicated, f.Session, f.MessageID, "import %s is number %d of this file, and nothing excuses it", i.MessageID, n+1)
+		if !retryOf(open, i) {
+			r.add(Duplicated, f.Session, f.MessageID, "import %s is number %d of this file, and nothing excuses it", i.MessageID, n+1)
+		}
+		open = append(open, i)
 	}
 }
 

@@ -41,8 +41,8 @@ type lease struct {
 	wg     sync.WaitGroup
 	onTry  func(error) // told of every renewal
 
-	expire   *time.Timer // ends ctx when the lease is over, whatever the session is doing; set before the loop starts
-	renewing sync.Mutex  // one renewal at a time: the loop's, or one out of turn
+	expire   *time.Timer   // ends ctx when the lease is over, whatever the session is doing; set before the loop starts
+	renewing chan struct{} // full while a renewal is under way: the loop's, or one out of turn
 
 	mu      sync.Mutex
 	granted time.Time // when the lock was asked for, by our clock, monotonic
@@ -55,7 +55,7 @@ type lease struct {
 // A session that came late in a long accept was asked for long ago, as far as our clock knows; with a short lock little
 // of the lease would be left. It is renewed before anything is done under it.
 func hold(ctx context.Context, s renewer, lock time.Duration, onTry func(error)) *lease {
-	l := &lease{s: s, lock: lock, margin: marginOf(lock), onTry: onTry}
+	l := &lease{s: s, lock: lock, margin: marginOf(lock), onTry: onTry, renewing: make(chan struct{}, 1)}
 	l.ctx, l.lose = context.WithCancelCause(ctx)
 	l.measure()
 	if l.remaining() < lock/2-l.margin {
@@ -115,8 +115,11 @@ func (l *lease) loop() {
 // renew renews the lock. It reports whether the lease goes on; if not, the lease has ended with its cause. first says
 // that nothing was done under the lease so far, so that one that is over is no loss.
 func (l *lease) renew(first bool) bool {
-	l.renewing.Lock()
-	defer l.renewing.Unlock()
+	select {
+	case l.renewing <- struct{}{}:
+		defer func() { <-l.renewing }()
+	case <-l.ctx.Done():
+	}
 	if l.ctx.Err() != nil {
 		return false
 	}

@@ -1,0 +1,550 @@
+package inbound
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+
+	"fnobridge/internal/bus"
+)
+
+// A fakeBroker is a small session broker: sessions with locks that expire, state, redelivery and a dead-letter queue.
+// Its sessions behave as bus.Session does: the first failure loses them.
+type fakeBroker struct {
+	lock  time.Duration
+	skew  time.Duration // of the broker's clock against ours
+	delay time.Duration // of every call
+	plan  *faultPlan
+
+	mu       sync.Mutex
+	changed  chan struct{} // closed and replaced whenever something changed
+	sessions map[string]*fakeSession
+	seq      int64
+	dead     []deadMessage
+	broken   []string // promises that were seen broken
+}
+
+type fakeSession struct {
+	id       string
+	messages []*fakeMessage
+	state    []byte
+	owner    *fakeLink
+	until    time.Time // our clock
+}
+
+type fakeMessage struct {
+	seq   int64
+	id    string
+	body  []byte
+	props map[string]any
+	sent  time.Time
+	to    *fakeLink // who has received it under the present lock
+}
+
+type deadMessage struct {
+	fakeMessage
+	session, reason, detail string
+	props                   map[string]any
+}
+
+var errKilled = errors.New("the process is dead")
+
+// A process is what dies as a whole.
+type process struct {
+	name   string
+	mu     sync.Mutex
+	dead   bool
+	stolen map[string]bool // sessions whose lock was taken away and that it has not given up yet
+}
+
+func (p *process) steal(id string, yes bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stolen == nil {
+		p.stolen = map[string]bool{}
+	}
+	p.stolen[id] = yes
+}
+
+func (p *process) robbed(id string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stolen[id]
+}
+
+func (p *process) kill() {
+	p.mu.Lock()
+	p.dead = true
+	p.mu.Unlock()
+}
+
+func (p *process) alive() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.dead
+}
+
+func newFakeBroker(lock time.Duration, plan *faultPlan) *fakeBroker {
+	return &fakeBroker{lock: lock, plan: plan, delay: time.Millisecond, changed: make(chan struct{}), sessions: map[string]*fakeSession{}}
+}
+
+// touch tells everybody who waits that something changed; mu is held.
+func (b *fakeBroker) touch() {
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+func (b *fakeBroker) session(id string) *fakeSession {
+	s := b.sessions[id]
+	if s == nil {
+		s = &fakeSession{id: id}
+		b.sessions[id] = s
+	}
+	return s
+}
+
+func (b *fakeBroker) send(session, id string, body []byte, props map[string]any) int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.seq++
+	s := b.session(session)
+	s.messages = append(s.messages, &fakeMessage{seq: b.seq, id: id, body: body, props: props, sent: time.Now()})
+	b.touch()
+	return b.seq
+}
+
+// await waits until ok, which is called with mu held, or the time is over.
+func (b *fakeBroker) await(ctx context.Context, ok func() bool) error {
+	for {
+		b.mu.Lock()
+		if ok() {
+			b.mu.Unlock()
+			return nil
+		}
+		changed := b.changed
+		next := b.nextExpiry()
+		b.mu.Unlock()
+		var timer <-chan time.Time
+		var t *time.Timer
+		if next > 0 {
+			t = time.NewTimer(next)
+			timer = t.C
+		}
+		select {
+		case <-changed:
+		case <-timer:
+			b.mu.Lock()
+			b.expire()
+			b.mu.Unlock()
+		case <-ctx.Done():
+		}
+		if t != nil {
+			t.Stop()
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// nextExpiry gives the time until the next lock runs out; mu is held.
+func (b *fakeBroker) nextExpiry() time.Duration {
+	next := time.Duration(0)
+	for _, s := range b.sessions {
+		if s.owner == nil {
+			continue
+		}
+		if d := max(time.Until(s.until), time.Nanosecond); next == 0 || d < next {
+			next = d
+		}
+	}
+	return next
+}
+
+// expire ends the locks that have run out; mu is held.
+func (b *fakeBroker) expire() {
+	for _, s := range b.sessions {
+		if s.owner != nil && !time.Now().Before(s.until) {
+			b.free(s)
+		}
+	}
+}
+
+// free takes the session from its owner; mu is held.
+func (b *fakeBroker) free(s *fakeSession) {
+	for _, m := range s.messages {
+		m.to = nil
+	}
+	s.owner = nil
+	b.touch()
+}
+
+// cut frees every session of a process at once, as a connection that was reset does.
+func (b *fakeBroker) cut(p *process) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, s := range b.sessions {
+		if s.owner != nil && s.owner.p == p {
+			b.free(s)
+		}
+	}
+}
+
+// steal takes the lock of a session away, as a broker that moves a partition does.
+func (b *fakeBroker) steal(id string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if s := b.sessions[id]; s != nil && s.owner != nil {
+		s.owner.p.steal(id, true)
+		b.free(s)
+	}
+}
+
+// owned reports whether the process may act for the session: it holds its lock, or lost it in a way that nobody could
+// know of.
+func (b *fakeBroker) owned(p *process, id string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.expire()
+	s := b.sessions[id]
+	if s == nil {
+		return false
+	}
+	if s.owner != nil && s.owner.p == p {
+		return true
+	}
+	return p.robbed(id)
+}
+
+func (b *fakeBroker) wrong(format string, args ...any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.broken = append(b.broken, fmt.Sprintf(format, args...))
+}
+
+// left gives the number of messages still in the queue; mu is held.
+func (b *fakeBroker) left() int {
+	n := 0
+	for _, s := range b.sessions {
+		n += len(s.messages)
+	}
+	return n
+}
+
+func (b *fakeBroker) stateOf(id string) []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.session(id).state)
+}
+
+// A fakeAcceptor is the broker as one process sees it.
+type fakeAcceptor struct {
+	b *fakeBroker
+	p *process
+}
+
+func (a fakeAcceptor) AcceptNext(ctx context.Context, d time.Duration) (Session, error) {
+	asked := time.Now()
+	bounded, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	kind := a.b.plan.at("accept")
+	switch {
+	case !a.p.alive():
+		return nil, errKilled
+	case kind == failsBefore:
+		return nil, errors.New("accept: connection refused")
+	case kind == hangs:
+		<-bounded.Done()
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, bus.ErrIdle
+	}
+	var k *fakeLink
+	err := a.b.await(bounded, func() bool {
+		a.b.expire()
+		if !a.p.alive() {
+			return true
+		}
+		for _, id := range slices.Sorted(maps.Keys(a.b.sessions)) {
+			if s := a.b.sessions[id]; s.owner == nil && len(s.messages) > 0 {
+				k = a.b.grant(s, a.p, asked)
+				return true
+			}
+		}
+		return false
+	})
+	switch {
+	case ctx.Err() != nil:
+		if k != nil {
+			_ = k.Close(context.WithoutCancel(ctx))
+		}
+		return nil, context.Cause(ctx)
+	case err != nil:
+		return nil, bus.ErrIdle
+	case k == nil:
+		return nil, errKilled
+	case kind == replyLost: // granted, and nobody knows: the lock has to run out
+		return nil, errors.New("accept: connection reset")
+	case kind == lockLost:
+		a.b.steal(k.s.id)
+	}
+	return k, nil
+}
+
+func (a fakeAcceptor) AcceptByID(ctx context.Context, id string) (Session, error) {
+	kind := a.b.plan.at("accept by id")
+	if !wait(ctx, a.b.delay) {
+		return nil, context.Cause(ctx)
+	}
+	switch {
+	case !a.p.alive():
+		return nil, errKilled
+	case kind == failsBefore:
+		return nil, errors.New("accept: connection refused")
+	case kind == hangs:
+		if !wait(ctx, 5*time.Second) {
+			return nil, context.Cause(ctx)
+		}
+		return nil, context.DeadlineExceeded
+	}
+	a.b.mu.Lock()
+	a.b.expire()
+	s := a.b.session(id)
+	if s.owner != nil {
+		a.b.mu.Unlock()
+		return nil, bus.ErrTaken
+	}
+	k := a.b.grant(s, a.p, time.Now())
+	a.b.mu.Unlock()
+	switch kind {
+	case replyLost:
+		return nil, errors.New("accept: connection reset")
+	case lockLost:
+		a.b.steal(id)
+	}
+	return k, nil
+}
+
+// grant gives the session to a process; mu is held.
+func (b *fakeBroker) grant(s *fakeSession, p *process, asked time.Time) *fakeLink {
+	k := &fakeLink{b: b, p: p, s: s, granted: asked, call: make(chan struct{}, 1)}
+	s.owner, s.until = k, time.Now().Add(b.lock)
+	k.until = s.until.Add(b.skew)
+	return k
+}
+
+// A fakeLink is an accepted session.
+type fakeLink struct {
+	b *fakeBroker
+	p *process
+	s *fakeSession
+
+	call           chan struct{} // one call at a time, as in bus.Session; a channel, because bubbles do not see through mutexes
+	mu             sync.Mutex    // guards what follows
+	lost           error
+	closed         bool
+	granted, until time.Time
+}
+
+func (k *fakeLink) ID() string { return k.s.id }
+
+func (k *fakeLink) Lock() (granted, until time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.granted, k.until
+}
+
+func (k *fakeLink) lose(what string, err error) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.lost == nil {
+		k.lost = err
+	}
+	return fmt.Errorf("%s: %w: %w", what, bus.ErrLost, err)
+}
+
+// do makes one call with its fault. effect runs with b.mu held and only if the link still owns the session.
+func (k *fakeLink) do(ctx context.Context, op string, effect func()) error {
+	k.call <- struct{}{}
+	defer func() { <-k.call }()
+	k.mu.Lock()
+	gone := k.lost
+	k.mu.Unlock()
+	if gone != nil {
+		return fmt.Errorf("%s: %w: %w", op, bus.ErrLost, gone)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	kind := k.b.plan.at(op)
+	if !k.p.alive() {
+		return k.lose(op, errKilled)
+	}
+	switch kind {
+	case failsBefore:
+		return k.lose(op, errors.New("link detached"))
+	case hangs:
+		if !wait(ctx, bus.DefaultCallTimeout) {
+			return context.Cause(ctx)
+		}
+		return k.lose(op, context.DeadlineExceeded)
+	case lockLost:
+		k.b.steal(k.s.id)
+	}
+	if !wait(ctx, k.b.delay) {
+		return context.Cause(ctx)
+	}
+	k.b.mu.Lock()
+	k.b.expire()
+	mine := k.s.owner == k && k.p.alive()
+	if mine {
+		effect()
+	}
+	k.b.mu.Unlock()
+	switch {
+	case !mine:
+		return k.lose(op, errors.New("session lock lost"))
+	case kind == replyLost:
+		return k.lose(op, errors.New("connection reset"))
+	}
+	return nil
+}
+
+func (k *fakeLink) Renew(ctx context.Context) error {
+	before := time.Now()
+	return k.do(ctx, "renew", func() {
+		k.s.until = time.Now().Add(k.b.lock)
+		k.mu.Lock()
+		k.granted, k.until = before, k.s.until.Add(k.b.skew)
+		k.mu.Unlock()
+	})
+}
+
+func (k *fakeLink) State(ctx context.Context) ([]byte, error) {
+	var state []byte
+	err := k.do(ctx, "get state", func() { state = slices.Clone(k.s.state) })
+	return state, err
+}
+
+func (k *fakeLink) SetState(ctx context.Context, state []byte) error {
+	return k.do(ctx, "set state", func() { k.s.state = slices.Clone(state) })
+}
+
+func (k *fakeLink) Receive(ctx context.Context, d time.Duration) (*azservicebus.ReceivedMessage, error) {
+	until := time.Now().Add(min(d, bus.DefaultCallTimeout*7/8))
+	var got *fakeMessage
+	err := k.do(ctx, "receive", func() { got = k.next() })
+	for err == nil && got == nil {
+		k.b.mu.Lock()
+		changed := k.b.changed
+		k.b.mu.Unlock()
+		t := time.NewTimer(max(0, time.Until(until)))
+		select {
+		case <-changed:
+		case <-t.C:
+		case <-ctx.Done():
+		}
+		t.Stop()
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		k.b.mu.Lock()
+		k.b.expire()
+		if k.s.owner != k || !k.p.alive() {
+			err = errors.New("session lock lost")
+		} else {
+			got = k.next()
+		}
+		k.b.mu.Unlock()
+		if err != nil {
+			return nil, k.lose("receive", err)
+		}
+		if got == nil && !time.Now().Before(until) {
+			return nil, nil
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	session, seq, sent := k.s.id, got.seq, got.sent
+	return &azservicebus.ReceivedMessage{
+		MessageID: got.id, Body: got.body, ApplicationProperties: got.props, SessionID: &session,
+		SequenceNumber: &seq, EnqueuedTime: &sent,
+	}, nil
+}
+
+// next gives the first message that was not received under this lock; b.mu is held.
+func (k *fakeLink) next() *fakeMessage {
+	for _, m := range k.s.messages {
+		if m.to == nil {
+			m.to = k
+			return m
+		}
+	}
+	return nil
+}
+
+// take removes a message; b.mu is held.
+func (k *fakeLink) take(seq int64) *fakeMessage {
+	for i, m := range k.s.messages {
+		if m.seq == seq {
+			if m.to != k {
+				k.b.broken = append(k.b.broken, fmt.Sprintf("message %d settled by a link that did not receive it", seq))
+			}
+			k.s.messages = slices.Delete(k.s.messages, i, i+1)
+			k.b.touch()
+			return m
+		}
+	}
+	k.b.broken = append(k.b.broken, fmt.Sprintf("message %d settled twice", seq))
+	return nil
+}
+
+func (k *fakeLink) Complete(ctx context.Context, m *azservicebus.ReceivedMessage) error {
+	return k.do(ctx, "complete", func() { k.take(*m.SequenceNumber) })
+}
+
+func (k *fakeLink) DeadLetter(ctx context.Context, m *azservicebus.ReceivedMessage, o *azservicebus.DeadLetterOptions) error {
+	return k.do(ctx, "dead-letter", func() {
+		if got := k.take(*m.SequenceNumber); got != nil {
+			k.b.dead = append(k.b.dead, deadMessage{
+				fakeMessage: *got, session: k.s.id, reason: *o.Reason, detail: *o.ErrorDescription, props: o.PropertiesToModify,
+			})
+		}
+	})
+}
+
+func (k *fakeLink) Close(ctx context.Context) error {
+	k.call <- struct{}{}
+	defer func() { <-k.call }()
+	k.mu.Lock()
+	again := k.closed
+	k.closed = true
+	if k.lost == nil {
+		k.lost = errors.New("closed")
+	}
+	k.mu.Unlock()
+	if again {
+		return nil
+	}
+	defer k.p.steal(k.s.id, false)
+	if !k.p.alive() {
+		return errKilled
+	}
+	if !wait(ctx, k.b.delay) {
+		return context.Cause(ctx)
+	}
+	k.b.mu.Lock()
+	defer k.b.mu.Unlock()
+	if k.s.owner == k {
+		k.b.free(k.s)
+	}
+	return nil
+}

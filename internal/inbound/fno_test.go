@@ -1,0 +1,352 @@
+package inbound
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+
+	"fnobridge/internal/history"
+	"fnobridge/internal/payload"
+	"fnobridge/internal/status"
+)
+
+// A fakeFno plays F&O behind an http.RoundTripper. Imports of one entity at the same time end in a deadlock, unless
+// parallel is set. What a file says decides how its import ends: "bad" in it fails its records, "deadlock" collides the
+// first time, "never" does not end.
+type fakeFno struct {
+	plan     *faultPlan
+	b        *fakeBroker
+	call     time.Duration // of every call
+	takes    time.Duration // of an import
+	parallel bool
+	words    []string                                           // what an import says before it ends, evenly spread
+	outage   func(p *process, op string) (*http.Response, bool) // answers instead of F&O; may be nil
+
+	mu      sync.Mutex
+	order   int
+	imports []*fakeImport
+	asked   map[string]int // status questions by message ID
+}
+
+type fakeImport struct {
+	history.Recorded
+	entity  string
+	process string
+	ends    time.Time
+	errors  string
+}
+
+type credential struct{}
+
+func (credential) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	return azcore.AccessToken{Token: "a-token", ExpiresOn: time.Now().Add(1000 * time.Hour)}, nil
+}
+
+// A fakeRoad is F&O as one process reaches it.
+type fakeRoad struct {
+	f *fakeFno
+	p *process
+}
+
+var errReset = errors.New("connection reset by peer")
+
+func (r fakeRoad) RoundTrip(req *http.Request) (*http.Response, error) {
+	f := r.f
+	if req.Body != nil {
+		defer func() { _ = req.Body.Close() }()
+	}
+	op := "post"
+	if !strings.Contains(req.URL.Path, "/enqueue/") {
+		op = req.URL.Path[strings.LastIndex(req.URL.Path, ".")+1:]
+	}
+	session := req.URL.Query().Get("entity")
+	if !r.p.alive() {
+		return nil, errKilled
+	}
+	if op == "post" && !f.b.owned(r.p, session) {
+		f.b.wrong("%s posted %s of session %q without its lock", r.p.name, req.Header.Get("x-ms-dyn-externalidentifier"), session)
+	}
+	kind := f.plan.at(op)
+	if f.outage != nil {
+		if resp, yes := f.outage(r.p, op); yes {
+			return resp, nil
+		}
+	}
+	switch kind {
+	case failsBefore:
+		return nil, errReset
+	case lockLost:
+		if op == "post" {
+			f.b.steal(session)
+		} else {
+			f.b.stealAll(r.p)
+		}
+	}
+	var body []byte
+	if req.Body != nil {
+		var err error
+		if body, err = io.ReadAll(req.Body); err != nil {
+			return nil, err
+		}
+	}
+	if kind == hangs {
+		<-req.Context().Done()
+		return nil, context.Cause(req.Context())
+	}
+	if !wait(req.Context(), f.call) {
+		return nil, context.Cause(req.Context())
+	}
+	if !r.p.alive() && kind != replyLost {
+		return nil, errKilled
+	}
+	answer, code := f.answer(op, req, body, r.p)
+	if kind == replyLost || !r.p.alive() {
+		return nil, errReset
+	}
+	return reply(code, answer), nil
+}
+
+func reply(code int, answer string, header ...string) *http.Response {
+	h := http.Header{"Content-Type": {"application/json"}}
+	for i := 0; i+1 < len(header); i += 2 {
+		h.Set(header[i], header[i+1])
+	}
+	return &http.Response{StatusCode: code, Header: h, Body: io.NopCloser(strings.NewReader(answer)), ContentLength: int64(len(answer))}
+}
+
+func (f *fakeFno) answer(op string, req *http.Request, body []byte, p *process) (string, int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if op == "post" {
+		id := f.take(req.URL.Query().Get("entity"), req.Header.Get("x-ms-dyn-externalidentifier"), body, p)
+		return `"` + id + `"`, http.StatusOK
+	}
+	var in map[string]string
+	if err := json.Unmarshal(body, &in); err != nil {
+		return "{}", http.StatusBadRequest
+	}
+	i := f.find(in["messageId"] + in["_messageId"] + in["executionId"])
+	if i == nil {
+		return `{"error":{"message":"unknown"}}`, http.StatusBadRequest
+	}
+	value := ""
+	switch op {
+	case "GetMessageStatus":
+		f.asked[i.MessageID]++
+		value = f.word(i)
+	case "GetExecutionIdByMessageId":
+		value = i.MessageID
+	case "GetExecutionErrors":
+		value = i.errors
+	case "GetExecutionSummaryPageUrl":
+		value = "https://fno.example/summary/" + i.MessageID
+	default:
+		return "{}", http.StatusNotFound
+	}
+	out, _ := json.Marshal(map[string]string{"value": value})
+	return string(out), http.StatusOK
+}
+
+// take records an import; mu is held.
+func (f *fakeFno) take(entity, key string, body []byte, p *process) string {
+	now := time.Now()
+	f.order++
+	sum := sha256.Sum256(body)
+	i := &fakeImport{entity: entity, process: p.name, ends: now.Add(f.takes)}
+	i.Recorded = history.Recorded{
+		ExternalID: key, MessageID: fmt.Sprintf("00000000-0000-0000-0000-%012d", f.order), Hash: hex.EncodeToString(sum[:]),
+		Order: f.order, Accepted: now, Status: "Processed",
+	}
+	seen := false
+	for _, o := range f.imports {
+		seen = seen || o.ExternalID == key
+		if !f.parallel && o.entity == entity && !o.ends.IsZero() && o.ends.After(now) {
+			i.Status, i.errors = "ProcessedWithErrors", `[{"RecordId":"1","Field":"","ErrorMessage":"deadlock with another import"}]`
+		}
+	}
+	text := string(body)
+	switch {
+	case strings.Contains(text, "never"):
+		i.ends = time.Time{}
+	case strings.Contains(text, "bad"):
+		i.Status, i.errors = "ProcessedWithErrors", `[{"RecordId":"7","Field":"NAME","ErrorMessage":"the value is not valid"}]`
+	case strings.Contains(text, "deadlock") && !seen:
+		i.Status, i.errors = "ProcessedWithErrors", `[{"RecordId":"1","Field":"","ErrorMessage":"deadlock with another import"}]`
+	}
+	f.imports = append(f.imports, i)
+	return i.MessageID
+}
+
+func (f *fakeFno) find(id string) *fakeImport {
+	for _, i := range f.imports {
+		if i.MessageID == id {
+			return i
+		}
+	}
+	return nil
+}
+
+// word gives the status of an import now; mu is held.
+func (f *fakeFno) word(i *fakeImport) string {
+	now := time.Now()
+	if !i.ends.IsZero() && !now.Before(i.ends) {
+		return i.Status
+	}
+	words := f.words
+	if len(words) == 0 {
+		words = []string{"Enqueued", "Processing"}
+	}
+	n := 0
+	if f.takes > 0 {
+		n = min(int(int64(now.Sub(i.Accepted))*int64(len(words))/int64(f.takes)), len(words)-1)
+	}
+	return words[n]
+}
+
+func (f *fakeFno) recorded() []history.Recorded {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var all []history.Recorded
+	for _, i := range f.imports {
+		r := i.Recorded
+		if r.Ended = i.ends; i.ends.IsZero() {
+			r.Status = "Processing"
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+// stealAll takes every lock of a process away.
+func (b *fakeBroker) stealAll(p *process) {
+	b.mu.Lock()
+	var ids []string
+	for id, s := range b.sessions {
+		if s.owner != nil && s.owner.p == p {
+			ids = append(ids, id)
+		}
+	}
+	b.mu.Unlock()
+	for _, id := range ids {
+		b.steal(id)
+	}
+}
+
+// A fakeTopic records status events and drops duplicates, as a topic with duplicate detection does.
+type fakeTopic struct {
+	plan *faultPlan
+	b    *fakeBroker
+
+	mu    sync.Mutex
+	seen  map[string]bool
+	list  []status.Event // each ID once
+	order int
+	raw   int // how many were published in all
+}
+
+type fakePublisher struct {
+	t *fakeTopic
+	p *process
+}
+
+func (r fakePublisher) Publish(ctx context.Context, events ...status.Event) error {
+	t := r.t
+	if !r.p.alive() {
+		return errKilled
+	}
+	for _, e := range events {
+		if e.Session != "" && !t.b.owned(r.p, e.Session) {
+			t.b.wrong("%s published %s of %s without the lock of session %q", r.p.name, e.Status, e.MessageID, e.Session)
+		}
+	}
+	kind := t.plan.at("publish")
+	switch kind {
+	case failsBefore:
+		return errReset
+	case hangs:
+		if !wait(ctx, 5*time.Second) {
+			return context.Cause(ctx)
+		}
+		return context.DeadlineExceeded
+	case lockLost:
+		for _, e := range events {
+			t.b.steal(e.Session)
+		}
+	}
+	if !wait(ctx, t.b.delay) {
+		return context.Cause(ctx)
+	}
+	if !r.p.alive() {
+		return errKilled
+	}
+	t.mu.Lock()
+	for _, e := range events {
+		t.raw++
+		if id := e.ID(); !t.seen[id] {
+			t.seen[id] = true
+			t.list = append(t.list, e)
+		}
+	}
+	t.mu.Unlock()
+	if kind == replyLost {
+		return errReset
+	}
+	return nil
+}
+
+func (t *fakeTopic) events() []history.Event {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var all []history.Event
+	for n, e := range t.list {
+		all = append(all, history.FromEvent(e, n))
+	}
+	return all
+}
+
+// of gives the statuses of one file, in order.
+func (t *fakeTopic) of(id string) []status.Status {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var all []status.Status
+	for _, e := range t.list {
+		if e.MessageID == id {
+			all = append(all, e.Status)
+		}
+	}
+	return all
+}
+
+// A fakePayloads is the real opener with faults before it.
+type fakePayloads struct {
+	plan   *faultPlan
+	b      *fakeBroker
+	opener *payload.Opener
+}
+
+func (o fakePayloads) Open(ctx context.Context, s payload.Source, r payload.Rule) (*payload.Payload, error) {
+	kind := o.plan.at("open payload")
+	switch kind {
+	case failsBefore, replyLost:
+		return nil, storageFailed()
+	case hangs:
+		if !wait(ctx, 10*time.Second) {
+			return nil, context.Cause(ctx)
+		}
+		return nil, storageFailed()
+	case lockLost:
+		o.b.steal(s.Entity)
+	}
+	return o.opener.Open(ctx, s, r)
+}

@@ -1,0 +1,239 @@
+package inbound
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"fnobridge/internal/history"
+)
+
+// laneCalls are the external calls of a lane.
+var laneCalls = []string{
+	"accept", "accept by id", "receive", "get state", "set state", "renew", "post", "GetMessageStatus", "GetExecutionIdByMessageId",
+	"GetExecutionErrors", "GetExecutionSummaryPageUrl", "publish", "complete", "dead-letter", "open payload",
+}
+
+// points are the names that At is called with.
+var points = []string{
+	"ledger-written", "before-post", "posted", "status-read", "before-publish", "published", "before-dead-letter",
+	"dead-lettered", "before-complete", "completed",
+}
+
+// A rowPolicy is a row's route.
+type rowPolicy struct {
+	name string
+	set  func(*world)
+}
+
+var policies = []rowPolicy{
+	{"processed, dead-letter unknown", func(*world) {}},
+	{"processed, resend unknown", func(w *world) { w.route.ResendUnknown = true }},
+	{"enqueued, window 3", func(w *world) {
+		w.route.Overlap, w.route.Window, w.route.ResendUnknown, w.fno.parallel = true, 3, true, true
+	}},
+	{"processed, drain", func(w *world) { w.route.OnFailure = OnFailureDrain }},
+}
+
+// mixed gives files of which some fail for good, one for a passing reason, and the rest pass.
+func mixed(_, f int) string {
+	switch f {
+	case 1:
+		return "deadlock"
+	case 2:
+		return "bad"
+	}
+	return "good"
+}
+
+// prepare makes a world in which every call of the lane is made more than once: imports take longer than half a lease,
+// and receivers are refreshed.
+func prepare(t *testing.T, p rowPolicy) *world {
+	w := newWorld(t)
+	w.fno.takes = 25 * time.Second
+	w.o.Refresh = 40 * time.Second
+	p.set(w)
+	return w
+}
+
+func TestEveryFaultOfEveryCallKeepsThePromises(t *testing.T) {
+	for _, call := range laneCalls {
+		t.Run(call, func(t *testing.T) {
+			t.Parallel()
+			fired := 0
+			for _, kind := range faultKinds {
+				for _, p := range policies {
+					for workers := 1; workers <= 2; workers++ {
+						for nth := 1; nth <= 4; nth++ {
+							name := fmt.Sprintf("%s/%s/%d workers/number %d", kind, p.name, workers, nth)
+							t.Run(name, func(t *testing.T) {
+								synctest.Test(t, func(t *testing.T) {
+									w := prepare(t, p)
+									a := w.plan.add(call, nth, kind)
+									w.fill(2, 4, mixed)
+									for range workers {
+										w.start()
+									}
+									w.drained()
+									checkUnknown(t, call, kind, w.check())
+									if a.fired {
+										fired++
+									}
+								})
+							})
+						}
+					}
+				}
+			}
+			if fired == 0 && !t.Failed() {
+				t.Errorf("no fault of %q came about: the row shows nothing", call)
+			}
+		})
+	}
+}
+
+// checkUnknown allows an unknown outcome only where nobody can know: the answer to a post was lost or did not come, or
+// the session went to another process while the answer was awaited or not yet written down.
+func checkUnknown(t *testing.T, call string, kind faultKind, r history.Report) {
+	t.Helper()
+	most := 0
+	switch {
+	case call == "post" && kind != failsBefore:
+		most = 1
+	case kind == lockLost, kind == replyLost, kind == hangs, kind == failsBefore:
+		switch call {
+		case "receive", "set state", "renew", "complete", "get state", "dead-letter": // these lose the session
+			most = 1
+		}
+		if kind == lockLost {
+			most = 2 // some take every lock of the process
+		}
+	}
+	if r.Unknown > most {
+		t.Errorf("%d files with an unknown outcome, at most %d is right", r.Unknown, most)
+	}
+}
+
+func TestACrashAtEveryPointKeepsThePromises(t *testing.T) {
+	for _, point := range points {
+		t.Run(point, func(t *testing.T) {
+			t.Parallel()
+			fired := 0
+			for _, p := range policies {
+				for _, cut := range []bool{true, false} {
+					for workers := 1; workers <= 2; workers++ {
+						for _, nth := range []int{1, 2, 3, 5, 8} {
+							t.Run(fmt.Sprintf("%s/cut %v/%d workers/number %d", p.name, cut, workers, nth), func(t *testing.T) {
+								synctest.Test(t, func(t *testing.T) {
+									w := prepare(t, p)
+									w.fill(2, 4, mixed)
+									var first *running
+									n := 0
+									crashed := make(chan struct{})
+									w.o.At = func(at string) {
+										w.b.mu.Lock()
+										hit := false
+										if at == point {
+											n++
+											hit = n == nth
+										}
+										w.b.mu.Unlock()
+										if hit {
+											w.crash(first, cut)
+											close(crashed)
+										}
+									}
+									first = w.start()
+									w.o.At = nil
+									if workers == 2 {
+										w.start()
+									}
+									done := make(chan struct{})
+									w.wg.Go(func() {
+										select {
+										case <-crashed:
+											fired++
+											w.restart()
+										case <-done:
+										}
+									})
+									w.drained()
+									close(done)
+									if r := w.check(); r.Unknown > 2 {
+										t.Errorf("%d unknown outcomes for one crash with two sessions", r.Unknown)
+									}
+								})
+							})
+						}
+					}
+				}
+			}
+			if fired == 0 && !t.Failed() {
+				t.Errorf("no crash at %q came about", point)
+			}
+		})
+	}
+}
+
+func TestAStopAtEveryPointIsNoFailure(t *testing.T) {
+	for _, point := range points {
+		t.Run(point, func(t *testing.T) {
+			t.Parallel()
+			fired := 0
+			for _, p := range policies {
+				for _, nth := range []int{1, 2, 3, 5, 8} {
+					t.Run(fmt.Sprintf("%s/number %d", p.name, nth), func(t *testing.T) {
+						synctest.Test(t, func(t *testing.T) {
+							w := prepare(t, p)
+							w.fill(2, 4, mixed)
+							n := 0
+							stop := make(chan struct{})
+							w.o.At = func(at string) {
+								w.b.mu.Lock()
+								defer w.b.mu.Unlock()
+								if at == point {
+									if n++; n == nth {
+										close(stop)
+									}
+								}
+							}
+							first := w.start()
+							done := make(chan struct{})
+							w.wg.Go(func() {
+								select {
+								case <-stop:
+								case <-done:
+									return
+								}
+								fired++
+								began := time.Now()
+								w.stop(first)
+								if d := time.Since(began); d > 2*w.route.Timeout {
+									t.Errorf("the stop took %s", d)
+								}
+								for _, x := range first.left {
+									if x.Phase == Posting {
+										t.Errorf("left behind in doubt: %+v", x)
+									}
+									if x.Why == "" || x.MessageID == "" || x.Session == "" {
+										t.Errorf("the report does not say enough: %+v", x)
+									}
+								}
+								w.restart()
+							})
+							w.drained()
+							close(done)
+							if r := w.check(); r.Unknown > 0 {
+								t.Errorf("%d unknown outcomes after a stop", r.Unknown)
+							}
+						})
+					})
+				}
+			}
+			if fired == 0 && !t.Failed() {
+				t.Errorf("no stop at %q came about", point)
+			}
+		})
+	}
+}
