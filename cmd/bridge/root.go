@@ -102,6 +102,8 @@ Environment:
 		newConfigCommand(a),
 		newSendCommand(a),
 		newWatchCommand(a),
+		newSessionsCommand(a),
+		newDeadletterCommand(a),
 		newEmulateCommand(a),
 		newVersionCommand(a),
 	)

@@ -70,17 +70,9 @@ func hostOf(connection string) string {
 // used; else the connection string in the environment; else bridge.yaml in the working directory. cfg is nil when there
 // was none to read. Retries are few and short: a person waits.
 func (a *app) serviceBus() (client *azservicebus.Client, cfg *config.Config, server string, err error) {
-	sb := config.ServiceBus{}
-	if text := a.env.get(connectionVariable); text != "" && a.configFile == "" && a.env.get("BRIDGE_CONFIG") == "" {
-		sb.ConnectionString = config.NewSecret(text)
-	} else {
-		if a.configPath() == "" {
-			return nil, nil, "", exit(exitConfig, errors.New("no Service Bus: name a configuration with -c FILE or BRIDGE_CONFIG, or set "+connectionVariable))
-		}
-		if cfg, err = a.config(); err != nil {
-			return nil, nil, "", err
-		}
-		sb = cfg.ServiceBus
+	sb, cfg, err := a.busSettings()
+	if err != nil {
+		return nil, nil, "", err
 	}
 	connect, server, err := connector(sb)
 	if err != nil {
@@ -91,6 +83,20 @@ func (a *app) serviceBus() (client *azservicebus.Client, cfg *config.Config, ser
 		return nil, nil, "", fmt.Errorf("connect to Service Bus: %w", err)
 	}
 	return client, cfg, server, nil
+}
+
+// busSettings gives the Service Bus that serviceBus means, and the configuration it came from, nil without one.
+func (a *app) busSettings() (sb config.ServiceBus, cfg *config.Config, err error) {
+	if text := a.env.get(connectionVariable); text != "" && a.configFile == "" && a.env.get("BRIDGE_CONFIG") == "" {
+		return config.ServiceBus{ConnectionString: config.NewSecret(text)}, nil, nil
+	}
+	if a.configPath() == "" {
+		return sb, nil, exit(exitConfig, errors.New("no Service Bus: name a configuration with -c FILE or BRIDGE_CONFIG, or set "+connectionVariable))
+	}
+	if cfg, err = a.config(); err != nil {
+		return sb, nil, err
+	}
+	return cfg.ServiceBus, cfg, nil
 }
 
 // closeQuietly ends a client, sender or receiver of a command that is over: what matters has been answered by then.

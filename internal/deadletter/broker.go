@@ -55,6 +55,8 @@ type Session interface {
 	Source
 	State(ctx context.Context) ([]byte, error)
 	SetState(ctx context.Context, state []byte) error
+	// PeekAny peeks as the broker understands it through a session's link: messages of this session, or of all of them.
+	PeekAny(ctx context.Context, from int64, most int) ([]*azservicebus.ReceivedMessage, error)
 	// Lease renews the lock until the returned context ends: with stop, or with a cause when the lock is lost.
 	Lease(ctx context.Context) (held context.Context, stop func())
 }

@@ -390,6 +390,10 @@ func (s *fakeSession) Lease(ctx context.Context) (context.Context, func()) {
 	return held, func() { lose(nil) }
 }
 
+func (s *fakeSession) PeekAny(ctx context.Context, from int64, most int) ([]*azservicebus.ReceivedMessage, error) {
+	return s.Peek(ctx, from, most)
+}
+
 func (s *fakeSession) Stop(context.Context) {}
 
 func (s *fakeSession) Close(context.Context) error {

@@ -66,15 +66,20 @@ func (s *serviceSession) call(ctx context.Context, what string, bound time.Durat
 	return err
 }
 
-// Peek asks through a session's link, but the SDK does not say which session it means, and the broker may answer with
-// messages of all of them: only ours are given.
+// PeekAny asks through a session's link, but the SDK does not say which session it means, and the broker may answer with
+// messages of all of them.
+func (s *serviceSession) PeekAny(ctx context.Context, from int64, most int) (page []*azservicebus.ReceivedMessage, err error) {
+	err = s.call(ctx, "peek", callTimeout, false, func(ctx context.Context) error {
+		page, err = s.rx.PeekMessages(ctx, most, &azservicebus.PeekMessagesOptions{FromSequenceNumber: &from})
+		return err
+	})
+	return page, err
+}
+
+// Peek gives this session's messages only.
 func (s *serviceSession) Peek(ctx context.Context, from int64, most int) (page []*azservicebus.ReceivedMessage, err error) {
 	for len(page) == 0 {
-		var got []*azservicebus.ReceivedMessage
-		err = s.call(ctx, "peek", callTimeout, false, func(ctx context.Context) error {
-			got, err = s.rx.PeekMessages(ctx, most, &azservicebus.PeekMessagesOptions{FromSequenceNumber: &from})
-			return err
-		})
+		got, err := s.PeekAny(ctx, from, most)
 		if err != nil || len(got) == 0 {
 			return nil, err
 		}

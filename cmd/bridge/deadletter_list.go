@@ -1,0 +1,149 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"fnobridge/internal/deadletter"
+)
+
+func newDeadletterListCommand(a *app) *cobra.Command {
+	var sel selection
+	var group bool
+	var out format
+	cmd := &cobra.Command{
+		Use:   "list [ENTITY...]",
+		Short: "List dead letters, or count them by reason and entity",
+		Long: `List dead letters in the order of their sequence numbers. Nothing is locked, counted or
+changed. The list is written as it is read: 50,000 of them take no more memory than
+a hundred.`,
+		Example: `  bridge deadletter list --group
+  bridge deadletter list fno-inbound --reason ProcessedWithErrors --since 2h
+  bridge deadletter list orders/fno --entity "Customer groups" -o jsonl`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f, err := sel.filter(time.Now())
+			if err != nil {
+				return err
+			}
+			d, err := a.openDeadLetters()
+			if err != nil {
+				return err
+			}
+			defer closeQuietly(d)
+			es, err := d.several(args)
+			if err != nil {
+				return err
+			}
+			ctx, stop := interruptible(cmd)
+			defer stop()
+			if group {
+				return a.groupDeadLetters(ctx, d, es, f, out)
+			}
+			return a.listDeadLetters(ctx, d, es, f, out)
+		},
+	}
+	sel.flags(cmd)
+	cmd.Flags().BoolVar(&group, "group", false, "count by reason and data entity instead")
+	outputFlag(cmd, &out, formatTable, formatJSON, formatJSONL)
+	return cmd
+}
+
+// rowsPerTable is how many rows are aligned together: the list must not wait for its end.
+const rowsPerTable = 100
+
+func (a *app) listDeadLetters(ctx context.Context, d *deadLetters, es []deadletter.Entity, f deadletter.Filter, out format) error {
+	switch out {
+	case formatJSONL:
+		return d.walkAll(ctx, es, f, func(m deadletter.Message) error { return writeLine(a.stdout, m) })
+	case formatJSON:
+		return a.listAsDocument(ctx, d, es, f)
+	}
+	n := 0
+	var t *table
+	err := d.walkAll(ctx, es, f, func(m deadletter.Message) error {
+		if n%rowsPerTable == 0 {
+			if t != nil {
+				if err := t.flush(); err != nil {
+					return err
+				}
+			}
+			t = newTable(a.stdout, "SOURCE", "SEQ", "LAST TRIED", "REASON", "ENTITY", "COMPANY", "SESSION", "MESSAGE ID", "AGAIN", "BYTES")
+		}
+		n++
+		t.row(m.Source, strconv.FormatInt(m.SequenceNumber, 10), timeText(m.Time()), cmp.Or(m.Reason, "-"), cmp.Or(m.Entity, "-"),
+			cmp.Or(m.Company, "-"), sessionText(m.Session), m.MessageID, strconv.FormatInt(m.Resubmits, 10), strconv.Itoa(m.Bytes))
+		return nil
+	})
+	if t != nil {
+		if ferr := t.flush(); err == nil {
+			err = ferr
+		}
+	}
+	if err == nil && n == 0 {
+		a.note("no dead letters")
+	}
+	return err
+}
+
+// listAsDocument writes one JSON array without holding it.
+func (a *app) listAsDocument(ctx context.Context, d *deadLetters, es []deadletter.Entity, f deadletter.Filter) error {
+	p := &printer{w: a.stdout}
+	before := "["
+	err := d.walkAll(ctx, es, f, func(m deadletter.Message) error {
+		_, err := fmt.Fprint(a.stdout, before)
+		p.keep(written(err))
+		p.keep(writeLine(a.stdout, m))
+		before = ","
+		return p.err
+	})
+	if before == "[" {
+		p.line("[]")
+	} else {
+		p.line("]")
+	}
+	if err == nil {
+		err = p.err
+	}
+	return err
+}
+
+func (a *app) groupDeadLetters(ctx context.Context, d *deadLetters, es []deadletter.Entity, f deadletter.Filter, out format) error {
+	groups := deadletter.Groups{}
+	if err := d.walkAll(ctx, es, f, func(m deadletter.Message) error { groups.Add(m); return nil }); err != nil {
+		return err
+	}
+	return a.printGroups(groups, out)
+}
+
+func (a *app) printGroups(groups deadletter.Groups, out format) error {
+	switch out {
+	case formatJSON:
+		return writeJSON(a.stdout, groups.Sorted())
+	case formatJSONL:
+		for _, g := range groups.Sorted() {
+			if err := writeLine(a.stdout, g); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if len(groups) == 0 {
+		a.note("no dead letters")
+		return nil
+	}
+	t := newTable(a.stdout, "REASON", "ENTITY", "COUNT", "OLDEST", "NEWEST", "BYTES")
+	for _, g := range groups.Sorted() {
+		t.row(cmp.Or(g.Reason, "-"), cmp.Or(g.Entity, "-"), strconv.Itoa(g.Count), timeText(g.Oldest), timeText(g.Newest), strconv.FormatInt(g.Bytes, 10))
+	}
+	return t.flush()
+}
+
+// note says something to a person.
+func (a *app) note(format string, args ...any) {
+	_, _ = fmt.Fprintf(a.stderr, format+"\n", args...) // nobody to tell when stderr is gone
+}
