@@ -1,0 +1,335 @@
+//go:build unix
+
+package crash
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+
+	fno "fnobridge/internal/emulator/dynamics"
+	"fnobridge/internal/emulator/servicebus"
+	"fnobridge/internal/emulator/servicebus/entity"
+	"fnobridge/internal/failure"
+	"fnobridge/internal/history"
+	"fnobridge/internal/inbound"
+	"fnobridge/internal/status"
+)
+
+// The names in the world.
+const (
+	inQueue      = "fno-inbound"
+	deadLetters  = inQueue + "/$DeadLetterQueue"
+	statusTopic  = "fno-status"
+	subscriber   = statusTopic + "/Subscriptions/checker"
+	fileJob      = "2fd2c2a1-8f6d-4b7e-9a8e-3d3f3f1f7c11"
+	orderedJob   = "2fd2c2a1-8f6d-4b7e-9a8e-3d3f3f1f7c12"
+	clientSecret = "a-secret-that-no-log-may-show"
+)
+
+// The companies; each has a route of its own, so that a session's name says what must happen to it.
+const (
+	keeping   = "usmf" // unknownOutcome: deadletter
+	resending = "frrt" // unknownOutcome: resend
+	windowed  = "demf" // order: enqueued, three files in flight
+)
+
+// configuration is bridge.yaml; the arguments are those of world.configure.
+const configuration = `serviceBus: {connectionString: {env: SERVICEBUS_CONNECTION_STRING}, lock: %[1]s}
+sources: [{queue: fno-inbound}]
+status: {topic: fno-status}
+environments:
+  - name: fno
+    url: %[2]q
+    identity: {kind: clientSecret, tenantId: contoso.onmicrosoft.com, clientId: 00000000-0000-0000-0000-000000000003,
+      secret: {env: FNO_SECRET}, authorityHost: %[3]q, authorityCA: authority.pem}
+    requests: 32
+    statusCalls: 100000
+    timeout: %[4]s
+routes:
+  - {name: keeping, match: {company: usmf}, environment: fno, activity: 2fd2c2a1-8f6d-4b7e-9a8e-3d3f3f1f7c11,
+    unknownOutcome: deadletter, deadline: 1h, retry: &retry {attempts: 10, first: 20ms, max: 500ms, total: 30m}}
+  - {name: resending, match: {company: frrt}, environment: fno, activity: 2fd2c2a1-8f6d-4b7e-9a8e-3d3f3f1f7c11,
+    unknownOutcome: resend, deadline: 1h, retry: *retry}
+  - {name: windowed, match: {company: demf}, environment: fno, activity: 2fd2c2a1-8f6d-4b7e-9a8e-3d3f3f1f7c12,
+    unknownOutcome: deadletter, order: enqueued, window: 3, deadline: 1h, retry: *retry}
+sessions: 32
+accepts: 8
+idle: 100ms
+poll: {first: 10ms, max: 100ms}
+grace: %[5]s
+listen: ""
+`
+
+// settings are what differs between worlds.
+type settings struct {
+	lock       time.Duration // of the session queue
+	timeout    time.Duration // of a call to F&O
+	grace      time.Duration
+	importTime time.Duration
+	onImport   func(fno.Import) // called before F&O answers; may be nil
+}
+
+// A world is what the bridge lives in, and the memory of what was sent into it.
+type world struct {
+	t      *testing.T
+	ctx    context.Context // ends when the test has waited long enough
+	bus    *servicebus.Server
+	fno    *fno.Server
+	dir    string // holds bridge.yaml
+	client *azservicebus.Client
+	sender *azservicebus.Sender
+
+	mu    sync.Mutex // guards what follows
+	sent  []history.Sent
+	next  map[string]int // index of the next file, by session
+	ended int            // files that have left the queue
+	moved chan struct{}  // closed and replaced when ended has grown
+}
+
+// patience is when a test gives up waiting for an event; nothing depends on how soon the event comes.
+const patience = 3 * time.Minute
+
+func newWorld(t *testing.T, s settings, patience time.Duration) *world {
+	t.Helper()
+	w := &world{t: t, dir: t.TempDir(), next: map[string]int{}, moved: make(chan struct{})}
+	if d, ok := t.Deadline(); ok { // a test that is cut off would leave its processes behind
+		patience = min(patience, time.Until(d)-20*time.Second)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	w.ctx = ctx
+
+	q := entity.NewQueue(inQueue)
+	q.RequiresSession, q.RequiresDuplicateDetection, q.LockDuration = true, true, s.lock
+	q.MaxDeliveryCount = entity.MaxMaxDeliveryCount // expired locks count; the test expires many
+	topic := entity.NewTopic(statusTopic)
+	topic.RequiresDuplicateDetection = true
+	topic.Subscriptions = []entity.SubscriptionDescription{entity.NewSubscription("checker")}
+	var err error
+	w.bus, err = servicebus.Start(servicebus.Options{
+		Namespace: entity.Namespace{Queues: []entity.QueueDescription{q}, Topics: []entity.TopicDescription{topic}},
+	})
+	w.must(err)
+	t.Cleanup(func() { w.check(w.bus.Close()) })
+	w.fno, err = fno.Start(fno.Options{
+		AnyEntity: true, ImportTime: s.importTime, OnImport: s.onImport, Clients: map[string]string{"00000000-0000-0000-0000-000000000003": clientSecret},
+		Jobs: []fno.Job{{ID: fileJob, CompanyFromMessage: true}, {ID: orderedJob, CompanyFromMessage: true, InOrder: true}},
+	})
+	w.must(err)
+	t.Cleanup(func() { w.check(w.fno.Close()) })
+
+	text := fmt.Sprintf(configuration, s.lock, w.fno.URL(), w.fno.AuthorityHost(), s.timeout, s.grace)
+	w.must(os.WriteFile(filepath.Join(w.dir, "bridge.yaml"), []byte(text), 0o600))
+	w.must(os.WriteFile(filepath.Join(w.dir, "authority.pem"), w.fno.CertificatePEM(), 0o600))
+
+	w.client, err = azservicebus.NewClientFromConnectionString(w.bus.ConnectionString(), &azservicebus.ClientOptions{
+		RetryOptions: azservicebus.RetryOptions{MaxRetries: 10, RetryDelay: 20 * time.Millisecond, MaxRetryDelay: 500 * time.Millisecond},
+	})
+	w.must(err)
+	t.Cleanup(func() { _ = w.client.Close(context.Background()) }) // the broker goes right after
+	w.sender, err = w.client.NewSender(inQueue, nil)
+	w.must(err)
+	var watching sync.WaitGroup
+	watching.Go(w.watch)
+	t.Cleanup(watching.Wait) // before the broker closes
+	t.Cleanup(cancel)
+	return w
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) check(err error) {
+	if err != nil {
+		w.t.Error(err)
+	}
+}
+
+// A parcel is a file to be sent. A broken one is rejected by the bridge: it never gets to F&O.
+type parcel struct {
+	session string
+	broken  bool
+}
+
+// session gives the name of the nth session of a company.
+func session(company string, n int) string { return fmt.Sprintf("%s/Entity %03d", company, n) }
+
+// send sends the files in order, in batches. Connections may be cut meanwhile: a batch is all there or not at all, and
+// the queue drops what comes twice.
+func (w *world) send(parcels ...parcel) error {
+	for batch := range slices.Chunk(parcels, 100) {
+		b, err := w.sender.NewMessageBatch(w.ctx, nil)
+		if err != nil {
+			return fmt.Errorf("send: %w", err)
+		}
+		var sent []history.Sent
+		w.mu.Lock()
+		for _, p := range batch {
+			n := w.next[p.session]
+			w.next[p.session]++
+			id := fmt.Sprintf("%s #%04d", p.session, n)
+			body := []byte("ID,NAME\n1," + id + "\n")
+			sum := sha256.Sum256(body)
+			m := &azservicebus.Message{MessageID: &id, SessionID: &p.session, Body: body}
+			if p.broken {
+				m.ApplicationProperties = map[string]any{inbound.PropFileName: int64(n)} // the contract wants text
+			}
+			if err = b.AddMessage(m, nil); err != nil {
+				break
+			}
+			sent = append(sent, history.Sent{Session: p.session, Index: n, MessageID: id, Hash: hex.EncodeToString(sum[:])})
+		}
+		w.mu.Unlock()
+		if err == nil {
+			err = w.sender.SendMessageBatch(w.ctx, b, nil)
+		}
+		if err != nil {
+			return fmt.Errorf("send: %w", err)
+		}
+		w.mu.Lock()
+		w.sent = append(w.sent, sent...)
+		w.mu.Unlock()
+		w.recount()
+	}
+	return nil
+}
+
+// watch keeps ended up to date until the test has waited long enough.
+func (w *world) watch() {
+	_ = w.bus.Await(w.ctx, func() bool { // its only error is the end of the test
+		w.recount()
+		return false
+	})
+}
+
+// recount counts the files that have left the queue: its promise is that they ended.
+func (w *world) recount() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c, _ := w.bus.Counts(inQueue)
+	if n := len(w.sent) - c.Active; n > w.ended {
+		w.ended = n
+		close(w.moved)
+		w.moved = make(chan struct{})
+	}
+}
+
+// waitEnded waits until n files have ended.
+func (w *world) waitEnded(ctx context.Context, n int) error {
+	for {
+		w.mu.Lock()
+		ended, moved := w.ended, w.moved
+		w.mu.Unlock()
+		if ended >= n {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return fmt.Errorf("%d of %d files ended: %w", ended, n, context.Cause(ctx))
+		}
+	}
+}
+
+// waitAll waits until every file sent so far has ended.
+func (w *world) waitAll() {
+	w.t.Helper()
+	w.mu.Lock()
+	n := len(w.sent)
+	w.mu.Unlock()
+	if err := w.waitEnded(w.ctx, n); err != nil {
+		for _, s := range w.bus.Sessions(inQueue) {
+			if s.Messages > 0 {
+				w.t.Logf("session %q: %d files, held %v, ledger %s", s.ID, s.Messages, s.Held, s.State)
+			}
+		}
+		w.t.Error(err)
+	}
+}
+
+// history collects what everybody saw.
+func (w *world) history() history.History {
+	w.mu.Lock()
+	h := history.History{Sent: slices.Clone(w.sent), Modes: map[string]history.Mode{}}
+	w.mu.Unlock()
+	for _, s := range h.Sent {
+		if s.Session[:len(windowed)] == windowed {
+			h.Modes[s.Session] = history.Enqueued
+		}
+	}
+	for _, i := range w.fno.Imports() {
+		h.Recorded = append(h.Recorded, history.Recorded{
+			ExternalID: i.ExternalID, MessageID: i.MessageID, Hash: i.SHA256, Order: i.Order, Accepted: i.AcceptedAt, Ended: i.EndedAt, Status: i.Outcome,
+		})
+	}
+	for _, m := range w.bus.Messages(subscriber) {
+		e, err := status.Decode(m.Body)
+		if err != nil {
+			w.t.Errorf("event %s: %v", m.MessageID, err)
+			continue
+		}
+		x := history.FromEvent(e, int(m.Sequence))
+		x.ID = m.MessageID // as a subscriber gets it
+		h.Events = append(h.Events, x)
+	}
+	for _, m := range w.bus.Messages(deadLetters) {
+		h.DeadLettered = append(h.DeadLettered, history.DeadLettered{MessageID: m.MessageID, Reason: failure.Reason(m.DeadLetterReason)})
+	}
+	for _, m := range w.bus.Messages(inQueue) {
+		h.Remaining = append(h.Remaining, m.MessageID)
+	}
+	return h
+}
+
+// judge asks the checker, and for the story of every file it complains about.
+func (w *world) judge() history.Report {
+	w.t.Helper()
+	h := w.history()
+	r := history.Check(h)
+	if r.OK() && r.Pending == 0 {
+		return r
+	}
+	w.t.Errorf("%d findings, %d files left\n%s", len(r.Details), r.Pending, r.Error(20))
+	for i, f := range r.Details {
+		if i == 5 {
+			break
+		}
+		w.t.Logf("the story of %q:\n%s", f.MessageID, story(h, f.MessageID))
+	}
+	return r
+}
+
+// story tells what is known of one file.
+func story(h history.History, id string) string {
+	text := ""
+	for _, i := range h.Recorded {
+		if i.ExternalID == id {
+			text += fmt.Sprintf("  import %d %s, accepted %s, ended %s, %s\n", i.Order, i.MessageID, i.Accepted.Format(time.StampMicro), i.Ended.Format(time.StampMicro), i.Status)
+		}
+	}
+	for _, e := range h.Events {
+		if e.MessageID == id {
+			text += fmt.Sprintf("  event %d %s %s %s\n", e.Order, e.Status, e.Reason, e.FnoMessageID)
+		}
+	}
+	for _, d := range h.DeadLettered {
+		if d.MessageID == id {
+			text += fmt.Sprintf("  dead letter: %s\n", d.Reason)
+		}
+	}
+	return text
+}
