@@ -159,7 +159,7 @@ func (f *file) checkEnd(r *Report) {
 	switch {
 	case len(f.dead) > 1:
 		r.add(Duplicated, f.Session, f.MessageID, "it lies in the dead-letter queue %d times", len(f.dead))
-	case len(f.dead) == 1 && done && denies(f.dead[0].Reason):
+	case len(f.dead) == 1 && denies(f.dead[0].Reason) && slices.ContainsFunc(f.knownImports(), Recorded.succeeded):
 		r.add(Contradicted, f.Session, f.MessageID, "dead-lettered for %s, but F&O processed it", f.dead[0].Reason)
 	case len(f.dead) == 0 && !done && !f.pending:
 		r.add(Lost, f.Session, f.MessageID, "not processed (%s), not dead-lettered, not in the queue", f.lastStatus())

@@ -205,6 +205,13 @@ func TestLegalHistories(t *testing.T) {
 			s.say("a", status.Retrying, status.Held, status.Released)
 			s.good("a")
 		}, Report{Files: 1, Processed: 1}},
+		{"posted again after an unknown outcome, and that import failed", func(s *script) {
+			s.send("groups", "a")
+			s.take("a")
+			s.end("a", "Processed") // nobody heard of it, and the report said so
+			s.event("a", status.UnknownOutcome, failure.UnknownOutcome)
+			s.bad("a")
+		}, Report{Files: 1, Processed: 1, DeadLettered: 1, Unknown: 1, DuplicatedReported: 1}},
 		{"still in its queue", func(s *script) {
 			s.send("groups", "a", "b")
 			s.good("a")
@@ -254,6 +261,14 @@ func TestBadHistories(t *testing.T) {
 			s.good("a")
 			s.Recorded[0].Ended, s.Recorded[0].Status = s.tick(), "ProcessedWithErrors"
 		}, Report{Files: 1, Processed: 1, Duplicated: 1}},
+		{"dead-lettered as not taken, though an event names the import", func(s *script) {
+			s.send("groups", "a")
+			s.event("a", status.UnknownOutcome, failure.UnknownOutcome)
+			s.take("a")
+			s.say("a", status.Enqueued, status.ProcessedWithErrors)
+			s.end("a", "Processed")
+			s.bury("a", failure.ProcessedWithErrors)
+		}, Report{Files: 1, Processed: 1, DeadLettered: 1, Unknown: 1, Contradicted: 1}},
 		{"one unknown outcome excuses one import", func(s *script) {
 			s.send("groups", "a")
 			s.take("a")
