@@ -183,11 +183,11 @@ func (a *arrival) outcome(collides bool) (string, []ExecutionError, string) {
 }
 
 // deadlock is what an import says that met another of its entity. Source: Microsoft Learn, "Data management error
-// descriptions", DMF1996 and DMF2025; the words around the code are this emulator's.
+// descriptions", DMF1996; the words around the code are this emulator's.
 func deadlock(entity string) []ExecutionError {
 	return []ExecutionError{{ErrorMessage: fmt.Sprintf(
 		"DMF1996: The import of '%s' was chosen as the deadlock victim: a concurrent import for the same project "+
-			"is interfering with it (DMF2025 update conflict). Rerun the import.\r\n", entity)}}
+			"is interfering with it (update conflict). Rerun the import.\r\n", entity)}}
 }
 
 // status is what F&O says about the message at a time.
