@@ -42,8 +42,11 @@ func (w *Worker) take(intake, work context.Context, src *Source, wg *sync.WaitGr
 		if !w.passable(intake, src) {
 			return
 		}
+		// A slot is waited for here and taken only with a session in hand: an accept that waits at an idle source must not
+		// keep a busy one from its lanes.
 		select {
 		case w.slots <- struct{}{}:
+			<-w.slots
 		case <-intake.Done():
 			return
 		}
@@ -52,8 +55,12 @@ func (w *Worker) take(intake, work context.Context, src *Source, wg *sync.WaitGr
 		switch {
 		case err == nil:
 			failures = 0
-			wg.Go(func() { w.serve(intake, work, src, s, began) })
-			continue // the lane gives the slot back
+			select {
+			case w.slots <- struct{}{}:
+				wg.Go(func() { w.serve(intake, work, src, s, began) }) // gives the slot back
+			default: // several accepts, one slot: another got it
+				w.giveBack(work, s)
+			}
 		case errors.Is(err, bus.ErrIdle):
 			failures = 0
 		case intake.Err() == nil:
@@ -62,11 +69,17 @@ func (w *Worker) take(intake, work context.Context, src *Source, wg *sync.WaitGr
 			if failures == 1 || failures%10 == 0 { // the same failure again and again is one piece of news
 				w.log.WarnContext(intake, "no session can be accepted", "source", src.Name, "failures", failures, "error", err)
 			}
-			<-w.slots
 			wait(intake, min(50*time.Millisecond<<min(failures-1, 8), 10*time.Second))
-			continue
 		}
-		<-w.slots
+	}
+}
+
+// giveBack closes a session: the broker may hand it out at once.
+func (w *Worker) giveBack(ctx context.Context, s Session) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), bus.DefaultCallTimeout)
+	defer cancel()
+	if err := s.Close(ctx); err != nil {
+		w.log.DebugContext(ctx, "session not closed in an orderly way; its lock runs out", "session", s.ID(), "error", err)
 	}
 }
 
@@ -109,10 +122,8 @@ func (w *Worker) serve(intake, work context.Context, src *Source, s Session, beg
 	w.o.Telemetry.Accepted(work, src.Destination, began, s.ID(), nil)
 	w.o.Telemetry.SessionHeld(work, src.Destination, 1)
 	defer w.o.Telemetry.SessionHeld(work, src.Destination, -1)
-	told := int64(0)
 	for {
 		l := newLane(w, src, s)
-		l.told = told
 		l.yield = func() {
 			if held {
 				held = false
@@ -121,19 +132,14 @@ func (w *Worker) serve(intake, work context.Context, src *Source, s Session, beg
 		}
 		w.enter(l)
 		end := l.run(intake, work)
-		told = l.told
 		w.leave(l, end.left)
-		closing, cancel := context.WithTimeout(context.WithoutCancel(work), bus.DefaultCallTimeout)
-		err := s.Close(closing)
-		cancel()
-		if err != nil {
-			w.log.DebugContext(work, "session not closed in an orderly way; its lock runs out", "session", s.ID(), "error", err)
-		}
+		w.giveBack(work, s)
 		if !end.again || intake.Err() != nil {
 			return
 		}
 		// The broker detaches a link that has been idle for ten minutes, and what was received on it can then not be
 		// settled any more. Closing gives the messages back without counting a delivery; the ledger finds their place.
+		var err error
 		if s, err = src.Acceptor.AcceptByID(intake, s.ID()); err != nil {
 			if !errors.Is(err, bus.ErrTaken) && intake.Err() == nil {
 				w.log.InfoContext(intake, "session not taken back; whoever accepts it next goes on", "session", l.s.ID(), "error", err)

@@ -66,7 +66,7 @@ type Options struct {
 	Overflow  deadletter.Overflow // where long execution errors go; may be nil
 	Telemetry *telemetry.Telemetry
 
-	Sessions   int           // sessions held at most, parked ones not counted
+	Sessions   int           // lanes that run at most, parked ones not counted
 	Accepts    int           // accepts that wait in parallel, all sources together
 	AcceptWait time.Duration // how long one accept waits; default 30 s
 	Idle       time.Duration // an empty session is released after this
@@ -88,6 +88,7 @@ type Worker struct {
 
 	mu     sync.Mutex
 	lanes  map[*lane]struct{}
+	unread map[flightKey]bool // files told to be held by an unreadable ledger, in which it cannot be noted
 	report []Left
 }
 
@@ -115,6 +116,7 @@ func New(o Options) (*Worker, error) {
 	w := &Worker{
 		o: o, log: o.Telemetry.Logger(), instance: hex.EncodeToString(id[:]), flights: newFlights(),
 		slots: make(chan struct{}, o.Sessions), lanes: map[*lane]struct{}{},
+		unread: map[flightKey]bool{},
 	}
 	return w, nil
 }
@@ -138,6 +140,23 @@ func (w *Worker) leave(l *lane, left []Left) {
 	delete(w.lanes, l)
 	w.report = append(w.report, left...)
 	w.mu.Unlock()
+}
+
+// told and tell keep what was said about sessions whose ledger is unreadable: every fresh receiver comes by there.
+func (w *Worker) told(k flightKey) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.unread[k]
+}
+
+func (w *Worker) tell(k flightKey, yes bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if yes {
+		w.unread[k] = true
+	} else {
+		delete(w.unread, k)
+	}
 }
 
 func traceID(ctx context.Context) string {
