@@ -22,6 +22,8 @@ type fakeBroker struct {
 	delay time.Duration // of every call
 	plan  *faultPlan
 
+	held func(time.Duration) // told of every receiver that is closed, how long it was held; may be nil
+
 	mu       sync.Mutex
 	changed  chan struct{} // closed and replaced whenever something changed
 	sessions map[string]*fakeSession
@@ -334,7 +336,7 @@ func (a fakeAcceptor) AcceptByID(ctx context.Context, id string) (Session, error
 
 // grant gives the session to a process; mu is held.
 func (b *fakeBroker) grant(s *fakeSession, p *process, asked time.Time) *fakeLink {
-	k := &fakeLink{b: b, p: p, s: s, granted: asked, call: make(chan struct{}, 1)}
+	k := &fakeLink{b: b, p: p, s: s, granted: asked, accepted: time.Now(), call: make(chan struct{}, 1)}
 	s.owner, s.until = k, time.Now().Add(b.lock)
 	k.until = s.until.Add(b.skew)
 	return k
@@ -351,6 +353,7 @@ type fakeLink struct {
 	lost           error
 	closed         bool
 	granted, until time.Time
+	accepted       time.Time
 }
 
 func (k *fakeLink) ID() string { return k.s.id }
@@ -545,6 +548,9 @@ func (k *fakeLink) Close(ctx context.Context) error {
 	defer k.b.mu.Unlock()
 	if k.s.owner == k {
 		k.b.free(k.s)
+	}
+	if k.b.held != nil {
+		k.b.held(time.Since(k.accepted))
 	}
 	return nil
 }

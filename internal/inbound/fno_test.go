@@ -23,15 +23,15 @@ import (
 
 // A fakeFno plays F&O behind an http.RoundTripper. Imports of one entity at the same time end in a deadlock, unless
 // parallel is set. What a file says decides how its import ends: "bad" in it fails its records, "deadlock" collides the
-// first time, "never" does not end.
+// first time, "never" does not end. "mended" passes from the second time on, whatever else it says.
 type fakeFno struct {
 	plan     *faultPlan
 	b        *fakeBroker
 	call     time.Duration // of every call
 	takes    time.Duration // of an import
 	parallel bool
-	words    []string                                           // what an import says before it ends, evenly spread
-	outage   func(p *process, op string) (*http.Response, bool) // answers instead of F&O; may be nil
+	words    []string                             // what an import says before it ends, evenly spread
+	outage   func(host, op string) *http.Response // answers instead of F&O; nil for no answer of its own
 
 	mu      sync.Mutex
 	order   int
@@ -79,7 +79,7 @@ func (r fakeRoad) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	kind := f.plan.at(op)
 	if f.outage != nil {
-		if resp, yes := f.outage(r.p, op); yes {
+		if resp := f.outage(req.URL.Host, op); resp != nil {
 			return resp, nil
 		}
 	}
@@ -176,9 +176,15 @@ func (f *fakeFno) take(entity, key string, body []byte, p *process) string {
 		}
 	}
 	text := string(body)
+	if _, after, ok := strings.Cut(text, "takes="); ok {
+		var seconds int
+		_, _ = fmt.Sscan(after, &seconds)
+		i.ends = now.Add(time.Duration(seconds) * time.Second)
+	}
 	switch {
 	case strings.Contains(text, "never"):
 		i.ends = time.Time{}
+	case strings.Contains(text, "mended") && seen:
 	case strings.Contains(text, "bad"):
 		i.Status, i.errors = "ProcessedWithErrors", `[{"RecordId":"7","Field":"NAME","ErrorMessage":"the value is not valid"}]`
 	case strings.Contains(text, "deadlock") && !seen:

@@ -122,7 +122,7 @@ func (l *lane) progress(f *file, s dynamics.Status) error {
 	if elapsed > f.route.Deadline {
 		return l.neverEnds(f, "F&O still says "+strings.TrimSpace(string(word)+" "+s.Raw))
 	}
-	if l.dirty {
+	if l.dirty || l.fresh { // it takes long; a topic does not remember for ever what it has seen
 		if err := l.store(); err != nil {
 			return err
 		}

@@ -54,12 +54,10 @@ type lane struct {
 	contended int            // so many files more are posted without an intent written ahead: that right was hard to get
 	trouble   error          // ends the lane at its next step
 
-	asked time.Time // when an order was last looked for
-	told  int64     // the file that was told to be held by an unreadable ledger; outlives the receiver
-
 	highest int64 // sequence number of the last message received
 	began   time.Time
 	dirty   bool // the ledger holds something that is not stored
+	fresh   bool // it holds a published transition that is not stored; worth no write of its own
 
 	mu   sync.Mutex // guards view
 	view SessionView

@@ -153,24 +153,21 @@ func (l *lane) parked() error {
 }
 
 // undrained dead-letters a file that stands behind a failed one of a draining session (onFailure: drain); on reports
-// that there is nothing to drain. An operator's order ends it; it is looked for with the first file and then at the
-// slow cadence of parked sessions.
+// that there is nothing to drain. An operator's order ends it; it is looked for with every file, so that what is sent
+// after the order is not drained any more.
 func (l *lane) undrained(f *file) (on bool, _ error) {
 	p := l.ledger.Park
 	if p == nil || p.Mode != Draining || f.seq < p.Seq {
 		return true, nil
 	}
-	if time.Since(l.asked) > l.w.o.ParkCheck {
-		l.asked = time.Now()
-		o, ok, err := l.readOrder()
-		switch {
-		case err != nil:
-			l.log.WarnContext(l.held, "order for a draining session not read", "error", err)
-		case ok:
-			l.log.InfoContext(f.ctx, "draining session goes on", "order", o.Do, "by", o.By, "sequence", f.seq)
-			l.ledger.Park = nil
-			return true, l.store()
-		}
+	o, ok, err := l.readOrder()
+	switch {
+	case err != nil:
+		l.log.WarnContext(l.held, "order for a draining session not read", "error", err)
+	case ok:
+		l.log.InfoContext(f.ctx, "draining session goes on", "order", o.Do, "by", o.By, "sequence", f.seq)
+		l.ledger.Park = nil
+		return true, l.store()
 	}
 	bad := &failure.Failure{
 		Verdict: failure.Reject, Reason: failure.Drained, Op: "drain session",

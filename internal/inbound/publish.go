@@ -22,6 +22,7 @@ func (l *lane) flush(f *file) error {
 			f.pending = f.pending[:0]
 			if e := l.ledger.find(f.seq); e != nil && e.Phase == InFno {
 				e.Published = f.entry.Published // stored with the next write; a repeat is a duplicate the topic drops
+				l.fresh = true
 			}
 			return nil
 		}

@@ -42,7 +42,7 @@ func (l *lane) store() error {
 	if err != nil {
 		return err
 	}
-	l.dirty = false
+	l.dirty, l.fresh = false, false
 	l.w.o.At("ledger-written")
 	return nil
 }
@@ -77,7 +77,7 @@ func (l *lane) checkpoint() error {
 		}
 		l.dirty = true
 	}
-	if !l.dirty {
+	if !l.dirty && !l.fresh {
 		return nil
 	}
 	return l.store()

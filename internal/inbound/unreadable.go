@@ -35,12 +35,12 @@ func (l *lane) unreadable(state []byte, why error) error {
 		return errRelease
 	}
 	l.cur = f
-	if l.told != f.seq { // every fresh receiver comes by here, and there is no ledger to note it in
+	if !l.w.told(l.key(f.seq)) {
 		l.say(f, l.event(f, status.Held, failure.LedgerUnusable, why.Error()))
 		if err := l.flush(f); err != nil {
 			return err
 		}
-		l.told = f.seq
+		l.w.tell(l.key(f.seq), true)
 	}
 	o, err := l.awaitOrder()
 	if err == nil {
@@ -49,7 +49,11 @@ func (l *lane) unreadable(state []byte, why error) error {
 	if err != nil {
 		return err
 	}
-	if f.route != nil && f.overlaps() {
+	l.w.tell(l.key(f.seq), false)
+	if o.Do == Release {
+		l.say(f, l.event(f, status.Released, failure.LedgerUnusable, "released by "+o.By))
+	}
+	if f.overlaps() {
 		l.ledger.Doubt = f.route.Window - 1 // they may have been posted too
 	}
 	bad := &failure.Failure{Verdict: failure.Unknown, Reason: failure.LedgerUnusable, Op: "read ledger", Detail: why.Error(), Err: why}

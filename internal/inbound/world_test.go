@@ -37,6 +37,9 @@ type world struct {
 	o     Options
 	log   bool
 
+	requests int                                       // at once, per process
+	routes   func(r *running, standard Route) []*Route // in place of the one standard route
+
 	over  bool // guarded by b.mu
 	sent  []history.Sent
 	procs []*running
@@ -58,7 +61,7 @@ const theActivity = "2fd2c2a1-8f6d-4b7e-9a8e-3d3f3f1f7c11"
 
 func newWorld(t *testing.T) *world {
 	plan := &faultPlan{}
-	w := &world{t: t, plan: plan, b: newFakeBroker(30*time.Second, plan)}
+	w := &world{t: t, requests: 8, plan: plan, b: newFakeBroker(30*time.Second, plan)}
 	w.fno = &fakeFno{plan: plan, b: w.b, call: 20 * time.Millisecond, takes: 2 * time.Second, asked: map[string]int{}}
 	w.topic = &fakeTopic{plan: plan, b: w.b, seen: map[string]bool{}}
 	w.route = Route{
@@ -84,18 +87,15 @@ func (w *world) start() *running {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	r.env, err = dynamics.New(dynamics.Options{
-		Name: "prod", URL: "https://fno.example", Credential: credential{}, Transport: fakeRoad{w.fno, r.process},
-		Timeout: w.route.Timeout, Requests: 8, StatusCalls: 1000,
-	})
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	r.env = w.environment("prod", r.process)
 	route := w.route
 	route.Environment = r.env
 	o := w.o
-	o.Sources = []Source{{Name: "files", Acceptor: fakeAcceptor{w.b, r.process}, Lock: w.b.lock}}
 	o.Routes = []*Route{&route}
+	if w.routes != nil {
+		o.Routes = w.routes(r, route)
+	}
+	o.Sources = []Source{{Name: "files", Acceptor: fakeAcceptor{w.b, r.process}, Lock: w.b.lock}}
 	o.Payloads = fakePayloads{w.plan, w.b, payload.NewOpener(payload.Options{})}
 	o.Events = fakePublisher{w.topic, r.process}
 	o.Telemetry = tel
@@ -113,6 +113,19 @@ func (w *world) start() *running {
 		r.left = r.w.Run(intake, work)
 	})
 	return r
+}
+
+// environment gives a client of F&O for a process.
+func (w *world) environment(name string, p *process) *dynamics.Environment {
+	w.t.Helper()
+	env, err := dynamics.New(dynamics.Options{
+		Name: name, URL: "https://" + name + ".example", Credential: credential{}, Transport: fakeRoad{w.fno, p},
+		Timeout: w.route.Timeout, Requests: w.requests, StatusCalls: 1000,
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return env
 }
 
 // crash ends the process as kill -9 does: nothing it does from now on has an effect. With cut the broker notices at
@@ -248,3 +261,40 @@ func (w *world) restart() {
 		w.start()
 	}
 }
+
+// order gives an operator's order for a session, as `bridge sessions` does.
+func (w *world) order(session string, do Do) {
+	w.t.Helper()
+	b, err := Order{Do: do, By: "a test", At: time.Now()}.Encode()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.b.mu.Lock()
+	defer w.b.mu.Unlock()
+	w.b.session(ControlSession(session)).state = b
+}
+
+// letter gives the dead letter of a file.
+func (w *world) letter(id string) (deadMessage, bool) {
+	w.b.mu.Lock()
+	defer w.b.mu.Unlock()
+	i := slices.IndexFunc(w.b.dead, func(d deadMessage) bool { return d.id == id })
+	if i < 0 {
+		return deadMessage{}, false
+	}
+	return w.b.dead[i], true
+}
+
+// posts gives how often F&O took a file.
+func (w *world) posts(id string) int {
+	n := 0
+	for _, r := range w.fno.recorded() {
+		if r.ExternalID == id {
+			n++
+		}
+	}
+	return n
+}
+
+// pass lets time pass in the bubble.
+func pass(d time.Duration) { wait(context.Background(), d) }

@@ -1,0 +1,651 @@
+package inbound
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"fnobridge/internal/failure"
+	"fnobridge/internal/status"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// in runs a test of a world in a bubble.
+func in(t *testing.T, test func(t *testing.T, w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { test(t, newWorld(t)) })
+}
+
+func wantStatuses(t *testing.T, w *world, id string, want ...status.Status) {
+	t.Helper()
+	if diff := cmp.Diff(want, w.topic.of(id)); diff != "" {
+		t.Errorf("statuses of %s (-want +got):\n%s", id, diff)
+	}
+}
+
+func wantLetter(t *testing.T, w *world, id string, reason failure.Reason) deadMessage {
+	t.Helper()
+	d, ok := w.letter(id)
+	if !ok || d.reason != string(reason) {
+		t.Errorf("dead letter of %s: found %v, reason %q, want %q", id, ok, d.reason, reason)
+	}
+	return d
+}
+
+func TestOneLedgerWritePerFileInTheSteadyState(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		const files = 100
+		w.fno.takes = 10 * time.Millisecond
+		w.route.Poll = Poll{Max: time.Second}
+		w.fill(1, files, nil)
+		w.start()
+		w.drained()
+		w.waitFor("the session to be released", func() bool { return w.b.sessions["Entity 0"].owner == nil })
+		if r := w.check(); r.Processed != files {
+			t.Errorf("%+v", r)
+		}
+		// One each, the first intent, and the last word before the session is released.
+		if n := w.plan.calls("set state"); n > files+2 {
+			t.Errorf("%d ledger writes for %d files", n, files)
+		}
+	})
+}
+
+func TestLanesThatCompeteForRequestsWriteNoIntentsTwice(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		const sessions, files = 16, 40
+		w.fno.takes = 10 * time.Millisecond
+		w.route.Poll = Poll{Max: time.Second}
+		w.requests = 2
+		w.fill(sessions, files, nil)
+		w.start()
+		w.drained()
+		if r := w.check(); r.Processed != sessions*files {
+			t.Errorf("%+v", r)
+		}
+		if n := w.plan.calls("set state"); n > sessions*files*5/2 {
+			t.Errorf("%d ledger writes for %d files", n, sessions*files)
+		}
+	})
+}
+
+func TestAnOutageCountsNoAttemptAndIsProbedByOneCall(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		over := time.Now().Add(3 * time.Hour)
+		calls := 0
+		w.fno.outage = func(_, op string) *http.Response {
+			if time.Now().After(over) {
+				return nil
+			}
+			calls++
+			return reply(http.StatusServiceUnavailable, "maintenance")
+		}
+		w.fill(5, 4, nil)
+		w.start()
+		w.drained()
+		if r := w.check(); r.Processed != 20 || r.DeadLettered != 0 {
+			t.Errorf("%+v", r)
+		}
+		if calls > 5+3*90 { // one each when it began, then about one a minute, jittered
+			t.Errorf("%d calls into an outage", calls)
+		}
+		for _, e := range w.topic.list {
+			if e.Attempt > 1 {
+				t.Fatalf("attempt %d of %s: an outage was counted", e.Attempt, e.MessageID)
+			}
+		}
+	})
+}
+
+func TestAnOutageDoesNotUseUpTheTimeForRetries(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		n := 0
+		began := time.Now()
+		w.fno.outage = func(_, op string) *http.Response {
+			n++
+			switch {
+			case n == 1 || n > 2 && n < 100 && time.Since(began) > 5*time.Hour && time.Since(began) < 5*time.Hour+2*time.Second:
+				return reply(http.StatusInternalServerError, "a bad moment") // an attempt
+			case time.Since(began) < 5*time.Hour:
+				return reply(http.StatusServiceUnavailable, "maintenance") // none
+			}
+			return nil
+		}
+		w.fill(1, 1, nil)
+		w.start()
+		w.drained()
+		if r := w.check(); r.Processed != 1 {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
+func TestRetryAfterHoldsTheEnvironment(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		var asked time.Time
+		w.fno.outage = func(_, op string) *http.Response {
+			if op != "post" {
+				return nil
+			}
+			if asked.IsZero() {
+				asked = time.Now()
+				return reply(http.StatusTooManyRequests, "slow down", "Retry-After", "90")
+			}
+			if d := time.Since(asked); d < 90*time.Second {
+				t.Errorf("posted %s after F&O asked for 90 s", d)
+			}
+			return nil
+		}
+		w.fill(1, 2, nil)
+		w.start()
+		w.drained()
+		w.check()
+	})
+}
+
+func TestOneEnvironmentsOutageDoesNotHoldAnother(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.routes = func(r *running, standard Route) []*Route {
+			other := standard
+			other.Name, other.Match = "other", Pair{Entity: "Elsewhere"}
+			other.Environment = w.environment("down", r.process)
+			return []*Route{&other, &standard}
+		}
+		over := time.Now().Add(time.Hour)
+		w.fno.outage = func(host, _ string) *http.Response {
+			if host == "down.example" && time.Now().Before(over) {
+				return reply(http.StatusForbidden, "no rights")
+			}
+			return nil
+		}
+		w.send("Elsewhere", "waits", "a file")
+		w.fill(2, 5, nil)
+		w.start()
+		w.waitFor("the files of the other environment", func() bool { return w.b.left() == 1 })
+		if d := time.Until(over); d < 50*time.Minute {
+			t.Errorf("they took until %s before the end of the outage", d)
+		}
+		w.drained()
+		w.check()
+	})
+}
+
+func TestAttemptsAreBounded(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		posts := 0
+		w.fno.outage = func(_, op string) *http.Response {
+			if op == "post" && posts < 8 {
+				posts++
+				return reply(http.StatusInternalServerError, "an exception")
+			}
+			return nil
+		}
+		w.fill(1, 2, nil)
+		w.start()
+		w.drained()
+		r := w.check()
+		d := wantLetter(t, w, "s0-f0", failure.ServerError)
+		if d.props["fnobridge-attempts"] != int64(8) || r.Processed != 1 {
+			t.Errorf("attempts %v, %+v", d.props["fnobridge-attempts"], r)
+		}
+	})
+}
+
+func TestARefusalIsNotTriedAgain(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		posts := 0
+		w.fno.outage = func(_, op string) *http.Response {
+			if op == "post" {
+				if posts++; posts == 1 {
+					return reply(http.StatusRequestEntityTooLarge, "too large")
+				}
+			}
+			return nil
+		}
+		w.fill(1, 2, nil)
+		w.start()
+		w.drained()
+		if r := w.check(); r.Processed != 1 || posts != 2 {
+			t.Errorf("%+v, %d posts", r, posts)
+		}
+		wantLetter(t, w, "s0-f0", failure.PayloadTooLarge)
+	})
+}
+
+func TestACollisionOfImportsIsRetriedAndBadDataIsNot(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.fill(1, 3, mixed)
+		w.start()
+		w.drained()
+		w.check()
+		wantStatuses(t, w, "s0-f0", status.Enqueued, status.Processing, status.Processed)
+		wantStatuses(t, w, "s0-f1", status.Enqueued, status.Processing, status.ProcessedWithErrors, status.Retrying,
+			status.Enqueued, status.Processing, status.Processed)
+		wantStatuses(t, w, "s0-f2", status.Enqueued, status.Processing, status.ProcessedWithErrors, status.DeadLettered)
+		d := wantLetter(t, w, "s0-f2", failure.ProcessedWithErrors)
+		if !strings.Contains(d.detail, "the value is not valid") || !strings.Contains(fmt.Sprint(d.props["fnobridge-summary-url"]), "/summary/") {
+			t.Errorf("the dead letter does not say why: %q %v", d.detail, d.props)
+		}
+	})
+}
+
+func TestAnImportThatNeverEndsIsItsOwnOutcome(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.send("Entity 0", "stuck", "never")
+		w.send("Entity 0", "next", "good")
+		w.fno.parallel = true
+		began := time.Now()
+		w.start()
+		w.drained()
+		w.check()
+		wantLetter(t, w, "stuck", failure.NeverEnds)
+		wantStatuses(t, w, "stuck", status.Enqueued, status.Processing, status.NeverEnds, status.DeadLettered)
+		wantStatuses(t, w, "next", status.Enqueued, status.Processing, status.Processed)
+		if d := time.Since(began); d < 2*time.Hour || d > 3*time.Hour {
+			t.Errorf("took %s with a deadline of two hours", d)
+		}
+	})
+}
+
+func TestALongImportIsPostedOnceAndFollowedOverFreshReceivers(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.b.lock = 5 * time.Minute
+		w.fno.takes = 90 * time.Minute
+		w.fill(2, 1, nil)
+		w.start()
+		w.drained()
+		if r := w.check(); r.Processed != 2 || r.Unknown != 0 {
+			t.Errorf("%+v", r)
+		}
+		wantStatuses(t, w, "s0-f0", status.Enqueued, status.Processing, status.Processed)
+		if n := w.plan.calls("accept by id"); n < 2*10 {
+			t.Errorf("%d fresh receivers in 90 minutes: a link must not idle for ten", n)
+		}
+		if w.fno.order != 2 {
+			t.Errorf("%d imports", w.fno.order)
+		}
+		if raw := w.topic.raw; raw > 2*3+2*2 {
+			t.Errorf("%d events were published for six transitions", raw)
+		}
+	})
+}
+
+func TestReceiversAreRefreshedWhateverTheyWaitFor(t *testing.T) {
+	for what, prepare := range map[string]func(w *world){
+		"an outage": func(w *world) {
+			over := time.Now().Add(time.Hour)
+			w.fno.outage = func(_, _ string) *http.Response {
+				if time.Now().Before(over) {
+					return reply(http.StatusUnauthorized, "")
+				}
+				return nil
+			}
+		},
+		"the topic": func(w *world) {
+			over := time.Now().Add(time.Hour)
+			w.plan.pick = func(op string, _ int) faultKind {
+				if op == "publish" && time.Now().Before(over) {
+					return failsBefore
+				}
+				return ""
+			}
+		},
+		"a backoff": func(w *world) {
+			posts := 0
+			w.fno.outage = func(_, op string) *http.Response {
+				if posts++; op == "post" && posts == 1 {
+					return reply(http.StatusInternalServerError, "", "Retry-After", "1500")
+				}
+				return nil
+			}
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				w.b.lock = 5 * time.Minute
+				longest := time.Duration(0)
+				w.b.held = func(d time.Duration) { longest = max(longest, d) }
+				prepare(w)
+				w.fill(1, 2, nil)
+				w.start()
+				w.drained()
+				if r := w.check(); r.Processed != 2 {
+					t.Errorf("%+v", r)
+				}
+				if longest > 9*time.Minute {
+					t.Errorf("a receiver was held for %s", longest)
+				}
+			})
+		})
+	}
+}
+
+func TestWordsNobodyKnowsAreReportedAndWaitedOut(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.fno.takes = time.Minute
+		w.fno.words = []string{"Enqueued", "Hibernating", "Dreaming", "InProcess"}
+		w.fill(1, 1, nil)
+		w.start()
+		w.drained()
+		w.check()
+		wantStatuses(t, w, "s0-f0", status.Enqueued, status.Unrecognised, status.Unrecognised, status.Processing, status.Processed)
+		if raw := w.topic.list[2].FnoStatus; raw != "Dreaming" {
+			t.Errorf("the second unknown word is %q", raw)
+		}
+	})
+}
+
+func TestAMessageWithoutARouteIsRejected(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.route.Match = Pair{Entity: "Customers"}
+		w.send("Vendors", "lost?", "a file")
+		w.sendWith("Customers", "odd", "a file", map[string]any{PropCompany: 7})
+		w.sendWith("usmf/Customers", "right", "a file", nil)
+		w.start()
+		w.drained()
+		w.end()
+		wantLetter(t, w, "lost?", failure.NoRoute)
+		wantLetter(t, w, "odd", failure.BadMessage)
+		if _, ok := w.letter("right"); ok || w.posts("right") != 1 {
+			t.Error("company/Entity did not find its route")
+		}
+	})
+}
+
+func TestAFileThatWasSettledBeforeIsOnlyCompleted(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.fill(1, 2, nil)
+		w.b.sessions["Entity 0"].state = []byte(`{"v":1,"settled":1}`)
+		w.start()
+		w.drained()
+		w.end()
+		if w.posts("s0-f0") != 0 || w.posts("s0-f1") != 1 {
+			t.Errorf("posted %d and %d times", w.posts("s0-f0"), w.posts("s0-f1"))
+		}
+	})
+}
+
+func TestANewerLedgerIsLeftAlone(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.o.Sessions = 1
+		state := `{"v":99,"files":[{"seq":1,"phase":"teleported"}]}`
+		w.send("Entity 0", "other release", "a file")
+		w.b.sessions["Entity 0"].state = []byte(state)
+		w.send("Entity 1", "ours", "a file")
+		w.start()
+		w.waitFor("the other session", func() bool { return w.b.left() == 1 })
+		pass(time.Hour)
+		w.end()
+		if got := string(w.b.stateOf("Entity 0")); got != state {
+			t.Errorf("the state was changed to %s", got)
+		}
+		if len(w.topic.of("other release")) != 0 || w.posts("other release") != 0 {
+			t.Error("something was done with the file")
+		}
+	})
+}
+
+func TestACorruptLedgerWaitsForAnOrder(t *testing.T) {
+	const garbage = "\x00not a ledger"
+	for _, window := range []int{1, 3} {
+		for _, resend := range []bool{false, true} {
+			for _, do := range []Do{Release, Skip} {
+				t.Run(fmt.Sprintf("%s, resend %v, window %d", do, resend, window), func(t *testing.T) {
+					in(t, func(t *testing.T, w *world) {
+						w.o.Sessions = 1
+						w.route.ResendUnknown = resend
+						w.route.Window, w.route.Overlap, w.fno.parallel = window, window > 1, window > 1
+						w.fill(1, 5, nil)
+						w.b.sessions["Entity 0"].state = []byte(garbage)
+						w.send("Entity 1", "other", "a file")
+						r := w.start()
+						w.waitFor("the other session", func() bool { return w.b.left() == 5 })
+						pass(time.Hour)
+						if n := w.posts("s0-f0"); n != 0 || string(w.b.stateOf("Entity 0")) != garbage {
+							t.Fatalf("%d posts, state %q", n, w.b.stateOf("Entity 0"))
+						}
+						if raw := w.topic.raw; raw != 1+3 {
+							t.Errorf("%d events in an hour, want the other session's three and one Held", raw)
+						}
+						if v := r.w.Sessions(); len(v) != 1 || v[0].Reason != failure.LedgerUnusable {
+							t.Errorf("view %+v", v)
+						}
+						w.order("Entity 0", do)
+						w.drained()
+						rep := w.check()
+						if got := string(w.b.stateOf(AsideSession("Entity 0"))); got != garbage {
+							t.Errorf("kept aside: %q", got)
+						}
+						doubted := window
+						if do == Skip {
+							doubted--
+							wantLetter(t, w, "s0-f0", failure.LedgerUnusable)
+						} else if !resend {
+							wantLetter(t, w, "s0-f0", failure.LedgerUnusable)
+						}
+						if rep.Unknown != doubted {
+							t.Errorf("%d files in doubt, want %d", rep.Unknown, doubted)
+						}
+						if wantDead := map[bool]int{true: 0, false: window}[resend]; do == Release && rep.DeadLettered != wantDead {
+							t.Errorf("%d dead letters, want %d", rep.DeadLettered, wantDead)
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+func TestAHeldSessionWaitsForAnOrder(t *testing.T) {
+	for _, do := range []Do{Release, Skip} {
+		t.Run(string(do), func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				w.o.Sessions = 1
+				w.route.OnFailure = OnFailureHold
+				w.send("Entity 0", "first", "good")
+				w.send("Entity 0", "second", "bad mended")
+				w.send("Entity 0", "third", "good")
+				r := w.start()
+				w.waitFor("the session to be held", func() bool { return w.b.left() == 2 })
+				pass(time.Minute)
+				w.send("Entity 1", "other", "good")
+				w.waitFor("another session to be served meanwhile", func() bool { return w.b.left() == 2 })
+				pass(time.Hour)
+				if w.posts("third") != 0 || w.posts("second") != 1 {
+					t.Fatalf("posted: second %d, third %d", w.posts("second"), w.posts("third"))
+				}
+				wantStatuses(t, w, "second", status.Enqueued, status.Processing, status.ProcessedWithErrors, status.Held)
+				v := r.w.Sessions()
+				if len(v) != 1 || v[0].Parked != Holding || v[0].Reason != failure.ProcessedWithErrors {
+					t.Errorf("view %+v", v)
+				}
+				raw := w.topic.raw
+				w.order("Entity 0", do)
+				w.drained()
+				w.check()
+				if raw != 3+4+3 {
+					t.Errorf("%d events published while held", raw)
+				}
+				if do == Skip {
+					wantLetter(t, w, "second", failure.OperatorSkipped)
+					return
+				}
+				wantStatuses(t, w, "second", status.Enqueued, status.Processing, status.ProcessedWithErrors, status.Held,
+					status.Released, status.Enqueued, status.Processing, status.Processed)
+			})
+		})
+	}
+}
+
+func TestAFileThatIsHeldAgainSaysSoAgain(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.route.OnFailure = OnFailureHold
+		w.sendWith("Entity 0", "odd", "good", map[string]any{PropCompany: "far too long"})
+		w.start()
+		pass(time.Minute)
+		w.order("Entity 0", Release)
+		pass(time.Minute)
+		w.order("Entity 0", Skip)
+		w.drained()
+		w.check()
+		wantStatuses(t, w, "odd", status.Held, status.Released, status.Held, status.DeadLettered)
+	})
+}
+
+func TestFilesOfAWindowAreHeldInTheirOrder(t *testing.T) {
+	// Each import takes its own time, so that they fail in every order.
+	for _, bad := range [][]int{{0, 1}, {1, 0}, {0, 2}, {2, 0}, {1, 2}, {2, 1}, {0, 1, 2}, {2, 1, 0}, {1, 2, 0}} {
+		for _, crash := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%v, crash %v", bad, crash), func(t *testing.T) {
+				in(t, func(t *testing.T, w *world) {
+					w.route.OnFailure, w.route.Overlap, w.route.Window, w.fno.parallel = OnFailureHold, true, 3, true
+					for f := range 5 {
+						text := "good"
+						if at := slices.Index(bad, f); at >= 0 {
+							text = fmt.Sprintf("bad mended takes=%d", 10+10*at)
+						}
+						w.send("Entity 0", fmt.Sprintf("f%d", f), text)
+					}
+					r := w.start()
+					for range bad {
+						pass(10 * time.Minute)
+						if crash {
+							w.crash(r, true)
+							r = w.start()
+							pass(time.Minute)
+						}
+						w.order("Entity 0", Release)
+					}
+					w.drained()
+					if rep := w.check(); rep.Processed != 5 || rep.Unknown != 0 {
+						t.Errorf("%+v", rep)
+					}
+					var released []string
+					for _, e := range w.topic.list {
+						if e.Status == status.Released {
+							released = append(released, e.MessageID)
+						}
+					}
+					if len(released) != len(bad) || !slices.IsSorted(released) {
+						t.Errorf("released %v", released)
+					}
+					for _, f := range bad {
+						if n := w.posts(fmt.Sprintf("f%d", f)); n != 2 {
+							t.Errorf("f%d was posted %d times", f, n)
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestADrainedSessionIsDeadLetteredInOrderUntilReleased(t *testing.T) {
+	for _, window := range []int{1, 3} {
+		t.Run(fmt.Sprintf("window %d", window), func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				w.route.OnFailure = OnFailureDrain
+				w.route.Window, w.route.Overlap, w.fno.parallel = window, window > 1, window > 1
+				w.send("Entity 0", "a", "good")
+				w.send("Entity 0", "b", "bad")
+				for _, id := range []string{"c", "d", "e", "f", "g"} {
+					w.send("Entity 0", id, "good")
+				}
+				w.start()
+				w.drained()
+				pass(time.Minute)
+				w.send("Entity 0", "late", "good")
+				w.drained()
+				w.order("Entity 0", Release)
+				w.send("Entity 0", "after", "good")
+				w.drained()
+				w.check()
+				wantLetter(t, w, "b", failure.ProcessedWithErrors)
+				for _, id := range []string{"f", "g", "late"} {
+					wantLetter(t, w, id, failure.Drained)
+				}
+				if window == 1 {
+					wantLetter(t, w, "c", failure.Drained)
+				}
+				var order []string
+				for _, d := range w.b.dead {
+					order = append(order, d.id)
+				}
+				if !slices.IsSorted(order[:len(order)-1]) {
+					t.Errorf("dead-lettered in the order %v", order)
+				}
+				wantStatuses(t, w, "after", status.Enqueued, status.Processing, status.Processed)
+			})
+		})
+	}
+}
+
+func TestAnIdleSessionIsReleasedAndPickedUpAtOnce(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.fno.takes = 0
+		w.route.Poll = Poll{Max: time.Second}
+		w.start()
+		for n := range 50 {
+			w.send("Entity 0", fmt.Sprintf("f%d", n), "good")
+			began := time.Now()
+			w.drained()
+			if d := time.Since(began); d > 200*time.Millisecond {
+				t.Errorf("file %d took %s", n, d)
+			}
+			w.waitFor("the session to be released", func() bool { return w.b.sessions["Entity 0"].owner == nil })
+			if d := time.Since(began); d > 500*time.Millisecond {
+				t.Errorf("the session was held for %s", d)
+			}
+			pass(time.Duration(n) * time.Second)
+		}
+		w.check()
+	})
+}
+
+func TestAStopWhileFnoHangsLeavesAReport(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.route.Timeout, w.b.lock = time.Minute, 5*time.Minute
+		w.plan.add("post", 2, hangs)
+		w.fill(1, 3, nil)
+		r := w.start()
+		w.waitFor("the second post", func() bool { return w.b.left() == 2 })
+		pass(time.Second)
+		began := time.Now()
+		w.stop(r)
+		if d := time.Since(began); d < 25*time.Second || d > 27*time.Second {
+			t.Errorf("the stop took %s with a grace period of 25 s", d)
+		}
+		if len(r.left) == 0 || r.left[0].MessageID != "s0-f1" || r.left[0].Phase != Posting {
+			t.Errorf("left %+v", r.left)
+		}
+		w.start()
+		w.drained()
+		if rep := w.check(); rep.Unknown != 1 {
+			t.Errorf("%+v", rep)
+		}
+	})
+}
+
+func TestAPublishOutageStopsSettlingAndIsWaitedOut(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		over := time.Now().Add(3 * time.Minute)
+		w.plan.pick = func(op string, _ int) faultKind {
+			if op == "publish" && time.Now().Before(over) {
+				return failsBefore
+			}
+			return ""
+		}
+		w.fill(2, 3, nil)
+		w.start()
+		w.drained()
+		if time.Now().Before(over) {
+			t.Error("files left their queue before their transitions were published")
+		}
+		w.check()
+	})
+}
