@@ -147,6 +147,9 @@ func (s *session) attachConsumer(a *amqp.Attach, base linkBase, address string) 
 		l.attach.Target = &amqp.Target{}
 	}
 	o := broker.ConsumerOptions{Address: address, Settled: a.SenderSettleMode == amqp.SenderSettled, Sink: l, Wait: defaultAcceptWait}
+	if a.Source == nil {
+		return amqp.Errorf(amqp.InvalidField, "the attach has no source")
+	}
 	if filter, ok := a.Source.Filter.Get(sessionFilter); ok {
 		d, described := filter.(amqp.Described)
 		if described {
