@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -107,19 +106,18 @@ func (w *world) route(name, environment, activity string, match config.Match, ch
 // run starts the bridge; it is stopped, and has stopped, before the emulators are.
 func (w *world) run() {
 	w.t.Helper()
-	tel, err := telemetry.New(slog.New(slog.DiscardHandler), nil, nil)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	b, err := assemble(w.cfg, tel, doors{
-		connect: w.connect, server: w.bus.Addr(),
-		credential: func(id config.Identity) (azcore.TokenCredential, error) {
-			if f := w.fno[id.ClientID]; f != nil {
-				return f.Credential("test"), nil
-			}
-			return nil, nil // Blob Storage, which no test here reaches
-		},
+	w.observed(telemetry.Discard(), func(id config.Identity) (azcore.TokenCredential, error) {
+		if f := w.fno[id.ClientID]; f != nil {
+			return f.Credential("test"), nil
+		}
+		return nil, nil // Blob Storage, which no test here reaches
 	})
+}
+
+// observed is run with a telemetry and a way to sign in.
+func (w *world) observed(tel *telemetry.Telemetry, sign func(config.Identity) (azcore.TokenCredential, error)) {
+	w.t.Helper()
+	b, err := assemble(w.cfg, tel, doors{connect: w.connect, server: w.bus.Addr(), credential: sign})
 	if err != nil {
 		w.t.Fatal(err)
 	}
