@@ -88,7 +88,10 @@ func (b *bridge) environment(e config.Environment, d doors) (*dynamics.Environme
 	}
 	base := d.transport
 	if base == nil {
-		base = dynamics.NewTransport()
+		t := dynamics.NewTransport()
+		t.MaxIdleConnsPerHost = max(t.MaxIdleConnsPerHost, e.Requests) // every slot keeps its connection
+		t.MaxIdleConns = t.MaxIdleConnsPerHost
+		base = t
 	}
 	env, err := dynamics.New(dynamics.Options{
 		Name: e.Name, URL: e.URL, Credential: cred, Transport: b.tel.HTTPTransport(base, telemetry.Propagate),
