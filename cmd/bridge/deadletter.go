@@ -124,6 +124,8 @@ func (d *deadLetters) fail(err error, e deadletter.Entity, right string) error {
 	}
 	is := func(known error) bool { return errors.Is(err, known) }
 	switch name := e.String(); {
+	case is(deadletter.ErrUsage) && is(deadletter.ErrNotFound):
+		return &exitError{exitNotFound, err, "--to takes a queue; a topic could lose the copies."}
 	case is(deadletter.ErrUsage):
 		if is(deadletter.ErrCannotTell) {
 			return &exitError{exitUsage, err, "Send the copies to a queue with --to QUEUE, sign in with the right to manage the topic, or say --unchecked."}

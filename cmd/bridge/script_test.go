@@ -37,6 +37,7 @@ func TestScripts(t *testing.T) {
 		Setup:               setUpScript,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": scriptExits, "fill": scriptFill, "messages": scriptMessages, "publish": scriptPublish,
+			"bury": scriptBury, "park": scriptPark, "lock": scriptLock, "orders": scriptOrders, // deadletter_script_test.go
 		},
 	})
 }
@@ -48,6 +49,10 @@ func setUpScript(env *testscript.Env) error {
 	bus, err := servicebus.Start(servicebus.Options{Namespace: entity.Namespace{
 		Queues: []entity.QueueDescription{in, short, entity.NewQueue("plain")},
 		Topics: []entity.TopicDescription{eventTopic("events")},
+		AuthorizationRules: []entity.AuthorizationRule{
+			entity.RootRule(),
+			{Name: "listen", Key: "LISTEN_KEY", Rights: []entity.Right{entity.Listen}}, {Name: "send", Key: "SEND_KEY", Rights: []entity.Right{entity.Send}},
+		},
 	}})
 	if err != nil {
 		return err
@@ -63,6 +68,15 @@ func setUpScript(env *testscript.Env) error {
 	env.Defer(func() { _ = erp.Close() })
 	env.Values[scriptBus] = bus
 	env.Setenv("CONNECTION", bus.ConnectionString())
+	env.Setenv("TLS_CONNECTION", bus.TLSConnectionString())
+	as := func(name, key string) string {
+		return "Endpoint=sb://" + bus.Addr() + ";SharedAccessKeyName=" + name + ";SharedAccessKey=" + key + ";UseDevelopmentEmulator=true"
+	}
+	env.Setenv("LISTEN_CONNECTION", as("listen", "LISTEN_KEY"))
+	env.Setenv("SEND_CONNECTION", as("send", "SEND_KEY"))
+	if err := os.WriteFile(filepath.Join(env.WorkDir, "bus-ca.pem"), bus.CAPEM(), 0o600); err != nil {
+		return err
+	}
 	env.Setenv("FNO_URL", erp.URL())
 	env.Setenv("FNO_AUTHORITY", erp.AuthorityHost())
 	return os.WriteFile(filepath.Join(env.WorkDir, "ca.pem"), erp.CertificatePEM(), 0o600)

@@ -177,8 +177,8 @@ func (s *Service) Sessions(ctx context.Context, e Entity) iter.Seq2[string, erro
 			if err != nil {
 				if known := sorted(err); known != nil {
 					err = known
-				} else if notAllowed(err) {
-					err = fmt.Errorf("%w: %w", ErrNoSessions, err)
+				} else if none := s.probeSessions(ctx, e); none != nil { // the SDK calls every refusal a lost connection
+					err = none
 				}
 				yield("", fmt.Errorf("list sessions of %s: %w", e, err))
 				return
@@ -190,6 +190,19 @@ func (s *Service) Sessions(ctx context.Context, e Entity) iter.Seq2[string, erro
 			}
 		}
 	}
+}
+
+// probeSessions gives ErrNoSessions when e does not know sessions: an accept says so plainly.
+func (s *Service) probeSessions(ctx context.Context, e Entity) error {
+	session, err := s.Session(ctx, e, "fnobridge-probe")
+	if err == nil {
+		closeQuietly(session)
+		return nil
+	}
+	if errors.Is(err, ErrNoSessions) {
+		return err
+	}
+	return nil
 }
 
 // Sender gives a target; nothing is dialled before the first send.

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"fnobridge/internal/deadletter"
+	"fnobridge/internal/emulator/servicebus"
+	"fnobridge/internal/failure"
+	"fnobridge/internal/inbound"
+)
+
+// More commands of the scripts:
+//
+//	bury ENTITY SESSION REASON [N]   dead-letter what waits there as the lane does; SESSION - for an entity without
+//	park SESSION hold|drain SEQ      write the mark of a lane into the session's ledger, in queue in
+//	lock SESSION                     hold the session's lock, in queue in, to the end of the script
+//	orders SESSION                   print the order that waits for the session, in queue in
+
+// dialScript gives a client; the script closes it at its end.
+func dialScript(ts *testscript.TestScript) (*azservicebus.Client, context.Context) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	client, err := azservicebus.NewClientFromConnectionString(ts.Value(scriptBus).(*servicebus.Server).ConnectionString(), nil)
+	ts.Check(err)
+	ts.Defer(func() { closeQuietly(client); cancel() })
+	return client, ctx
+}
+
+// settler is what dead-letters: a session or a plain receiver.
+type settler interface {
+	ReceiveMessages(context.Context, int, *azservicebus.ReceiveMessagesOptions) ([]*azservicebus.ReceivedMessage, error)
+	DeadLetterMessage(context.Context, *azservicebus.ReceivedMessage, *azservicebus.DeadLetterOptions) error
+	Close(context.Context) error
+}
+
+func scriptBury(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: bury ENTITY SESSION REASON [N]")
+	}
+	client, ctx := dialScript(ts)
+	bus := ts.Value(scriptBus).(*servicebus.Server)
+	n := 0
+	for _, m := range bus.Messages(args[0]) {
+		if args[1] == "-" || m.SessionID == args[1] {
+			n++
+		}
+	}
+	if len(args) > 3 {
+		most, err := strconv.Atoi(args[3])
+		ts.Check(err)
+		n = min(n, most)
+	}
+	e, err := deadletter.ParseEntity(args[0])
+	ts.Check(err)
+	var rx settler
+	switch {
+	case args[1] != "-":
+		rx, err = client.AcceptSessionForQueue(ctx, e.Queue, args[1], nil)
+	case e.Queue != "":
+		rx, err = client.NewReceiverForQueue(e.Queue, nil)
+	default:
+		rx, err = client.NewReceiverForSubscription(e.Topic, e.Subscription, nil)
+	}
+	ts.Check(err)
+	defer closeQuietly(rx)
+	for range n {
+		got, err := rx.ReceiveMessages(ctx, 1, nil)
+		ts.Check(err)
+		for _, m := range got {
+			entity, _ := m.ApplicationProperties["entity"].(string)
+			l := deadletter.Letter{
+				Reason: failure.Reason(args[2]), Description: "record 7, field CustGroupId: the value 'X' is not found", Entity: entity, Company: "usmf",
+				Attempts: 3, LastAttempt: time.Now(), Environment: "prod", SequenceNumber: *m.SequenceNumber,
+			}
+			ts.Check(rx.DeadLetterMessage(ctx, m, l.Options(ctx, nil)))
+		}
+	}
+}
+
+func scriptPark(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: park SESSION hold|drain SEQ")
+	}
+	seq, err := strconv.ParseInt(args[2], 10, 64)
+	ts.Check(err)
+	l := inbound.Ledger{Park: &inbound.Park{Mode: inbound.ParkMode(args[1]), Seq: seq, Reason: failure.ProcessedWithErrors, Detail: "the value is not found", Since: time.Now()}}
+	state, err := l.Encode()
+	ts.Check(err)
+	client, ctx := dialScript(ts)
+	rx, err := client.AcceptSessionForQueue(ctx, "in", args[0], nil)
+	ts.Check(err)
+	defer closeQuietly(rx)
+	ts.Check(rx.SetSessionState(ctx, state, nil))
+}
+
+func scriptLock(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: lock SESSION")
+	}
+	client, ctx := dialScript(ts)
+	_, err := client.AcceptSessionForQueue(ctx, "in", args[0], nil)
+	ts.Check(err) // closed with its client
+}
+
+func scriptOrders(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: orders SESSION")
+	}
+	text := "none"
+	for _, s := range ts.Value(scriptBus).(*servicebus.Server).Sessions("in") {
+		if s.ID == inbound.ControlSession(args[0]) && len(s.State) > 0 {
+			o, ok, err := inbound.DecodeOrder(s.State)
+			ts.Check(err)
+			text = fmt.Sprintf("%s %v", o.Do, ok)
+		}
+	}
+	_, err := fmt.Fprintln(ts.Stdout(), strings.TrimSpace(text))
+	ts.Check(err)
+}
