@@ -99,6 +99,13 @@ func (a *app) emulate(ctx context.Context, f emulateFlags) (err error) {
 			return usagef("--%s: %w", flag, err)
 		}
 	}
+	if f.caOut != "" { // a bridge.yaml that names it as authorityCA wants it to exist, and it is written only below
+		ca, err := os.OpenFile(f.caOut, os.O_CREATE|os.O_WRONLY, 0o644) //nolint:gosec // certificates are public
+		if err != nil {
+			return fmt.Errorf("write the certificate authorities: %w", err)
+		}
+		_ = ca.Close() // nothing was written
+	}
 	ns, jobs, faults, err := a.emulatedWorld()
 	if err != nil {
 		return err
