@@ -29,7 +29,6 @@ func (s *session) attach(a *amqp.Attach) error {
 	if s.get(a.Handle) != nil {
 		return amqp.Errorf(amqp.HandleInUse, "handle %d is in use", a.Handle)
 	}
-	base := linkBase{s: s, name: a.Name, handle: a.Handle}
 	if a.Coordinator {
 		s.refuse(a, amqp.Errorf(amqp.NotImplemented, "Transactions are not supported by this emulator."))
 		return nil
@@ -46,19 +45,19 @@ func (s *session) attach(a *amqp.Attach) error {
 	var err *amqp.Error
 	switch {
 	case lower == cbsNode:
-		err = s.attachRPC(a, base, nil)
+		err = s.attachRPC(a, nil)
 	case strings.HasSuffix(lower, managementSuffix):
 		if err = s.c.claims.check(address, ""); err != nil {
 			break
 		}
 		var m *broker.Manager
 		if m, err = s.c.s.broker.OpenManager(address); err == nil {
-			err = s.attachRPC(a, base, &management{c: s.c, m: m, address: address[:len(address)-len(managementSuffix)]})
+			err = s.attachRPC(a, &management{c: s.c, m: m, address: address[:len(address)-len(managementSuffix)]})
 		}
 	case a.Role == amqp.RoleReceiver:
-		err = s.attachConsumer(a, base, address)
+		err = s.attachConsumer(a, address)
 	default:
-		err = s.attachProducer(a, base, address)
+		err = s.attachProducer(a, address)
 	}
 	if err != nil {
 		s.refuse(a, err)
@@ -117,11 +116,11 @@ type refused struct{ linkBase }
 func (*refused) flow(*amqp.Flow) error { return nil }
 func (*refused) close()                {}
 
-func (s *session) attachProducer(a *amqp.Attach, base linkBase, address string) *amqp.Error {
+func (s *session) attachProducer(a *amqp.Attach, address string) *amqp.Error {
 	if err := s.c.claims.check(address, entity.Send); err != nil {
 		return err
 	}
-	l := &inLink{linkBase: base, address: address, credit: linkCredit}
+	l := &inLink{linkBase: linkBase{s: s, name: a.Name, handle: a.Handle}, address: address, credit: linkCredit}
 	p, err := s.c.s.broker.OpenProducer(address, l)
 	if err != nil {
 		return err
@@ -138,11 +137,11 @@ func (s *session) attachProducer(a *amqp.Attach, base linkBase, address string) 
 	return nil
 }
 
-func (s *session) attachConsumer(a *amqp.Attach, base linkBase, address string) *amqp.Error {
+func (s *session) attachConsumer(a *amqp.Attach, address string) *amqp.Error {
 	if err := s.c.claims.check(address, entity.Listen); err != nil {
 		return err
 	}
-	l := &outLink{linkBase: base, address: address, attach: reply(a)}
+	l := &outLink{linkBase: linkBase{s: s, name: a.Name, handle: a.Handle}, address: address, attach: reply(a)}
 	if l.attach.Target == nil {
 		l.attach.Target = &amqp.Target{}
 	}
@@ -178,7 +177,7 @@ func (s *session) attachConsumer(a *amqp.Attach, base linkBase, address string) 
 			case Refuse:
 				l.Refused(f.refusal())
 			case Delay:
-				s.c.s.faults.later(f.Fault.Delay, func() {
+				s.c.s.later(f.Fault.Delay, func() {
 					if err := l.open(o); err != nil {
 						l.Refused(err)
 					}

@@ -20,10 +20,61 @@ import (
 // claims are the rights a connection has shown tokens for, and its $cbs node.
 // Source: Microsoft Learn, service-bus-amqp-protocol-guide, claims-based security.
 type claims struct {
-	s *Server
+	s    *Server
+	conn *conn
 
-	mu  sync.Mutex
-	all map[string]claim // by lower-case entity path, "" for the namespace
+	mu     sync.Mutex
+	closed bool
+	all    map[string]claim // by lower-case entity path, "" for the namespace
+	end    *time.Timer      // of the next claim to expire
+}
+
+// watch sets the timer for the next claim to expire. Callers hold mu.
+func (c *claims) watch() {
+	var next time.Time
+	now := time.Now()
+	for _, cl := range c.all {
+		if cl.until.After(now) && (next.IsZero() || cl.until.Before(next)) {
+			next = cl.until
+		}
+	}
+	if c.end != nil && c.end.Stop() {
+		c.s.running.Done()
+	}
+	c.end = nil
+	if next.IsZero() || c.closed {
+		return
+	}
+	c.s.running.Add(1)
+	c.end = time.AfterFunc(next.Sub(now), func() {
+		defer c.s.running.Done()
+		c.expired()
+	})
+}
+
+// expired detaches the links whose claim has ended.
+func (c *claims) expired() {
+	for _, l := range c.conn.find("", "") {
+		right := entity.Send
+		if _, ok := l.(*outLink); ok {
+			right = entity.Listen
+		}
+		if err := c.check(l.where(), right); err != nil {
+			l.force(err)
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.end = nil
+	c.watch()
+}
+
+// close stops the timer.
+func (c *claims) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	c.watch()
 }
 
 type claim struct {
@@ -81,6 +132,7 @@ func (c *claims) put(path string, cl claim) {
 		c.all = map[string]claim{}
 	}
 	c.all[strings.ToLower(path)] = cl
+	c.watch()
 }
 
 // plain checks the SASL PLAIN response: NUL name NUL key.
@@ -101,7 +153,7 @@ func (c *claims) plain(initial []byte) bool {
 // check refuses an attach to address without a live claim for right; no right
 // means any.
 func (c *claims) check(address string, right entity.Right) *amqp.Error {
-	now := c.s.broker.Now()
+	now := time.Now() // tokens follow the machine's clock: clients issue them by theirs
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	expired := false
@@ -159,7 +211,7 @@ func (s *Server) checkSAS(token, path string) (claim, error) {
 				continue
 			}
 			until := time.Unix(seconds, 0)
-			if !until.After(s.broker.Now()) {
+			if !until.After(time.Now()) {
 				return claim{}, fmt.Errorf("ExpiredToken: The token is expired. Expiration time: %s", until.UTC().Format(time.RFC3339))
 			}
 			return claim{rule: r, until: until}, nil

@@ -52,6 +52,8 @@ type conn struct {
 	sessions map[uint16]*session
 	maxFrame int        // the peer's
 	blocked  []*outLink // waiting for the queue to drain
+	attached bool       // it has had a link
+	alone    time.Time  // since when it has none, on the emulator's clock; sweep only
 	cbs      [2]int     // open $cbs links by role of the client: sender, receiver
 
 	idle time.Duration // the peer's idle timeout, 0 = none
@@ -61,7 +63,8 @@ type conn struct {
 func (s *Server) serve(nc net.Conn, br *bufio.Reader) {
 	c := &conn{s: s, nc: nc, frames: amqp.NewFrameReader(br, ourMaxFrame), wake: make(chan struct{}, 1), sessions: map[uint16]*session{}, maxFrame: amqp.MinFrameSize}
 	c.drained.L = &c.mu
-	c.claims.s = s
+	c.claims.s, c.claims.conn = s, c
+	defer c.claims.close()
 	s.mu.Lock()
 	s.links[c] = struct{}{}
 	s.mu.Unlock()

@@ -206,7 +206,7 @@ func (c *conn) perform(a act) {
 		}
 		a.answer(a.run())
 	case Delay:
-		c.s.faults.later(f.Fault.Delay, func() {
+		c.s.later(f.Fault.Delay, func() {
 			a.answer(a.run())
 			c.then(f, a.link)
 		})

@@ -127,8 +127,6 @@ type Faults struct {
 	all      []*Armed
 	refusing bool
 	until    time.Time // end of refusing; zero: until AcceptConnections
-	timers   map[*delayed]struct{}
-	closed   bool
 }
 
 // Faults returns the server's faults on demand.
@@ -223,47 +221,4 @@ func (a *Armed) refusal() *amqp.Error {
 		text = "The request was terminated on demand."
 	}
 	return &amqp.Error{Condition: condition, Description: text}
-}
-
-// delayed is something that happens later unless the server closes first.
-type delayed struct {
-	timer Timer
-	run   func()
-}
-
-// Timer is a pending call of a Clock.
-type Timer interface{ Stop() bool }
-
-// later runs fn on the emulator's clock.
-func (f *Faults) later(d time.Duration, fn func()) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.closed {
-		return
-	}
-	t := &delayed{run: fn}
-	if f.timers == nil {
-		f.timers = map[*delayed]struct{}{}
-	}
-	f.timers[t] = struct{}{}
-	f.s.running.Add(1)
-	t.timer = f.s.broker.Clock().AfterFunc(d, func() {
-		defer f.s.running.Done()
-		f.mu.Lock()
-		delete(f.timers, t)
-		f.mu.Unlock()
-		fn()
-	})
-}
-
-// close drops everything that waits.
-func (f *Faults) close() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.closed = true
-	for t := range f.timers {
-		if t.timer.Stop() {
-			f.s.running.Done()
-		}
-	}
 }

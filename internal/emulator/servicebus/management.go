@@ -38,6 +38,12 @@ func (g *management) request(r *request) {
 		r.fail(err)
 		return
 	}
+	if g.c.s.o.IdleRules {
+		// What a client does by request for one of its links keeps that link alive.
+		if l, ok := g.link(r).(link); ok {
+			l.base().touch()
+		}
+	}
 	if g.c.s.faults.armed.Load() == 0 {
 		op.run(g, q)
 		return

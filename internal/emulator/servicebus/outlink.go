@@ -86,7 +86,7 @@ func (l *outLink) mayDeliver() bool {
 	case Refuse:
 		c.chore(func() { l.force(f.refusal()) })
 	case Delay:
-		c.s.faults.later(f.Fault.Delay, func() {
+		c.s.later(f.Fault.Delay, func() {
 			c.mu.Lock()
 			l.pass = true
 			c.mu.Unlock()
@@ -104,6 +104,7 @@ func (l *outLink) transfer(d broker.Delivery, token amqp.UUID) {
 	if s.ended || l.detached {
 		return // the message stays locked, as one lost on the way would
 	}
+	l.touch()
 	id := s.nextDelivery
 	s.nextDelivery++
 	if !d.Settled() {
@@ -251,6 +252,7 @@ func (s *session) disposition(d *amqp.Disposition) {
 	for _, it := range items {
 		delete(s.unsettled, it.id)
 		it.link.unsettled--
+		it.link.touch()
 	}
 	s.c.mu.Unlock()
 	outcome, bad := outcomeOf(d.State)

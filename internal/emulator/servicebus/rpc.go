@@ -51,7 +51,7 @@ type rpcOut struct {
 
 // attachRPC attaches one direction of a request/response pair; a nil manager
 // means $cbs, of which a connection may have one pair.
-func (s *session) attachRPC(a *amqp.Attach, base linkBase, m *management) *amqp.Error {
+func (s *session) attachRPC(a *amqp.Attach, m *management) *amqp.Error {
 	c := s.c
 	receiver := a.Role == amqp.RoleReceiver
 	if m == nil {
@@ -74,7 +74,7 @@ func (s *session) attachRPC(a *amqp.Attach, base linkBase, m *management) *amqp.
 		address = m.address + managementSuffix
 	}
 	if receiver {
-		l := &rpcOut{linkBase: base, address: address}
+		l := &rpcOut{linkBase: linkBase{s: s, name: a.Name, handle: a.Handle}, address: address}
 		if a.Target != nil {
 			l.replyTo = a.Target.Address
 		}
@@ -86,7 +86,7 @@ func (s *session) attachRPC(a *amqp.Attach, base linkBase, m *management) *amqp.
 		c.send(s.channel, r)
 		return nil
 	}
-	l := &rpcIn{linkBase: base, address: address, credit: linkCredit}
+	l := &rpcIn{linkBase: linkBase{s: s, name: a.Name, handle: a.Handle}, address: address, credit: linkCredit}
 	if m != nil {
 		l.node = m
 	} else {

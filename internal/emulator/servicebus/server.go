@@ -29,6 +29,7 @@ type Server struct {
 	cancel context.CancelFunc
 
 	faults  Faults
+	timers  timers
 	running sync.WaitGroup // every goroutine of the server
 
 	mu     sync.Mutex
@@ -80,6 +81,9 @@ func Start(o Options) (*Server, error) {
 	})
 	if s.ln != nil {
 		s.running.Go(s.accept)
+	}
+	if o.IdleRules {
+		s.later(sweepEvery, s.sweep)
 	}
 	return s, nil
 }
@@ -159,7 +163,7 @@ func (s *Server) close() error {
 		err = s.http.Close()
 		s.web.Close()
 	}
-	s.faults.close()
+	s.dropTimers()
 	for nc := range conns {
 		_ = nc.Close() // cut: the peer sees it
 	}

@@ -1,6 +1,8 @@
 package servicebus
 
 import (
+	"sync/atomic"
+
 	"fnobridge/internal/emulator/servicebus/amqp"
 )
 
@@ -42,10 +44,18 @@ type linkBase struct {
 	s        *session
 	name     string
 	handle   uint32
-	detached bool // we sent our detach
+	detached bool         // we sent our detach
+	used     atomic.Int64 // when it was last used, Unix nanoseconds; with Options.IdleRules only
 }
 
 func (b *linkBase) base() *linkBase { return b }
+
+// touch notes a use of the link.
+func (b *linkBase) touch() {
+	if s := b.s.c.s; s.o.IdleRules {
+		b.used.Store(s.broker.Now().UnixNano())
+	}
+}
 
 // detach sends a detach unless one was sent. Callers hold the connection's mu.
 func (b *linkBase) detach(err *amqp.Error) {
@@ -68,8 +78,10 @@ func (s *session) get(handle uint32) link {
 
 func (s *session) put(l link) {
 	h := int(l.base().handle)
+	l.base().touch()
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
+	s.c.attached = true
 	for len(s.links) <= h {
 		s.links = append(s.links, nil)
 	}
@@ -157,6 +169,7 @@ func (s *session) flow(f *amqp.Flow) error {
 	if l == nil {
 		return nil // detached meanwhile
 	}
+	l.base().touch()
 	return l.flow(f)
 }
 
@@ -240,6 +253,9 @@ func (s *session) transfer(t *amqp.Transfer, payload []byte) error {
 	s.c.mu.Unlock()
 	if over {
 		return amqp.Errorf(amqp.WindowViolation, "more transfers than the incoming window allows")
+	}
+	if l != nil {
+		l.base().touch()
 	}
 	switch l := l.(type) {
 	case *inLink:
