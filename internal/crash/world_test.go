@@ -77,6 +77,7 @@ type settings struct {
 	grace      time.Duration
 	importTime time.Duration
 	onImport   func(fno.Import) // called before F&O answers; may be nil
+	clock      fno.Clock        // F&O's; the machine's when nil
 }
 
 // A world is what the bridge lives in, and the memory of what was sent into it.
@@ -122,7 +123,7 @@ func newWorld(t *testing.T, s settings, patience time.Duration) *world {
 	w.must(err)
 	t.Cleanup(func() { w.check(w.bus.Close()) })
 	w.fno, err = fno.Start(fno.Options{
-		AnyEntity: true, ImportTime: s.importTime, OnImport: s.onImport, Clients: map[string]string{"00000000-0000-0000-0000-000000000003": clientSecret},
+		AnyEntity: true, ImportTime: s.importTime, OnImport: s.onImport, Clock: s.clock, Clients: map[string]string{"00000000-0000-0000-0000-000000000003": clientSecret},
 		Jobs: []fno.Job{{ID: fileJob, CompanyFromMessage: true}, {ID: orderedJob, CompanyFromMessage: true, InOrder: true}},
 	})
 	w.must(err)
