@@ -29,7 +29,7 @@ const (
 
 // A world is a bridge between the emulators, over TCP, as one test wants it.
 type world struct {
-	t      *testing.T
+	t      testing.TB
 	cfg    *config.Config
 	bus    *servicebus.Server
 	fno    map[string]*fno.Server // by environment
@@ -40,7 +40,7 @@ type world struct {
 }
 
 // newWorld starts the emulators: session queues and a topic with a session subscription, and the environments.
-func newWorld(t *testing.T, queues []string, environments ...string) *world {
+func newWorld(t testing.TB, queues []string, environments ...string) *world {
 	t.Helper()
 	w := &world{t: t, cfg: config.Default(), fno: map[string]*fno.Server{}, ran: make(chan struct{})}
 	ns := entity.Namespace{}
