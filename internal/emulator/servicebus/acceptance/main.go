@@ -3,15 +3,12 @@ package main
 import (
 	"context"
 	_ "embed"
-	"errors"
 	"flag"
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"fnobridge/internal/emulator/servicebus"
@@ -20,8 +17,6 @@ import (
 	_ "github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"       // under test
 	_ "github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus/admin" // under test
 )
-
-const sdk = "github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
 //go:embed skips.txt
 var skips string
@@ -57,12 +52,12 @@ func accept(ctx context.Context, run string) error {
 		return err
 	}
 	begun := time.Now()
-	results, err := test(ctx, env, list, run)
-	if err != nil {
+	suite := &suite{dir: dir, env: env, list: list, run: run, results: newTally(run != "")}
+	if err := suite.test(ctx); err != nil {
 		return err
 	}
 	fmt.Printf("azservicebus v1.11.0, its own live tests, against the embedded Service Bus in %v:\n", time.Since(begun).Round(100*time.Millisecond))
-	return results.report(list, run != "")
+	return suite.results.report(list, run != "")
 }
 
 // namespace is what the tests expect to exist; they make everything else.
@@ -110,36 +105,4 @@ func environment(dir string, s *servicebus.Server) ([]string, error) {
 		"SERVICEBUS_CONNECTION_STRING_SEND_ONLY="+key("SendOnly"), "SERVICEBUS_CONNECTION_STRING_LISTEN_ONLY="+key("ListenOnly"),
 		"HTTPS_PROXY=", "https_proxy=", "HTTP_PROXY=", "http_proxy=",
 	), nil
-}
-
-// test runs the three packages that have live tests.
-func test(ctx context.Context, env []string, list []skip, run string) (*tally, error) {
-	// The binaries are compiled without the server's CA in the way: go itself
-	// must not need the network here.
-	args := []string{"test", "-json", "-count=1", "-timeout=10m"}
-	var patterns []string
-	for _, s := range list {
-		if !s.self {
-			patterns = append(patterns, s.pattern())
-		}
-	}
-	args = append(args, "-skip="+strings.Join(patterns, "|"))
-	if run != "" {
-		args = append(args, "-run="+run, "-v")
-	}
-	cmd := exec.CommandContext(ctx, "go", append(args, sdk, sdk+"/internal", sdk+"/admin")...)
-	cmd.Env, cmd.Stderr = env, os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start go test: %w", err)
-	}
-	t, err := read(out, run != "")
-	waited := cmd.Wait()
-	if _, failed := errors.AsType[*exec.ExitError](waited); waited != nil && !failed {
-		err = errors.Join(err, waited)
-	}
-	return t, err
 }

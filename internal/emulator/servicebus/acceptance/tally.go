@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // skip is a line of skips.txt.
@@ -52,44 +53,57 @@ type tally struct {
 	skipped []string                  // package and name
 	failed  []string
 	output  map[string][]string // of tests and packages
+	show    bool
+
+	mu sync.Mutex // guards all
 }
 
-func read(r io.Reader, show bool) (*tally, error) {
-	t := &tally{count: map[string]map[string]int{}, output: map[string][]string{}}
+func newTally(show bool) *tally {
+	return &tally{count: map[string]map[string]int{}, output: map[string][]string{}, show: show}
+}
+
+// read counts the events of one process.
+func (t *tally) read(r io.Reader) error {
 	in := bufio.NewScanner(r)
 	in.Buffer(nil, 16<<20)
 	for in.Scan() {
 		var e event
 		if err := json.Unmarshal(in.Bytes(), &e); err != nil {
-			return t, fmt.Errorf("read go test -json: %w", err)
+			return fmt.Errorf("read the events of the tests: %w", err)
 		}
-		pkg := "." + strings.TrimPrefix(e.Package, sdk)
-		key := pkg + "\t" + e.Test
-		switch e.Action {
-		case "output":
-			if show {
-				fmt.Print(e.Output)
-			}
-			t.output[key] = append(t.output[key], e.Output)
-		case "pass", "fail", "skip":
-			if e.Action == "fail" {
-				t.failed = append(t.failed, key)
-			} else if e.Test != "" {
-				if e.Action == "skip" {
-					t.skipped = append(t.skipped, key)
-				}
-				delete(t.output, key)
-			}
-			if e.Test == "" || strings.Contains(e.Test, "/") {
-				continue
-			}
-			if t.count[pkg] == nil {
-				t.count[pkg] = map[string]int{}
-			}
-			t.count[pkg][e.Action]++
-		}
+		t.add(e)
 	}
-	return t, in.Err()
+	return in.Err()
+}
+
+func (t *tally) add(e event) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	pkg := "." + strings.TrimPrefix(e.Package, sdk)
+	key := pkg + "\t" + e.Test
+	switch e.Action {
+	case "output":
+		if t.show {
+			fmt.Print(e.Output)
+		}
+		t.output[key] = append(t.output[key], e.Output)
+	case "pass", "fail", "skip":
+		if e.Action == "fail" {
+			t.failed = append(t.failed, key)
+		} else if e.Test != "" {
+			if e.Action == "skip" {
+				t.skipped = append(t.skipped, key)
+			}
+			delete(t.output, key)
+		}
+		if e.Test == "" || strings.Contains(e.Test, "/") {
+			return
+		}
+		if t.count[pkg] == nil {
+			t.count[pkg] = map[string]int{}
+		}
+		t.count[pkg][e.Action]++
+	}
 }
 
 // report prints the counts and returns an error for every failure, and for
