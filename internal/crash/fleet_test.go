@@ -170,7 +170,7 @@ func (f *fleet) keep(i int) {
 		crash := f.arm()
 		r, err := f.w.start(fmt.Sprintf("replica-%d", i), crash)
 		if err != nil {
-			f.err = errors.Join(f.err, err)
+			f.fail(err)
 			f.mu.Unlock()
 			return
 		}
@@ -201,8 +201,14 @@ func (f *fleet) count(r *replica) {
 		f.atPoint[r.point]++
 	case f.w.ctx.Err() != nil, f.stopping && orderly(r):
 	default:
-		f.err = errors.Join(f.err, fmt.Errorf("a bridge ended with %s", r.cmd.ProcessState))
+		f.fail(fmt.Errorf("a bridge that nobody had asked to ended with %s", r.cmd.ProcessState))
 	}
+}
+
+// fail ends the test: without its replicas it would wait for long. The caller holds mu.
+func (f *fleet) fail(err error) {
+	f.err = errors.Join(f.err, err)
+	f.w.giveUp(err)
 }
 
 // orderly reports whether a replica ended as one does that was asked to: 0, or 6 when it could not tell how a post

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -83,7 +84,8 @@ type settings struct {
 // A world is what the bridge lives in, and the memory of what was sent into it.
 type world struct {
 	t      *testing.T
-	ctx    context.Context // ends when the test has waited long enough
+	ctx    context.Context // ends when the test has waited long enough, or with giveUp
+	giveUp context.CancelCauseFunc
 	bus    *servicebus.Server
 	fno    *fno.Server
 	dir    string // holds bridge.yaml
@@ -108,7 +110,7 @@ func newWorld(t *testing.T, s settings, patience time.Duration) *world {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
-	w.ctx = ctx
+	w.ctx, w.giveUp = context.WithCancelCause(ctx)
 
 	q := entity.NewQueue(inQueue)
 	q.RequiresSession, q.RequiresDuplicateDetection, q.LockDuration = true, true, s.lock
@@ -316,21 +318,21 @@ func (w *world) judge() history.Report {
 
 // story tells what is known of one file.
 func story(h history.History, id string) string {
-	text := ""
+	var text strings.Builder
 	for _, i := range h.Recorded {
 		if i.ExternalID == id {
-			text += fmt.Sprintf("  import %d %s, accepted %s, ended %s, %s\n", i.Order, i.MessageID, i.Accepted.Format(time.StampMicro), i.Ended.Format(time.StampMicro), i.Status)
+			fmt.Fprintf(&text, "  import %d %s, accepted %s, ended %s, %s\n", i.Order, i.MessageID, i.Accepted.Format(time.StampMicro), i.Ended.Format(time.StampMicro), i.Status)
 		}
 	}
 	for _, e := range h.Events {
 		if e.MessageID == id {
-			text += fmt.Sprintf("  event %d %s %s %s\n", e.Order, e.Status, e.Reason, e.FnoMessageID)
+			fmt.Fprintf(&text, "  event %d %s %s %s\n", e.Order, e.Status, e.Reason, e.FnoMessageID)
 		}
 	}
 	for _, d := range h.DeadLettered {
 		if d.MessageID == id {
-			text += fmt.Sprintf("  dead letter: %s\n", d.Reason)
+			fmt.Fprintf(&text, "  dead letter: %s\n", d.Reason)
 		}
 	}
-	return text
+	return text.String()
 }
