@@ -3,7 +3,6 @@ package inbound
 import (
 	"fmt"
 	"time"
-	"unicode"
 
 	"fnobridge/internal/deadletter"
 	"fnobridge/internal/failure"
@@ -46,8 +45,14 @@ func (l *lane) failed(f *file, bad *failure.Failure) (again bool, _ error) {
 	return true, nil
 }
 
-// unknown applies the route's policy to a post whose answer nobody has. Either way the world is told.
+// unknown applies the route's policy to a post whose answer nobody has. Either way the world is told, always by the same
+// name: how the answer was lost (a reset, a 504, no GUID in it) stands in the detail.
 func (l *lane) unknown(f *file, bad *failure.Failure) (again bool, _ error) {
+	if bad.Reason != failure.UnknownOutcome && bad.Reason != failure.LedgerUnusable {
+		named := *bad
+		named.Reason, named.Detail = failure.UnknownOutcome, string(bad.Reason)+": "+bad.Detail
+		bad = &named
+	}
 	if f.route != nil && f.bad == nil && f.route.ResendUnknown {
 		f.entry.Unknown = true
 		l.say(f, l.event(f, status.UnknownOutcome, failure.UnknownOutcome, bad.Detail+"; unknownOutcome: resend, so it is posted again and F&O may get it twice"))
@@ -160,6 +165,9 @@ func (l *lane) complete(f *file, o telemetry.Outcome) error {
 	l.w.o.At("completed")
 	if o == telemetry.Duplicate {
 		l.log.InfoContext(f.ctx, "a file that was settled before came again; completed", "sequence", f.seq, "message", f.key)
+	} else {
+		l.log.InfoContext(f.ctx, "file processed", "sequence", f.seq, "message", f.key, "entity", f.entity, "file", f.place.file,
+			"fnoMessage", f.entry.FnoID, "attempts", f.entry.Attempts, "took", time.Since(f.entry.First).Round(time.Millisecond))
 	}
 	l.settled(f, o, nil)
 	return nil
@@ -190,20 +198,4 @@ func (f *file) enqueued() *time.Time {
 		return f.msg.EnqueuedTime
 	}
 	return &time.Time{}
-}
-
-// externalID gives the key as F&O's external identifier: as it is when it is short and plain, else percent-encoded,
-// cut to what is known to be safe. F&O's limit is not documented. Source: facts of the recurring integrations API as
-// used by Microsoft's Recurring Integrations Scheduler, which sends a file name.
-func externalID(key string) string {
-	const most = 100
-	out := make([]byte, 0, len(key))
-	for _, b := range []byte(key) {
-		if b < 0x80 && b != '%' && unicode.IsPrint(rune(b)) {
-			out = append(out, b)
-			continue
-		}
-		out = fmt.Appendf(out, "%%%02X", b)
-	}
-	return string(out[:min(len(out), most)])
 }

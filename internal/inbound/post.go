@@ -144,7 +144,7 @@ func (l *lane) enqueue(f *file) (fnoID string, err, broken error) {
 	l.w.o.At("before-post")
 	look := l.lookAhead()
 	fnoID, err = f.route.Environment.Enqueue(ctx, dynamics.File{
-		Activity: f.route.Activity, Entity: f.entity, Company: f.company, ExternalID: externalID(f.key),
+		Activity: f.route.Activity, Entity: f.entity, Company: f.company, ExternalID: f.key,
 		Package: f.route.Payload.Package, Size: f.payload.Size(),
 		Open: func(ctx context.Context) (io.ReadCloser, error) { return f.payload.Reader(ctx) },
 	})
