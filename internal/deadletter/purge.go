@@ -30,6 +30,6 @@ func Purge(ctx context.Context, b Broker, o Options) (Report, error) {
 		return r.report, err
 	}
 	err = r.work(ctx, ix.plans)
-	err = errors.Join(err, r.wrapUp(ix.plans, ctx.Err() != nil))
+	err = errors.Join(err, r.wrapUp(ix.plans, ctx.Err() != nil, err))
 	return r.report, err
 }

@@ -65,7 +65,7 @@ func Resubmit(ctx context.Context, b Broker, o Options) (Report, error) {
 		err = errors.Join(err, r.leave(chunk))
 		worked = append(worked, chunk...)
 	}
-	err = errors.Join(err, r.wrapUp(worked, ctx.Err() != nil))
+	err = errors.Join(err, r.wrapUp(worked, ctx.Err() != nil, err))
 	return r.report, err
 }
 

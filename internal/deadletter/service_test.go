@@ -27,7 +27,7 @@ func start(t testing.TB) *world {
 	t.Helper()
 	q := entity.NewQueue("q")
 	q.RequiresSession, q.RequiresDuplicateDetection = true, true
-	q.LockDuration = time.Minute
+	q.LockDuration = 5 * time.Minute
 	topic := entity.NewTopic("t")
 	sub := entity.NewSubscription("s")
 	sub.RequiresSession = true
@@ -50,10 +50,21 @@ func start(t testing.TB) *world {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		_ = w.svc.Close(ctx)
-		_ = client.Close(ctx)
+		_ = w.client.Close(ctx)
 		_ = srv.Close()
 	})
 	return w
+}
+
+// fresh gives the test's own client a connection that nobody has cut.
+func (w *world) fresh(t testing.TB) {
+	t.Helper()
+	_ = w.client.Close(context.Background())
+	c, err := azservicebus.NewClientFromConnectionString(w.ConnectionString(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.client = c
 }
 
 // send puts n messages of a session into a queue or topic.
@@ -98,10 +109,7 @@ func (w *world) kill(t testing.TB, queue, session, reason string) {
 		t.Fatal(err)
 	}
 	defer func() { _ = rx.Close(ctx) }()
-	for {
-		if len(w.waiting(queue, session)) == 0 {
-			return
-		}
+	for range w.waiting(queue, session) {
 		got, err := rx.ReceiveMessages(ctx, 1, nil)
 		if err != nil {
 			t.Fatal(err)
