@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"fnobridge/internal/failure"
+	"fnobridge/internal/status"
 	"fnobridge/internal/telemetry"
 )
 
@@ -15,7 +16,7 @@ import (
 //
 //	settled before -> complete        enqueued -> follow
 //	never seen     -> post            waiting  -> the rest of the backoff, post
-//	draining       -> dead-letter     held     -> hold
+//	draining, dead -> dead-letter     held     -> hold
 //	posting        -> posted by this process: its answer; intended and never posted by it: post; else: unknown outcome
 func (l *lane) begin(f *file) error {
 	l.cur = f
@@ -33,6 +34,8 @@ func (l *lane) begin(f *file) error {
 	switch {
 	case f.entry.Phase == InFno:
 		return l.resume(f)
+	case f.entry.Phase == Dead:
+		return l.buried(f)
 	case f.entry.Phase == Posting && !f.intended:
 		if again, err := l.recall(f); err != nil || !again {
 			return err
@@ -103,6 +106,15 @@ func (l *lane) resume(f *file) error {
 	f.nextPoll = time.Now()
 	l.log.InfoContext(f.ctx, "import taken up where the ledger left it", "sequence", f.seq, "message", f.key, "fnoMessage", f.entry.FnoID)
 	return nil
+}
+
+// buried goes on dead-lettering a file that was given up for good.
+func (l *lane) buried(f *file) error {
+	bad := &failure.Failure{Verdict: failure.Reject, Reason: f.entry.Reason, Op: "dead-letter", Detail: f.entry.Note}
+	if bad.Reason == failure.NeverEnds {
+		l.say(f, l.event(f, status.NeverEnds, failure.NeverEnds, bad.Detail))
+	}
+	return l.move(f, bad)
 }
 
 // recall finds out about a post that the ledger says was begun. again asks for a new one.

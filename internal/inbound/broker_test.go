@@ -224,6 +224,15 @@ func (b *fakeBroker) owned(p *process, id string) bool {
 	return p.robbed(id)
 }
 
+// ownedByAnother reports whether another process holds the session, and the first could have known.
+func (b *fakeBroker) ownedByAnother(p *process, id string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.expire()
+	s := b.sessions[id]
+	return s != nil && s.owner != nil && s.owner.p != p && !p.robbed(id) && p.alive()
+}
+
 func (b *fakeBroker) wrong(format string, args ...any) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

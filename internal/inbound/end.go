@@ -77,31 +77,34 @@ func (l *lane) giveUp(f *file, bad *failure.Failure) error {
 	if policy == OnFailureHold {
 		return l.hold(f, bad)
 	}
-	write := false
-	if e := l.ledger.find(f.seq); e != nil && e.Phase == Posting && bad.Verdict != failure.Unknown {
-		// F&O's answer is known. Without this a crash before the move would call it unknown.
-		f.intended = false
-		f.entry.Phase, f.entry.Reason, f.entry.By, f.entry.After = Waiting, bad.Reason, "", 0
-		l.ledger.put(f.entry)
-		write = true
-	}
 	if policy == OnFailureDrain && l.ledger.Park == nil {
-		// The mark first: the files behind this one must not overtake it into F&O, whatever happens now.
+		// In the same write as the decision: the files behind this one must not overtake it into F&O, whatever happens.
 		l.ledger.Park = &Park{Mode: Draining, Seq: f.seq, Reason: bad.Reason, Detail: cutDetail(bad.Detail), Since: time.Now()}
 		l.retract()
-		write = true
-	}
-	if write {
-		if err := l.store(); err != nil {
-			return err
-		}
 	}
 	return l.move(f, bad)
 }
 
-// move dead-letters a file: said first, then done, then noted. A crash in between repeats what was said with the same
-// event ID.
+// move dead-letters a file: decided in the ledger first, then said, then done, then noted. A crash in between repeats
+// what was said with the same event ID, and nobody who comes later decides otherwise: the world has been told.
 func (l *lane) move(f *file, bad *failure.Failure) error {
+	if f.entry.Phase != Dead {
+		// What led to this is said before it is decided, because the next owner would find only the decision. A deadline
+		// is the exception: the next owner might find the import ended, so it finds the decision, and says both.
+		if bad.Reason != failure.NeverEnds {
+			if err := l.flush(f); err != nil {
+				return err
+			}
+		}
+		f.intended = false
+		f.entry.Phase, f.entry.Reason, f.entry.By, f.entry.After = Dead, bad.Reason, "", 0
+		f.entry.Note = cutDetail(bad.Detail)
+		l.ledger.put(f.entry)
+		if err := l.store(); err != nil {
+			return err
+		}
+		l.w.flights.recorded(l.key(f.seq))
+	}
 	letter := deadletter.Letter{
 		Reason: bad.Reason, Description: bad.Detail, Attempts: f.entry.Attempts, FirstAttempt: f.entry.First,
 		LastAttempt: f.entry.Last, HTTPStatus: bad.Status, FnoMessageID: f.entry.FnoID, ExecutionID: f.entry.ExecID,

@@ -28,6 +28,7 @@ type fakeFno struct {
 	plan     *faultPlan
 	b        *fakeBroker
 	call     time.Duration // of every call
+	post     time.Duration // of a post, if it is another one
 	takes    time.Duration // of an import
 	parallel bool
 	words    []string                             // what an import says before it ends, evenly spread
@@ -104,11 +105,18 @@ func (r fakeRoad) RoundTrip(req *http.Request) (*http.Response, error) {
 		<-req.Context().Done()
 		return nil, context.Cause(req.Context())
 	}
-	if !wait(req.Context(), f.call) {
+	d := f.call
+	if op == "post" && f.post > 0 {
+		d = f.post
+	}
+	if !wait(req.Context(), d) {
 		return nil, context.Cause(req.Context())
 	}
 	if !r.p.alive() && kind != replyLost {
 		return nil, errKilled
+	}
+	if op == "post" && f.b.ownedByAnother(r.p, session) {
+		f.b.wrong("%s's post of %s took effect when another process held session %q", r.p.name, req.Header.Get("x-ms-dyn-externalidentifier"), session)
 	}
 	answer, code := f.answer(op, req, body, r.p)
 	if kind == replyLost || !r.p.alive() {

@@ -35,6 +35,8 @@ var ErrCorruptLedger = errors.New("the session state is not a ledger of this bri
 //	              ^           |
 //	              |           v
 //	              +--------- held    given up while an earlier file holds the session; held in its turn
+//
+//	any --> dead --> (gone: settled)    given up for good
 type Phase string
 
 // The phases.
@@ -43,6 +45,7 @@ const (
 	InFno     Phase = "enqueued" // F&O answered with its message ID: never post again, follow
 	Waiting   Phase = "waiting"  // attempts were made, none is under way
 	HeldBack  Phase = "held"     // given up behind another held file: held again when its turn comes
+	Dead      Phase = "dead"     // given up for good, on its way to the dead-letter queue: never looked at otherwise again
 	SettledIn Phase = "settled"  // settled while an earlier file of the window was not; dropped when the watermark passes it
 )
 
@@ -62,7 +65,7 @@ type Entry struct {
 	Last      time.Time      `json:"last,omitzero"`   // begin of the last attempt
 	Accepted  time.Time      `json:"acc,omitzero"`    // when F&O took the file; the route's deadline counts from here
 	Reason    failure.Reason `json:"why,omitempty"`   // of the last failed attempt
-	Note      string         `json:"note,omitempty"`  // what F&O said of a held file, or who released it
+	Note      string         `json:"note,omitempty"`  // what F&O said of a held or dead file, or who released it
 	Unknown   bool           `json:"unk,omitempty"`   // an outcome was unknown and the file was posted again
 
 	// Off is the time since First that counts against no bound: the environment was closed, or F&O had the file.
@@ -173,7 +176,7 @@ func (l *Ledger) check() error {
 		}
 		last = e.Seq
 		switch e.Phase {
-		case Posting, Waiting, HeldBack, SettledIn:
+		case Posting, Waiting, HeldBack, Dead, SettledIn:
 		case InFno:
 			if e.FnoID == "" {
 				return fmt.Errorf("file %d is enqueued without a message ID", e.Seq)

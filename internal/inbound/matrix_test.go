@@ -45,6 +45,10 @@ var policies = []rowPolicy{
 		w.route.Overlap, w.route.Window, w.route.ResendUnknown, w.fno.parallel = true, 3, true, true
 	}},
 	{"processed, drain", func(w *world) { w.route.OnFailure = OnFailureDrain }},
+	{"processed, hold", func(w *world) {
+		w.route.OnFailure = OnFailureHold
+		w.operator(Skip)
+	}},
 }
 
 // mixed gives files of which some fail for good, one for a passing reason, and the rest pass.
@@ -165,7 +169,7 @@ func TestACrashAtEveryPointKeepsThePromises(t *testing.T) {
 										select {
 										case <-crashed:
 											fired++
-											w.restart()
+											w.start()
 										case <-done:
 										}
 									})
@@ -231,7 +235,7 @@ func TestAStopAtEveryPointIsNoFailure(t *testing.T) {
 										t.Errorf("the report does not say enough: %+v", x)
 									}
 								}
-								w.restart()
+								w.start()
 							})
 							w.drained()
 							close(done)

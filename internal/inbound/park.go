@@ -130,6 +130,7 @@ func (l *lane) parked() error {
 		return err
 	}
 	l.log.InfoContext(f.ctx, "held session goes on", "order", o.Do, "by", o.By, "sequence", f.seq)
+	l.ledger.Park = nil // stored together with what the order means for the file, and not without it
 	if o.Do == Skip {
 		err := l.move(f, &failure.Failure{
 			Verdict: failure.Reject, Reason: failure.OperatorSkipped, Op: "hold",
@@ -138,14 +139,12 @@ func (l *lane) parked() error {
 		if err != nil {
 			return err
 		}
-		l.ledger.Park = nil
 		return errRelease
 	}
 	f.entry.Phase, f.entry.Note = Waiting, "released by "+o.By
 	f.entry.Attempts = max(f.entry.Attempts, 1) // what failed before counts as a try, so that the next one is told apart
 	f.entry.Base, f.entry.First, f.entry.Last, f.entry.Off = f.entry.Attempts, time.Time{}, time.Time{}, 0
 	l.ledger.put(f.entry)
-	l.ledger.Park = nil
 	if err := l.store(); err != nil {
 		return err
 	}

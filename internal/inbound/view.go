@@ -101,6 +101,10 @@ func (l *lane) remains() []Left {
 		case e == nil:
 		case e.Phase == InFno:
 			why = fmt.Sprintf("F&O has it as message %s; the ledger says so, the next owner follows it and never posts it again", e.FnoID)
+		case e.Phase == Dead:
+			why = fmt.Sprintf("given up for %s; the next owner moves it to the dead-letter queue", e.Reason)
+		case e.Phase == HeldBack || e.Phase == Waiting && l.holding() && l.ledger.Park.Seq == e.Seq:
+			why = fmt.Sprintf("held for %s; the next owner holds it until an operator decides", e.Reason)
 		case e.Phase == Waiting:
 			why = fmt.Sprintf("%d attempts were made and none is under way; the next owner goes on counting", e.Attempts)
 		case e.Phase == Posting:

@@ -16,6 +16,7 @@ import (
 	"fnobridge/internal/failure"
 	"fnobridge/internal/history"
 	"fnobridge/internal/payload"
+	"fnobridge/internal/status"
 	"fnobridge/internal/telemetry"
 
 	"go.opentelemetry.io/otel/metric/noop"
@@ -107,6 +108,10 @@ func (w *world) start() *running {
 	work, r.stopWorking = context.WithCancelCause(context.Background())
 	w.b.mu.Lock()
 	w.procs = append(w.procs, r)
+	if w.over { // the world ended while this one was coming up
+		r.stopTaking(errStopping)
+		r.stopWorking(ErrGraceOver)
+	}
 	w.b.mu.Unlock()
 	w.wg.Go(func() {
 		defer close(r.done)
@@ -240,6 +245,11 @@ func (w *world) check() history.Report {
 		w.t.Errorf("fencing: %s", m)
 	}
 	w.b.mu.Unlock()
+	for _, d := range h.DeadLettered {
+		if d.Reason == failure.OperatorSkipped && !slices.Contains(w.topic.of(d.MessageID), status.Held) {
+			w.t.Errorf("%s was skipped by an operator, and nobody was told that it was held", d.MessageID)
+		}
+	}
 	r := history.Check(h)
 	if !r.OK() {
 		w.t.Errorf("promises broken (faults: %v):\n%s", w.plan.log, r.Error(20))
@@ -252,16 +262,6 @@ func (w *world) check() history.Report {
 	return r
 }
 
-// restart brings up another process while others of the test may be ending.
-func (w *world) restart() {
-	w.b.mu.Lock()
-	over := w.over
-	w.b.mu.Unlock()
-	if !over {
-		w.start()
-	}
-}
-
 // order gives an operator's order for a session, as `bridge sessions` does.
 func (w *world) order(session string, do Do) {
 	w.t.Helper()
@@ -272,6 +272,30 @@ func (w *world) order(session string, do Do) {
 	w.b.mu.Lock()
 	defer w.b.mu.Unlock()
 	w.b.session(ControlSession(session)).state = b
+}
+
+// operator starts somebody who looks once a minute for sessions that are held, and gives the same order for each.
+func (w *world) operator(do Do) {
+	w.wg.Go(func() {
+		for {
+			pass(time.Minute)
+			w.b.mu.Lock()
+			over := w.over
+			var held []string
+			for id, s := range w.b.sessions {
+				if l, err := DecodeLedger(s.state); err == nil && l.Park != nil && l.Park.Mode == Holding && len(s.messages) > 0 {
+					held = append(held, id)
+				}
+			}
+			w.b.mu.Unlock()
+			for _, id := range held {
+				w.order(id, do)
+			}
+			if over {
+				return
+			}
+		}
+	})
 }
 
 // letter gives the dead letter of a file.
