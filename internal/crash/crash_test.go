@@ -26,7 +26,7 @@ type scale struct {
 
 var (
 	short = scale{sessions: 12, files: 240, replicas: 2, kills: 10, faults: 22, harshness: 1, patience: patience}
-	long  = scale{sessions: 200, files: 20_000, replicas: 4, kills: 200, faults: 300, harshness: 3, patience: 18 * time.Minute}
+	long  = scale{sessions: 200, files: 20_000, replicas: 4, kills: 500, faults: 600, harshness: 3, patience: 18 * time.Minute}
 )
 
 // TestKilledAtRandomNothingIsLostDoubledOrOutOfOrder is the crash test: several replicas, all of them killed again and
