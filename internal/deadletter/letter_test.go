@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -142,5 +143,17 @@ func TestLongErrorsGoToTheOverflow(t *testing.T) {
 	l.Errors, s.names = "short", nil
 	if l.Options(t.Context(), s); len(s.names) != 0 {
 		t.Fatal("stored what fits into a property")
+	}
+}
+
+func TestTheOperatorsPageNamesEveryReason(t *testing.T) {
+	page, err := os.ReadFile("../../docs/deadletter.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range failure.Reasons() {
+		if !strings.Contains(string(page), "`"+string(r)+"`") {
+			t.Errorf("docs/deadletter.md does not say what to do about %s", r)
+		}
 	}
 }

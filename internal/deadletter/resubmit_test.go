@@ -125,6 +125,28 @@ func TestResubmitInTheOrderOfTheFirstLife(t *testing.T) {
 	})
 }
 
+// A file that was resubmitted and died again has a new number in its queue; its place is still that of its first life.
+func TestASecondLifeKeepsItsPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newFake()
+		b.group("A", 3)
+		if _, err := Resubmit(t.Context(), b, Options{Entity: q, Filter: Filter{To: 1}}); err != nil {
+			t.Fatal(err)
+		}
+		b.kill(b.queue[0], "Timeout")
+		if b.dead[2].seq != 4 {
+			t.Fatalf("the copy has the number %d", b.dead[2].seq)
+		}
+		rep, err := Resubmit(t.Context(), b, Options{Entity: q})
+		if err != nil || rep.Done != 3 {
+			t.Fatalf("%+v %v", rep, err)
+		}
+		if d := cmp.Diff(names("A", 3), b.bodies("A")); d != "" {
+			t.Fatal(d)
+		}
+	})
+}
+
 func TestOnlyTheSelectedGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newFake()
