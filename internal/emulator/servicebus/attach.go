@@ -183,9 +183,11 @@ func (s *session) attachConsumer(a *amqp.Attach, address string) *amqp.Error {
 					}
 					s.c.then(f, l)
 				})
+				f.done()
 				return nil
 			}
 			s.c.then(f, l)
+			f.done()
 			return nil
 		}
 		if err := l.open(o); err != nil {

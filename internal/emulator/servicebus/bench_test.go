@@ -87,6 +87,7 @@ func BenchmarkReceiveComplete(b *testing.B) {
 			each := (b.N + receivers - 1) / receivers
 			fill(b, client, receivers, each)
 			var all sync.WaitGroup
+			count := cpu(b)
 			b.ResetTimer()
 			for s := range receivers {
 				all.Go(func() {
@@ -100,6 +101,7 @@ func BenchmarkReceiveComplete(b *testing.B) {
 			}
 			all.Wait()
 			b.StopTimer()
+			count(each * receivers)
 			b.ReportMetric(float64(each*receivers)/b.Elapsed().Seconds(), "msg/s")
 		})
 	}
@@ -136,8 +138,38 @@ func drain(b *testing.B, x *sb.SessionReceiver, n, settling int) {
 func BenchmarkAcceptClose(b *testing.B) {
 	_, client := benchRig(b)
 	fill(b, client, 1, 1)
+	count := cpu(b)
+	defer func() { count(b.N) }()
 	for b.Loop() {
 		x, err := client.AcceptSessionForQueue(b.Context(), "s", "session-0", nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := x.Close(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkAcceptCloseAMQP is the same without what the SDK adds.
+func BenchmarkAcceptCloseAMQP(b *testing.B) {
+	server, client := benchRig(b)
+	fill(b, client, 1, 1)
+	conn, err := goamqp.Dial(b.Context(), "amqp://"+server.Addr(), &goamqp.ConnOptions{SASLType: goamqp.SASLTypePlain("RootManageSharedAccessKey", "SAS_KEY_VALUE")})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }() // the server is gone by then
+	s, err := conn.NewSession(b.Context(), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	count := cpu(b)
+	defer func() { count(b.N) }()
+	for b.Loop() {
+		x, err := s.NewReceiver(b.Context(), "s", &goamqp.ReceiverOptions{
+			Filters: []goamqp.LinkFilter{goamqp.NewLinkFilter("com.microsoft:session-filter", 0x137000000C, "session-0")},
+		})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -160,6 +192,7 @@ func BenchmarkDrainSessions(b *testing.B) {
 			left <- struct{}{}
 		}
 		close(left)
+		count := cpu(b)
 		b.StartTimer()
 		var all sync.WaitGroup
 		for range clients {
@@ -174,6 +207,7 @@ func BenchmarkDrainSessions(b *testing.B) {
 		}
 		all.Wait()
 		b.StopTimer()
+		count(sessions)
 		if c, _ := server.Counts("s"); c.Active != 0 {
 			b.Errorf("%d messages left", c.Active)
 		}
@@ -213,6 +247,7 @@ func BenchmarkDrainSessionsAMQP(b *testing.B) {
 		fill(b, client, sessions, 1)
 		var left atomic.Int64
 		left.Store(sessions)
+		count := cpu(b)
 		b.StartTimer()
 		var all sync.WaitGroup
 		for range clients {
@@ -238,6 +273,7 @@ func BenchmarkDrainSessionsAMQP(b *testing.B) {
 		}
 		all.Wait()
 		b.StopTimer()
+		count(sessions)
 		if c, _ := server.Counts("s"); c.Active != 0 {
 			b.Errorf("%d messages left", c.Active)
 		}
@@ -295,4 +331,17 @@ func heap() int64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
+}
+
+// BenchmarkStart starts and closes a server: listening, with certificates.
+func BenchmarkStart(b *testing.B) {
+	for b.Loop() {
+		server, err := servicebus.Start(servicebus.Options{Namespace: namespace()})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := server.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -32,10 +32,11 @@ const (
 //
 // Lock order: the broker's lock, then mu. Nobody calls the broker while holding mu.
 type conn struct {
-	s      *Server
-	nc     net.Conn
-	frames *amqp.FrameReader
-	claims claims
+	s       *Server
+	nc      net.Conn
+	frames  *amqp.FrameReader
+	claims  claims
+	partial int // bytes of deliveries that are not complete; reader only
 
 	wake     chan struct{} // capacity 1: output is waiting
 	handling atomic.Bool   // the reader will write what is queued
@@ -51,6 +52,7 @@ type conn struct {
 	chores   []func() // for the writer, who holds no lock
 	sessions map[uint16]*session
 	maxFrame int        // the peer's
+	waiting  int        // bytes of answers that wait for credit
 	blocked  []*outLink // waiting for the queue to drain
 	attached bool       // it has had a link
 	alone    time.Time  // since when it has none, on the emulator's clock; sweep only
@@ -68,10 +70,12 @@ func (s *Server) serve(nc net.Conn, br *bufio.Reader) {
 	s.mu.Lock()
 	s.links[c] = struct{}{}
 	s.mu.Unlock()
+	s.broker.Notify()
 	defer func() {
 		s.mu.Lock()
 		delete(s.links, c)
 		s.mu.Unlock()
+		s.broker.Notify()
 	}()
 	if err := c.handshake(br); err != nil {
 		s.log.Debug("amqp handshake", "peer", nc.RemoteAddr(), "err", err)

@@ -210,11 +210,13 @@ func (c *conn) perform(a act) {
 			a.answer(a.run())
 			c.then(f, a.link)
 		})
+		f.done()
 		return
 	case Pass:
 		a.answer(a.run())
 	}
 	c.then(f, a.link)
+	f.done()
 }
 
 // thenLater is then for callers that hold the broker's lock.

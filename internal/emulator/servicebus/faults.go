@@ -98,10 +98,12 @@ type Armed struct {
 	left   int // negative: no end
 	skip   int
 	struck int
+	once   sync.Once
 	first  chan struct{}
 }
 
-// Struck is closed when the fault strikes for the first time.
+// Struck is closed when the fault has struck for the first time: the operation
+// has happened, or will not, or its delay has begun.
 func (a *Armed) Struck() <-chan struct{} { return a.first }
 
 // Count is how often the fault has struck.
@@ -179,7 +181,7 @@ func (f *Faults) remove(a *Armed) {
 }
 
 // strike returns the fault that hits the operation, nil for none. among, when
-// given, limits the effects that can be.
+// given, limits the effects that can be. The caller calls done after the effect.
 func (f *Faults) strike(op Op, address, session string, among ...Effect) *Armed {
 	if f.armed.Load() == 0 {
 		return nil
@@ -198,9 +200,7 @@ func (f *Faults) strike(op Op, address, session string, among ...Effect) *Armed 
 			a.skip--
 			continue
 		}
-		if a.struck++; a.struck == 1 {
-			close(a.first)
-		}
+		a.struck++
 		if a.left > 0 {
 			if a.left--; a.left == 0 {
 				f.remove(a)
@@ -210,6 +210,9 @@ func (f *Faults) strike(op Op, address, session string, among ...Effect) *Armed 
 	}
 	return nil
 }
+
+// done tells that the effect is there.
+func (a *Armed) done() { a.once.Do(func() { close(a.first) }) }
 
 // refusal is the error of a Refuse.
 func (a *Armed) refusal() *amqp.Error {

@@ -5,14 +5,16 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"fnobridge/internal/emulator/servicebus"
+	"fnobridge/internal/emulator/servicebus/amqp"
 
 	sb "github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
-	"github.com/Azure/go-amqp"
+	goamqp "github.com/Azure/go-amqp"
 )
 
 // brief bounds a call that is not going to be answered. Only calls whose answer
@@ -95,7 +97,7 @@ func TestFaultOnAccept(t *testing.T) {
 			if err == nil {
 				t.Fatal("accepted")
 			}
-			if ae, ok := errors.AsType[*amqp.Error](err); effect == servicebus.Refuse && (!ok || ae.Condition != "amqp:not-allowed") {
+			if ae, ok := errors.AsType[*goamqp.Error](err); effect == servicebus.Refuse && (!ok || ae.Condition != "amqp:not-allowed") {
 				t.Errorf("refused with %v", err)
 			}
 			// The client has ended its session, which frees what it was granted.
@@ -234,4 +236,97 @@ func TestRefusedConnectionsAndStall(t *testing.T) {
 	}
 	r.server.Faults().Unstall()
 	r.must(x.RenewSessionLock(t.Context(), nil))
+}
+
+func TestDelayedDisposition(t *testing.T) {
+	clock := servicebus.NewFakeClock(time.Now())
+	r := start(t, servicebus.Options{Clock: clock})
+	r.send("q", text("x"))
+	x := r.receiver("q", nil)
+	m := r.one(x)
+	f := r.server.Faults().Add(servicebus.Fault{Op: servicebus.OpComplete, Entity: "Q", Effect: servicebus.Delay, Delay: 5 * time.Second})
+	done := make(chan error, 1)
+	go func() { done <- x.CompleteMessage(t.Context(), m, nil) }()
+	<-f.Struck()
+	clock.Advance(5*time.Second - 1)
+	if len(r.server.Messages("q")) == 0 {
+		t.Error("completed too early")
+	}
+	clock.Advance(1)
+	r.must(<-done)
+	if len(r.server.Messages("q")) != 0 {
+		t.Error("not completed")
+	}
+}
+
+func TestSkipAndTimes(t *testing.T) {
+	r := start(t, servicebus.Options{})
+	s, err := r.client.NewSender("q", nil)
+	r.must(err)
+	f := r.server.Faults().Add(servicebus.Fault{Op: servicebus.OpSend, Entity: "q", Skip: 1, Times: 2, Effect: servicebus.Refuse, Condition: "amqp:not-allowed"})
+	var heard []bool
+	for range 5 {
+		heard = append(heard, s.SendMessage(t.Context(), text("x"), nil) == nil)
+	}
+	if want := []bool{true, false, false, true, true}; !slices.Equal(heard, want) || f.Count() != 2 {
+		t.Errorf("heard %v, struck %d times", heard, f.Count())
+	}
+	f = r.server.Faults().Add(servicebus.Fault{Effect: servicebus.Lose, Times: -1})
+	f.Disarm()
+	r.must(s.SendMessage(t.Context(), text("x"), nil))
+}
+
+// TestServerBusyIsRetried refuses twice; the client comes again by itself.
+func TestServerBusyIsRetried(t *testing.T) {
+	r := start(t, servicebus.Options{})
+	f := r.server.Faults().Add(servicebus.Fault{Op: servicebus.OpSend, Times: 2, Effect: servicebus.Refuse})
+	r.send("q", text("x"))
+	if f.Count() != 2 {
+		t.Errorf("struck %d times", f.Count())
+	}
+}
+
+func TestDetach(t *testing.T) {
+	r := start(t, servicebus.Options{})
+	c := dialRaw(t, r.server, nil)
+	c.send(0, beginRaw(100), bySession(receiveFrom("s", 0), "A"), sendTo("q", 1))
+	until[*amqp.Attach](c)
+	until[*amqp.Attach](c)
+	f := r.server.Faults()
+	if n := f.DetachLinks("s", "B", ""); n != 0 {
+		t.Errorf("%d links of another session", n)
+	}
+	if n := f.DetachLinks("s", "A", "com.microsoft:server-busy"); n != 1 {
+		t.Errorf("%d links", n)
+	}
+	if d, _ := until[*amqp.Detach](c); d.Handle != 0 || d.Error.Condition != amqp.ServerBusy {
+		t.Errorf("%+v", d)
+	}
+	if s := r.server.Sessions("s"); len(s) != 0 {
+		t.Errorf("the session is still held: %+v", s)
+	}
+	f.Add(servicebus.Fault{Op: servicebus.OpSend, Effect: servicebus.Pass, Then: servicebus.Detach})
+	c.transfer(0, &amqp.Transfer{Handle: 1, HasDeliveryID: true, DeliveryTag: []byte{1}}, data([]byte("x")))
+	if d, _ := until[*amqp.Disposition](c); d.State.Kind != amqp.Accepted {
+		t.Errorf("%+v", d)
+	}
+	if d, _ := until[*amqp.Detach](c); d.Handle != 1 || d.Error.Condition != amqp.DetachForced {
+		t.Errorf("%+v", d)
+	}
+}
+
+// TestHarmSparesOthers cuts one of two connections.
+func TestHarmSparesOthers(t *testing.T) {
+	r := start(t, servicebus.Options{})
+	a, b := r.accept("s", "A"), func() *sb.SessionReceiver {
+		x, err := r.connect().AcceptSessionForQueue(t.Context(), "s", "B", nil)
+		r.must(err)
+		return x
+	}()
+	if n := r.server.Faults().CutLinks("s", "A"); n != 1 {
+		t.Errorf("%d connections cut", n)
+	}
+	r.must(b.RenewSessionLock(brief(t), nil))
+	r.must(r.server.Await(t.Context(), func() bool { return len(r.server.Sessions("s")) == 1 }))
+	_ = a
 }

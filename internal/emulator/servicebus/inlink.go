@@ -9,6 +9,9 @@ const (
 	linkCredit = 1000
 	// envelope is what a batch may take beyond the entity's message size.
 	envelope = 64 << 10
+	// maxPartial bounds what all links of a connection have received of
+	// deliveries that are not complete; it leaves room for the largest message.
+	maxPartial = 128 << 20
 )
 
 // assembly puts the transfers of one delivery together. Used by the reader only.
@@ -23,7 +26,7 @@ type assembly struct {
 
 // add takes one transfer; done reports a complete delivery, whose payload the
 // caller owns. An aborted delivery is never done.
-func (a *assembly) add(t *amqp.Transfer, payload []byte, limit uint64) (done bool, err error) {
+func (a *assembly) add(c *conn, t *amqp.Transfer, payload []byte, limit uint64) (done bool, err error) {
 	if !a.open {
 		if !t.HasDeliveryID {
 			return false, amqp.Errorf(amqp.InvalidField, "transfer without a delivery-id")
@@ -32,20 +35,35 @@ func (a *assembly) add(t *amqp.Transfer, payload []byte, limit uint64) (done boo
 	}
 	a.settled = a.settled || t.Settled
 	if t.Aborted {
+		c.partial -= len(a.buf)
 		*a = assembly{}
 		return false, nil
 	}
 	if uint64(len(a.buf)+len(payload)) > limit {
+		c.partial -= len(a.buf)
 		a.tooBig, a.buf = true, nil
 	}
 	if !a.tooBig {
 		a.buf = append(a.buf, payload...)
+		c.partial += len(payload)
 	}
 	if t.More {
+		if c.partial > maxPartial {
+			return false, amqp.Errorf(amqp.ResourceLimitExceeded, "more than %d bytes of unfinished deliveries", maxPartial)
+		}
 		return false, nil
 	}
+	c.partial -= len(a.buf)
 	a.open = false
 	return true, nil
+}
+
+// drop forgets an unfinished delivery.
+func (a *assembly) drop(c *conn) {
+	if a.open {
+		c.partial -= len(a.buf)
+	}
+	*a = assembly{}
 }
 
 // inLink is a link that takes messages from the client to an entity.
@@ -73,7 +91,10 @@ func (l *inLink) flow(f *amqp.Flow) error {
 	return nil
 }
 
-func (l *inLink) close() { l.producer.Close() }
+func (l *inLink) close() {
+	l.part.drop(l.s.c)
+	l.producer.Close()
+}
 
 func (l *inLink) topUp() {
 	l.credit = linkCredit
@@ -87,7 +108,7 @@ func (l *inLink) topUp() {
 }
 
 func (l *inLink) transfer(t *amqp.Transfer, payload []byte) error {
-	done, err := l.part.add(t, payload, l.limit+envelope)
+	done, err := l.part.add(l.s.c, t, payload, l.limit+envelope)
 	if err != nil || !done {
 		return err
 	}

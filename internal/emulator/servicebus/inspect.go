@@ -41,7 +41,7 @@ func (s *Server) Connections() int {
 }
 
 // Await returns once check is true, looking again whenever something happened
-// in the broker (not in between, so it needs no polling); check may use the
+// in the broker or a connection came or went, so it needs no polling; check may use the
 // other inspection methods. Otherwise it returns the cause of ctx.
 func (s *Server) Await(ctx context.Context, check func() bool) error {
 	return s.broker.Await(ctx, check)

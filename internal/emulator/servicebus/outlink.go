@@ -65,6 +65,7 @@ func (l *outLink) Deliver(d broker.Delivery) {
 		l.s.c.chore(func() { l.s.c.s.broker.ExpireLock(l.address, token) })
 	}
 	l.s.c.thenLater(f, l)
+	f.done()
 }
 
 // mayDeliver asks the faults that keep a message from being delivered. The
@@ -94,6 +95,7 @@ func (l *outLink) mayDeliver() bool {
 		})
 	}
 	c.thenLater(f, l)
+	f.done()
 	return false
 }
 
@@ -138,6 +140,7 @@ func (l *outLink) Granted(id string, until time.Time) {
 		case LoseLock:
 			s.c.chore(func() { s.c.s.broker.ExpireSession(l.address, id) })
 		}
+		defer f.done()
 		defer s.c.thenLater(f, l)
 	}
 	s.c.mu.Lock()

@@ -2,6 +2,7 @@ package servicebus_test
 
 import (
 	"bufio"
+	"io"
 	"net"
 	"testing"
 
@@ -25,6 +26,12 @@ func dialRaw(t testing.TB, server *servicebus.Server, open *amqp.Open) *raw {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return openRaw(t, nc, open)
+}
+
+// openRaw opens an AMQP connection on nc.
+func openRaw(t testing.TB, nc net.Conn, open *amqp.Open) *raw {
+	t.Helper()
 	t.Cleanup(func() { _ = nc.Close() }) // the server may have closed it
 	r := &raw{t: t, nc: nc}
 	br := bufio.NewReaderSize(nc, 64<<10)
@@ -52,7 +59,7 @@ func dialRaw(t testing.TB, server *servicebus.Server, open *amqp.Open) *raw {
 func (r *raw) header(br *bufio.Reader, want string) {
 	r.t.Helper()
 	h := make([]byte, 8)
-	if n, err := br.Read(h); err != nil || string(h[:n]) != want {
+	if n, err := io.ReadFull(br, h); err != nil || string(h[:n]) != want {
 		r.t.Fatalf("header %q, %v", h, err)
 	}
 }

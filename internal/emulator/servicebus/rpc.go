@@ -7,8 +7,8 @@ import (
 const (
 	// maxRequest bounds one request; scheduling carries whole messages.
 	maxRequest = 101 << 20
-	// maxWaiting bounds answers that wait for credit on one reply link.
-	maxWaiting = 2000
+	// maxWaiting bounds the bytes of answers that wait for credit on a connection.
+	maxWaiting = 16 << 20
 )
 
 // node answers requests: $cbs or the management of an entity.
@@ -107,9 +107,20 @@ func (s *session) attachRPC(a *amqp.Attach, m *management) *amqp.Error {
 
 func (l *rpcIn) flow(*amqp.Flow) error { return nil }
 
-func (l *rpcIn) close() { l.s.leaveCBS(l.address, 0) }
+func (l *rpcIn) close() {
+	l.part.drop(l.s.c)
+	l.s.leaveCBS(l.address, 0)
+}
 
-func (l *rpcOut) close() { l.s.leaveCBS(l.address, 1) }
+func (l *rpcOut) close() {
+	l.s.c.mu.Lock()
+	for _, raw := range l.waiting {
+		l.s.c.waiting -= len(raw)
+	}
+	l.waiting = nil
+	l.s.c.mu.Unlock()
+	l.s.leaveCBS(l.address, 1)
+}
 
 func (s *session) leaveCBS(address string, side int) {
 	if address != cbsNode {
@@ -121,7 +132,7 @@ func (s *session) leaveCBS(address string, side int) {
 }
 
 func (l *rpcIn) transfer(t *amqp.Transfer, payload []byte) error {
-	done, err := l.part.add(t, payload, maxRequest)
+	done, err := l.part.add(l.s.c, t, payload, maxRequest)
 	if err != nil || !done {
 		return err
 	}
@@ -205,11 +216,18 @@ func (r *request) send(raw []byte) {
 		return
 	}
 	l := s.replyLink(r.in.address, r.replyTo)
-	if l == nil || l.detached || len(l.waiting) >= maxWaiting {
+	if l == nil || l.detached {
 		return
 	}
 	l.waiting = append(l.waiting, raw)
+	s.c.waiting += len(raw)
 	l.release()
+	if s.c.waiting > maxWaiting {
+		// It asks, and takes no answers: nothing may pile up for it.
+		s.c.frame(0, &amqp.Close{Error: amqp.Errorf(amqp.ResourceLimitExceeded, "more than %d bytes of answers wait for credit", maxWaiting)})
+		s.c.flush = true
+		s.c.drained.Broadcast()
+	}
 	s.c.signal()
 }
 
@@ -244,6 +262,7 @@ func (l *rpcOut) release() {
 		raw := l.waiting[0]
 		l.waiting[0] = nil
 		l.waiting = l.waiting[1:]
+		s.c.waiting -= len(raw)
 		l.credit--
 		l.count++
 		id := s.nextDelivery

@@ -194,6 +194,13 @@ func (b *Broker) Await(ctx context.Context, check func() bool) error {
 	}
 }
 
+// Notify makes Await look again, for conditions that lie outside the broker.
+func (b *Broker) Notify() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.notify()
+}
+
 // ExpireSession ends a session lock as if its time had come; false when the
 // session is not held.
 func (b *Broker) ExpireSession(address, id string) bool {

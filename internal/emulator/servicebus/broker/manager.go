@@ -144,12 +144,24 @@ func (m *Manager) SetSessionState(id string, state []byte, owner Owner) *amqp.Er
 	if err != nil {
 		return err
 	}
+	if limit := m.q.maxState(); uint64(len(state)) > limit {
+		return amqp.Errorf(amqp.MessageSizeExceeded, "The session state (%d bytes) exceeds the limit of %d bytes.", len(state), limit)
+	}
 	s.changed = now
 	s.state = nil
 	if len(state) > 0 {
 		s.state = slices.Clone(state)
 	}
 	return nil
+}
+
+// maxState is the largest session state: as large as a message may be.
+// Source: Microsoft Learn, message-sessions.
+func (q *queue) maxState() uint64 {
+	if q.of != nil {
+		return q.of.maxMessageSize()
+	}
+	return q.maxMessageSize()
 }
 
 // Sessions lists sessions that have messages or state; with changedSince,
