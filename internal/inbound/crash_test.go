@@ -3,6 +3,7 @@ package inbound
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -100,25 +101,80 @@ func TestARejectionThatWasHeardIsNotForgotten(t *testing.T) {
 }
 
 func TestAStopDuringATopicOutageSettlesNothing(t *testing.T) {
-	in(t, func(t *testing.T, w *world) {
-		over := time.Now().Add(3 * time.Minute)
-		w.plan.pick = func(op string, _ int) faultKind {
-			if op == "publish" && time.Now().Before(over) {
-				return failsBefore
-			}
-			return ""
+	for first := 1; first <= 5; first++ { // the publish with which the outage begins
+		for _, text := range []string{"good", "bad"} {
+			t.Run(fmt.Sprintf("%s, from publish %d", text, first), func(t *testing.T) {
+				in(t, func(t *testing.T, w *world) {
+					var from time.Time
+					w.plan.pick = func(op string, n int) faultKind {
+						if op != "publish" || n < first {
+							return ""
+						}
+						if from.IsZero() {
+							from = time.Now()
+						}
+						if time.Since(from) < 3*time.Minute {
+							return failsBefore
+						}
+						return ""
+					}
+					w.send("Entity 0", "a", text)
+					r := w.start()
+					pass(time.Minute)
+					w.stop(r)
+					w.start()
+					w.drained()
+					w.check()
+				})
+			})
 		}
-		w.send("Entity 0", "a", "bad")
-		w.send("Entity 1", "b", "good")
-		w.send("No such entity", "c", "good")
-		w.route.Match.Entity = ""
-		r := w.start()
-		pass(time.Minute)
-		w.stop(r)
-		w.start()
-		w.drained()
-		w.check()
-	})
+	}
+}
+
+func TestADeadlineThatWasToldIsNotTakenBack(t *testing.T) {
+	for _, point := range []string{"before-publish", "published", "ledger-written", "before-dead-letter"} {
+		for nth := 1; nth <= 6; nth++ {
+			t.Run(fmt.Sprintf("%s, number %d", point, nth), func(t *testing.T) {
+				in(t, func(t *testing.T, w *world) {
+					w.b.lock = 5 * time.Minute
+					w.send("Entity 0", "slow", "takes=7300") // a little longer than the deadline
+					next := w.crashAt(point, nth, true)
+					pass(2*time.Hour + 5*time.Minute)
+					next()
+					w.drained()
+					w.check()
+				})
+			})
+		}
+	}
+}
+
+func TestACrashAroundAHoldHidesNothing(t *testing.T) {
+	for _, point := range []string{"before-publish", "published", "ledger-written"} {
+		for nth := 1; nth <= 12; nth++ {
+			t.Run(fmt.Sprintf("%s, number %d", point, nth), func(t *testing.T) {
+				in(t, func(t *testing.T, w *world) {
+					w.route.OnFailure = OnFailureHold
+					w.route.ResendUnknown, w.fno.parallel = true, true
+					w.operator(Release)
+					w.send("Entity 0", "first", "good")
+					w.send("Entity 0", "second", "bad mended")
+					w.send("Entity 0", "third", "good")
+					next := w.crashAt(point, nth, true)
+					next()
+					w.drained()
+					w.check()
+					got := w.topic.of("second")
+					if r := slices.Index(got, status.Released); r >= 0 && (r == 0 || got[r-1] != status.Held) {
+						t.Errorf("statuses of the held file: %v", got)
+					}
+					if !slices.Contains(got, status.Held) && w.posts("second") < 3 {
+						t.Errorf("nobody was told that the file is held: %v", got)
+					}
+				})
+			})
+		}
+	}
 }
 
 // The answer to a post must come, or be given up, before the broker can hand the session to somebody else.
@@ -127,6 +183,7 @@ func TestAPostNeverOutlivesItsLease(t *testing.T) {
 		for nth := 1; nth <= 6; nth++ {
 			t.Run(fmt.Sprintf("posts of %s, renewal %d fails", post, nth), func(t *testing.T) {
 				in(t, func(t *testing.T, w *world) {
+					w.o.Sessions, w.o.Accepts = 1, 1 // so that only the other process can take the session
 					w.route.Timeout = 20 * time.Second
 					w.route.ResendUnknown = true
 					w.fno.post, w.fno.takes = post, 100*time.Millisecond
@@ -184,7 +241,7 @@ func TestTheStricterOfTwoRoutesDecides(t *testing.T) {
 			}
 			w.sendWith("Entity 0", fmt.Sprintf("f%02d", n), "good", map[string]any{PropCompany: company})
 		}
-		w.route.Overlap = false
+		w.route.Window = 3 // means nothing without overlap
 		w.start()
 		w.drained()
 		w.end()
