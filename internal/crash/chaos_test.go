@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	fno "fnobridge/internal/emulator/dynamics"
@@ -33,6 +34,7 @@ type chaos struct {
 	names []string // of the sessions
 	steps []step
 
+	last  sync.WaitGroup // faults that last
 	done  map[string]int // steps carried out
 	armed []interface{ hits() int }
 }
@@ -90,8 +92,10 @@ func (c *chaos) busFault(kind int) {
 	case 6:
 		c.add("stall", func(ctx context.Context) {
 			faults.StallLinks(inQueue, "")
-			pass(ctx, 3*pause) // longer than one call is waited for, at times
-			faults.Unstall()
+			c.last.Go(func() {
+				pass(ctx, 3*pause) // longer than one call is waited for, at times
+				faults.Unstall()
+			})
 		})
 	case 7:
 		c.add("refuse connections", func(context.Context) {
@@ -101,7 +105,9 @@ func (c *chaos) busFault(kind int) {
 	case 8:
 		which := c.rnd.IntN(1 << 10)
 		c.add("freeze a replica while its locks expire", func(ctx context.Context) {
-			c.f.freeze(ctx, which, pause, func() { faults.ExpireLocks(inQueue) })
+			c.last.Go(func() {
+				c.f.freeze(ctx, which, time.Duration(2*c.size.harshness)*pause, func() { faults.ExpireLocks(inQueue) })
+			})
 		})
 	default:
 		ops := []servicebus.Op{
@@ -174,6 +180,7 @@ func (h fnoHits) hits() int { return h.Fired() }
 
 // run carries out the schedule; it returns when that is done, or ctx ends.
 func (c *chaos) run(ctx context.Context) {
+	defer c.last.Wait()
 	for _, s := range c.steps {
 		if c.w.waitEnded(ctx, s.at) != nil || !pass(ctx, s.delay) {
 			return

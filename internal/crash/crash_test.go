@@ -85,6 +85,9 @@ func TestKilledAtRandomNothingIsLostDoubledOrOutOfOrder(t *testing.T) {
 	if n := len(c.steps); sum(c.done) != n || erp == 0 {
 		t.Errorf("%d of %d steps were carried out, %d calls to F&O and %d operations on Service Bus struck", sum(c.done), n, erp, bus)
 	}
+	if points := crashPoints(t); size == long && (len(f.atPoint) < len(points) || bus == 0) {
+		t.Errorf("killed at %d of %d named points, %d operations on Service Bus struck", len(f.atPoint), len(points), bus)
+	}
 	for i := range size.replicas {
 		(&replica{log: logOf(w, fmt.Sprintf("replica-%d", i))}).inspect(t)
 	}
