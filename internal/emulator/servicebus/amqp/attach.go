@@ -5,12 +5,11 @@ const (
 	RoleSender   = false
 	RoleReceiver = true
 
-	SenderUnsettled  = 0
-	SenderSettled    = 1
-	SenderMixed      = 2
-	ReceiverFirst    = 0
-	ReceiverSecond   = 1
-	noInitialPresent = 0
+	SenderUnsettled = 0
+	SenderSettled   = 1
+	SenderMixed     = 2
+	ReceiverFirst   = 0
+	ReceiverSecond  = 1
 )
 
 // Attach attaches a link. Target and Coordinator exclude each other.
@@ -67,7 +66,7 @@ func decodeAttach(f *fields) *Attach {
 	}
 	f.skip() // unsettled
 	f.skip() // incomplete-unsettled
-	p.InitialDeliveryCount, p.MaxMessageSize = f.uintOr(noInitialPresent), f.ulong()
+	p.InitialDeliveryCount, p.MaxMessageSize = f.uintOr(0), f.ulong()
 	f.skip()
 	f.skip()
 	p.Properties = f.mapValue()
