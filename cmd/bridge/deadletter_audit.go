@@ -57,7 +57,7 @@ func logRecord(log *slog.Logger, r deadletter.Record) {
 	case deadletter.OutcomeFailed, deadletter.OutcomeBlocked, deadletter.OutcomeLocked, deadletter.OutcomeDoubt:
 		level = slog.LevelWarn
 	}
-	attrs := []slog.Attr{slog.String("outcome", r.Outcome), slog.String("source", r.Source)}
+	attrs := []slog.Attr{slog.String("action", r.Action), slog.String("outcome", r.Outcome), slog.String("source", r.Source)}
 	add := func(name, value string) {
 		if value != "" {
 			attrs = append(attrs, slog.String(name, value))
@@ -78,7 +78,7 @@ func logRecord(log *slog.Logger, r deadletter.Record) {
 	}
 	add("by", r.By)
 	add("error", r.Error)
-	log.LogAttrs(context.Background(), level, r.Action, attrs...)
+	log.LogAttrs(context.Background(), level, "audit", attrs...)
 }
 
 // A progressBar is one line on a terminal that is drawn over itself. It is drawn from one goroutine at a time.

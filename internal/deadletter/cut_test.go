@@ -58,7 +58,7 @@ func TestThousandCut(t *testing.T) {
 
 	every, modes := *everyCut, 4
 	if every == 0 {
-		every, modes = calls/5, 1 // each sample in one of the modes, in turn
+		every, modes = calls/3, 1 // each sample in one of the modes, in turn
 	}
 	for n, at := 0, 0; at < calls; n, at = n+1, at+every {
 		for m := range modes {

@@ -1,7 +1,9 @@
 package deadletter
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -48,7 +50,8 @@ func TestADrainedGroupGoesBeforeWhatCameLater(t *testing.T) {
 		if standing(t, b, "A") || standing(t, b, "B") || len(b.locked) != 0 || len(b.dead) != 0 {
 			t.Fatalf("A %v B %v locks %d dead %d", standing(t, b, "A"), standing(t, b, "B"), len(b.locked), len(b.dead))
 		}
-		if m := b.queue[len(b.queue)-1]; m.m.ApplicationProperties[PropResubmits] != nil || m.m.ApplicationProperties[PropMessageID] != "A-7" {
+		i := slices.IndexFunc(b.queue, func(m *fakeMessage) bool { return m.body() == "A7" })
+		if m := b.queue[i]; m.m.ApplicationProperties[PropResubmits] != nil || m.m.ApplicationProperties[PropMessageID] != "A-7" {
 			t.Fatalf("a moved message counts as resubmitted: %v", m.m.ApplicationProperties)
 		}
 	})
@@ -101,7 +104,7 @@ func TestASessionThatAWorkerHolds(t *testing.T) {
 		}
 		// The worker lets go while we wait.
 		go func() {
-			time.Sleep(3 * time.Second) // the clock of the bubble
+			pause(context.Background(), 3*time.Second) // the clock of the bubble
 			closeQuietly(s)
 		}()
 		rep, err = Resubmit(t.Context(), b, Options{Entity: q, Ledger: fakeLedger{}, Wait: time.Minute})

@@ -108,7 +108,9 @@ func (r *run) checkEdits(ix *index) error {
 // resend is the step of a resubmit: send the copy, then complete. A crash before the send changes nothing; between the
 // two it leaves the dead letter and a copy, and the next run sends the same ID again; after the completion all is done.
 func (r *run) resend(ctx context.Context, p *plan, it *item) error {
-	src, t, rm := r.src, Token{}, (*azservicebus.ReceivedMessage)(nil)
+	src := r.src
+	var t Token
+	var rm *azservicebus.ReceivedMessage
 	var err error
 	if it.active {
 		src = p.held.session

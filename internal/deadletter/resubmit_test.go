@@ -345,7 +345,7 @@ func TestShortLocksAreNoLoss(t *testing.T) {
 		slices.Reverse(b.dead)
 		b.fault = func(call string, n int) (bool, error) {
 			if call == "receive" || call == "send" && n%10 == 0 {
-				time.Sleep(time.Second) // the clock of the bubble: the broker is slow
+				pause(context.Background(), time.Second) // the clock of the bubble: the broker is slow
 			}
 			return false, nil
 		}
@@ -368,7 +368,7 @@ func TestAScanThatIsSlowerThanTheLocksEnds(t *testing.T) {
 		slices.Reverse(b.dead)
 		b.fault = func(call string, _ int) (bool, error) {
 			if call == "receive" {
-				time.Sleep(time.Second)
+				pause(context.Background(), time.Second)
 			}
 			return false, nil
 		}

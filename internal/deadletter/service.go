@@ -28,79 +28,125 @@ type Connect func(azservicebus.RetryOptions) (*azservicebus.Client, error)
 type Service struct {
 	connect Connect
 
-	mu     sync.Mutex
-	client *azservicebus.Client
-	gen    int // of client; counts replacements
+	mu     sync.Mutex // guards what follows and the fields of generations
+	now    *generation
 	closed bool
 	wg     sync.WaitGroup // goodbyes under way
+}
+
+// generation is one client and how many calls and sessions use it. A client is closed when the last of them is done:
+// the SDK makes a link anew for a call that was waiting while its client was closed, and nobody closes that one.
+type generation struct {
+	*azservicebus.Client
+	users int
+	dead  bool
 }
 
 // NewService prepares a Service. Nothing is dialled before the first call.
 func NewService(connect Connect) *Service { return &Service{connect: connect} }
 
-// Close ends the connection and waits for those that are being closed.
+// Close ends the connection and waits for those that are being closed. Sources and sessions are closed before.
 func (s *Service) Close(ctx context.Context) error {
 	s.mu.Lock()
-	c := s.client
-	s.client, s.closed = nil, true
+	g := s.now
+	s.now, s.closed = nil, true
+	if g != nil {
+		g.dead = true
+	}
 	s.mu.Unlock()
 	var err error
-	if c != nil {
-		err = c.Close(ctx)
+	if g != nil {
+		err = g.Close(ctx)
 	}
 	s.wg.Wait()
 	return err
 }
 
-func (s *Service) current() (*azservicebus.Client, int, error) {
+// use gives the client; done follows.
+func (s *Service) use() (*generation, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil, 0, fmt.Errorf("%w: closed", ErrUnreachable)
+		return nil, fmt.Errorf("%w: closed", ErrUnreachable)
 	}
-	if s.client == nil {
+	if s.now == nil {
 		c, err := s.connect(azservicebus.RetryOptions{MaxRetries: 2, RetryDelay: 20 * time.Millisecond, MaxRetryDelay: 200 * time.Millisecond})
 		if err != nil {
-			return nil, 0, fmt.Errorf("connect to service bus: %w", err)
+			return nil, fmt.Errorf("connect to service bus: %w", err)
 		}
-		s.client = c
-		s.gen++
+		s.now = &generation{Client: c}
 	}
-	return s.client, s.gen, nil
+	s.now.users++
+	return s.now, nil
+}
+
+// keep lets a session use the client on after the call that made it.
+func (s *Service) keep(g *generation) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g.users++
+}
+
+func (s *Service) done(g *generation) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if g.users--; g.dead && g.users == 0 && !s.closed {
+		s.goodbye(g)
+	}
 }
 
 // retire replaces the client if it is still the one that failed.
-func (s *Service) retire(gen int) {
+func (s *Service) retire(g *generation) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.gen != gen || s.client == nil {
+	if g.dead {
 		return
 	}
-	c := s.client
-	s.client = nil
+	g.dead = true
+	if s.now == g {
+		s.now = nil
+	}
+	if g.users == 0 {
+		s.goodbye(g)
+	}
+}
+
+func (s *Service) retired(g *generation) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return g.dead
+}
+
+func (s *Service) goodbye(g *generation) {
 	s.wg.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		defer cancel()
-		_ = c.Close(ctx) // known to be bad; there is nobody to tell
+		_ = g.Close(ctx) // known to be bad; there is nobody to tell
 	})
 }
 
+// errRetired says that another call has found the connection broken.
+var errRetired = errors.New("the connection was replaced")
+
 // call runs fn until it gives an answer, each try over a fresh connection after one that failed. Only calls that may be
 // made twice come here: everything but a receive is idempotent by lock token, by message ID or by nature.
-func (s *Service) call(ctx context.Context, what string, bound time.Duration, fn func(context.Context, *azservicebus.Client, int) error) error {
+func (s *Service) call(ctx context.Context, what string, bound time.Duration, fn func(context.Context, *generation) error) error {
 	var err error
 	for try := range tries {
 		if try > 0 && !pause(ctx, 50*time.Millisecond<<try) {
 			break
 		}
-		var c *azservicebus.Client
-		var gen int
-		if c, gen, err = s.current(); err != nil {
+		var g *generation
+		if g, err = s.use(); err != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
 		cctx, cancel := context.WithTimeout(ctx, bound)
-		err = fn(cctx, c, gen)
+		err = fn(cctx, g)
 		cancel()
+		if err != nil && ctx.Err() == nil && sorted(err) == nil {
+			s.retire(g)
+		}
+		s.done(g)
 		if err == nil {
 			return nil
 		}
@@ -110,7 +156,6 @@ func (s *Service) call(ctx context.Context, what string, bound time.Duration, fn
 		if known := sorted(err); known != nil {
 			return fmt.Errorf("%s: %w", what, known)
 		}
-		s.retire(gen)
 	}
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s: %w", what, context.Cause(ctx))
@@ -163,11 +208,12 @@ func notAllowed(err error) bool {
 // Sessions lists the sessions of e.
 func (s *Service) Sessions(ctx context.Context, e Entity) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		c, _, err := s.current()
+		c, err := s.use()
 		if err != nil {
 			yield("", err)
 			return
 		}
+		defer s.done(c)
 		pager := c.NewListSessionsForQueuePager(e.Queue, nil)
 		if e.Queue == "" {
 			pager = c.NewListSessionsForSubscriptionPager(e.Topic, e.Subscription, nil)
@@ -212,28 +258,51 @@ type serviceTarget struct {
 	s    *Service
 	name string
 
-	mu  sync.Mutex
-	gen int
-	tx  *azservicebus.Sender
+	mu sync.Mutex
+	g  *generation
+	tx *azservicebus.Sender
 }
 
 func (t *serviceTarget) Send(ctx context.Context, m *azservicebus.AMQPAnnotatedMessage) error {
-	return t.s.call(ctx, "send to "+t.name, 2*callTimeout, func(ctx context.Context, c *azservicebus.Client, gen int) error {
-		t.mu.Lock()
-		if t.gen != gen {
-			tx, err := c.NewSender(t.name, nil)
-			if err != nil {
-				t.mu.Unlock()
-				return err
-			}
-			t.gen, t.tx = gen, tx
+	return t.s.call(ctx, "send to "+t.name, 2*callTimeout, func(ctx context.Context, g *generation) error {
+		tx, err := t.sender(ctx, g)
+		if err != nil {
+			return err
 		}
-		tx := t.tx
-		t.mu.Unlock()
-		err := tx.SendAMQPAnnotatedMessage(ctx, m, nil)
+		err = tx.SendAMQPAnnotatedMessage(ctx, m, nil)
 		if notAllowed(err) && m.Properties.GroupID == nil {
 			return fmt.Errorf("%w: %w", ErrNeedSession, err)
 		}
 		return err
 	})
+}
+
+// sender gives the sender of a client, its link made. One goroutine makes it: the SDK makes one for each that finds
+// none (azservicebus v1.11.0, AMQPLinksImpl.Get), and forgets all but the last.
+func (t *serviceTarget) sender(ctx context.Context, g *generation) (*azservicebus.Sender, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.g == g {
+		return t.tx, nil
+	}
+	if t.s.retired(g) {
+		return nil, errRetired
+	}
+	tx, err := g.NewSender(t.name, nil)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := tx.NewMessageBatch(ctx, nil); err != nil { // asks the link for its size, so there is one
+		closeLink(tx)
+		return nil, err
+	}
+	t.g, t.tx = g, tx
+	return tx, nil
+}
+
+// closeLink closes a link that could not be made: what was made of it goes.
+func closeLink(l interface{ Close(context.Context) error }) {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	_ = l.Close(ctx) // it has failed already
 }

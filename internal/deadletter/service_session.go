@@ -13,7 +13,8 @@ import (
 // Session locks a session of e by its ID.
 func (s *Service) Session(ctx context.Context, e Entity, id string) (Session, error) {
 	var rx *azservicebus.SessionReceiver
-	err := s.call(ctx, "lock session", 2*callTimeout, func(ctx context.Context, c *azservicebus.Client, _ int) (err error) {
+	var of *generation
+	err := s.call(ctx, "lock session", 2*callTimeout, func(ctx context.Context, c *generation) (err error) {
 		if e.Queue != "" {
 			rx, err = c.AcceptSessionForQueue(ctx, e.Queue, id, nil)
 		} else {
@@ -22,23 +23,30 @@ func (s *Service) Session(ctx context.Context, e Entity, id string) (Session, er
 		if notAllowed(err) {
 			return fmt.Errorf("%w: %w", ErrNoSessions, err)
 		}
+		if err == nil {
+			of = c
+			s.keep(c)
+		}
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &serviceSession{rx: rx, until: rx.LockedUntil()}, nil
+	return &serviceSession{s: s, g: of, rx: rx, until: rx.LockedUntil()}, nil
 }
 
 // serviceSession is a locked session. It is never re-attached: the first failure that the broker did not explain loses
 // it, because the SDK would otherwise take the lock again behind our back and go on as if nothing had happened. Calls
 // run one at a time, for the SDK writes the lock time without a lock of its own.
 type serviceSession struct {
+	s  *Service
+	g  *generation
 	rx *azservicebus.SessionReceiver
 
-	mu    sync.Mutex
-	until time.Time // as last seen
-	lost  error
+	mu     sync.Mutex
+	until  time.Time // as last seen
+	lost   error
+	closed bool
 }
 
 func (s *serviceSession) call(ctx context.Context, what string, bound time.Duration, renews bool, fn func(context.Context) error) error {
@@ -192,6 +200,11 @@ func (s *serviceSession) Stop(context.Context) {}
 func (s *serviceSession) Close(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	defer s.s.done(s.g)
 	if s.lost == nil {
 		s.lost = errors.New("closed")
 	}

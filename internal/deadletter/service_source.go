@@ -25,42 +25,39 @@ type serviceSource struct {
 
 // serviceLink is one receiver of the current client, made when it is first used.
 type serviceLink struct {
-	mu  sync.Mutex
-	gen int
-	rx  *azservicebus.Receiver
-	up  *azservicebus.Receiver // rx, once it has been heard of
+	mu sync.Mutex
+	g  *generation
+	rx *azservicebus.Receiver
 }
 
-func (l *serviceLink) made(rx *azservicebus.Receiver) bool {
+// of gives the receiver of a client, its link made by a peek. One goroutine makes it, as with senders. A settlement
+// would make it too, but where that fails it waits by a clock of its own, in seconds; a peek fails as soon as the
+// broker is known to be away.
+func (l *serviceLink) of(ctx context.Context, s *Service, e Entity, g *generation) (*azservicebus.Receiver, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.up == rx
-}
-
-func (l *serviceLink) make(rx *azservicebus.Receiver) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.up = rx
-}
-
-func (l *serviceLink) of(e Entity, c *azservicebus.Client, gen int) (*azservicebus.Receiver, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.gen == gen {
+	if l.g == g {
 		return l.rx, nil
+	}
+	if s.retired(g) {
+		return nil, errRetired
 	}
 	o := &azservicebus.ReceiverOptions{SubQueue: azservicebus.SubQueueDeadLetter}
 	var rx *azservicebus.Receiver
 	var err error
 	if e.Queue != "" {
-		rx, err = c.NewReceiverForQueue(e.Queue, o)
+		rx, err = g.NewReceiverForQueue(e.Queue, o)
 	} else {
-		rx, err = c.NewReceiverForSubscription(e.Topic, e.Subscription, o)
+		rx, err = g.NewReceiverForSubscription(e.Topic, e.Subscription, o)
 	}
 	if err != nil {
 		return nil, err
 	}
-	l.gen, l.rx = gen, rx
+	if _, err := rx.PeekMessages(ctx, 1, &azservicebus.PeekMessagesOptions{FromSequenceNumber: new(int64(1))}); err != nil {
+		closeLink(rx)
+		return nil, err
+	}
+	l.g, l.rx = g, rx
 	return rx, nil
 }
 
@@ -71,29 +68,15 @@ func (l *serviceLink) close(ctx context.Context) error {
 		return nil
 	}
 	rx := l.rx
-	l.rx, l.gen = nil, 0
+	l.rx, l.g = nil, nil
 	return rx.Close(ctx)
 }
 
 func (d *serviceSource) with(ctx context.Context, l *serviceLink, what string, bound time.Duration, fn func(context.Context, *azservicebus.Receiver) error) error {
-	return d.s.call(ctx, what, bound, func(ctx context.Context, c *azservicebus.Client, gen int) error {
-		rx, err := l.of(d.e, c, gen)
+	return d.s.call(ctx, what, bound, func(ctx context.Context, g *generation) error {
+		rx, err := l.of(ctx, d.s, d.e, g)
 		if err != nil {
 			return err
-		}
-		return fn(ctx, rx)
-	})
-}
-
-// settle makes a link before it settles over it. The SDK makes one while settling too, but where that fails it waits
-// by a clock of its own, in seconds; a peek fails as soon as the broker is known to be away.
-func (d *serviceSource) settle(ctx context.Context, what string, fn func(context.Context, *azservicebus.Receiver) error) error {
-	return d.with(ctx, &d.settling, what, callTimeout, func(ctx context.Context, rx *azservicebus.Receiver) error {
-		if !d.settling.made(rx) {
-			if _, err := rx.PeekMessages(ctx, 1, nil); err != nil {
-				return err
-			}
-			d.settling.make(rx)
 		}
 		return fn(ctx, rx)
 	})
@@ -141,13 +124,13 @@ func settling(t Token) *azservicebus.ReceivedMessage {
 }
 
 func (d *serviceSource) Complete(ctx context.Context, t Token) error {
-	return d.settle(ctx, "complete", func(ctx context.Context, rx *azservicebus.Receiver) error {
+	return d.with(ctx, &d.settling, "complete", callTimeout, func(ctx context.Context, rx *azservicebus.Receiver) error {
 		return rx.CompleteMessage(ctx, settling(t), nil)
 	})
 }
 
 func (d *serviceSource) Abandon(ctx context.Context, t Token) error {
-	return d.settle(ctx, "abandon", func(ctx context.Context, rx *azservicebus.Receiver) error {
+	return d.with(ctx, &d.settling, "abandon", callTimeout, func(ctx context.Context, rx *azservicebus.Receiver) error {
 		return rx.AbandonMessage(ctx, settling(t), nil)
 	})
 }
