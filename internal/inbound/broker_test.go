@@ -62,22 +62,22 @@ type process struct {
 	name   string
 	mu     sync.Mutex
 	dead   bool
-	stolen map[string]bool // sessions whose lock was taken away and that it has not given up yet
+	stolen map[string]int // links whose lock was taken away and that it has not given up yet, by session
 }
 
-func (p *process) steal(id string, yes bool) {
+func (p *process) rob(id string, n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.stolen == nil {
-		p.stolen = map[string]bool{}
+		p.stolen = map[string]int{}
 	}
-	p.stolen[id] = yes
+	p.stolen[id] += n
 }
 
 func (p *process) robbed(id string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.stolen[id]
+	return p.stolen[id] > 0
 }
 
 func (p *process) kill() {
@@ -203,7 +203,8 @@ func (b *fakeBroker) steal(id string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if s := b.sessions[id]; s != nil && s.owner != nil {
-		s.owner.p.steal(id, true)
+		s.owner.robbed = true
+		s.owner.p.rob(id, 1)
 		b.free(s)
 	}
 }
@@ -363,6 +364,7 @@ type fakeLink struct {
 	closed         bool
 	granted, until time.Time
 	accepted       time.Time
+	robbed         bool // guarded by b.mu
 }
 
 func (k *fakeLink) ID() string { return k.s.id }
@@ -546,7 +548,12 @@ func (k *fakeLink) Close(ctx context.Context) error {
 	if again {
 		return nil
 	}
-	defer k.p.steal(k.s.id, false)
+	k.b.mu.Lock()
+	robbed := k.robbed
+	k.b.mu.Unlock()
+	if robbed {
+		defer k.p.rob(k.s.id, -1)
+	}
 	if !k.p.alive() {
 		return errKilled
 	}

@@ -71,3 +71,10 @@ func (p *faultPlan) calls(op string) int {
 	defer p.mu.Unlock()
 	return p.count[op]
 }
+
+// story gives the last faults that came about.
+func (p *faultPlan) story() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log[max(0, len(p.log)-30):]
+}

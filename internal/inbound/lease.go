@@ -48,6 +48,7 @@ type lease struct {
 	granted time.Time // when the lock was asked for, by our clock, monotonic
 	until   time.Time // what the broker answered, by its clock
 	end     time.Time // monotonic; written after every renewal, read by everybody
+	proved  time.Time // when the last call that only the owner can make was begun; written by the lane and by renewals
 }
 
 // hold starts the lease. stop ends it and waits for the renewal loop.
@@ -76,6 +77,7 @@ func (l *lease) measure() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.granted, l.until = granted, until
+	l.proved = granted
 	l.end = granted.Add(max(0, min(until.Sub(granted), l.lock)))
 }
 
@@ -101,6 +103,26 @@ func (l *lease) ensure(d time.Duration) error {
 		return fmt.Errorf("%w: %s left, %s needed", ErrLeaseShort, left.Round(time.Millisecond), d)
 	}
 	return context.Cause(l.ctx)
+}
+
+// prove makes sure that the broker confirmed the lock within the last age, by renewing it if not.
+func (l *lease) prove(age time.Duration) error {
+	l.mu.Lock()
+	last := l.proved
+	l.mu.Unlock()
+	if time.Since(last) > age && l.ctx.Err() == nil {
+		l.renew(false)
+	}
+	return context.Cause(l.ctx)
+}
+
+// confirm notes that the broker took a call that only the owner of the session can make, begun at the given time.
+func (l *lease) confirm(begun time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if begun.After(l.proved) {
+		l.proved = begun
+	}
 }
 
 func (l *lease) loop() {

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"fnobridge/internal/failure"
@@ -166,8 +168,11 @@ func DecodeLedger(state []byte) (*Ledger, error) {
 
 // check refuses what no bridge would have written.
 func (l *Ledger) check() error {
-	if l.Version < 1 {
+	switch {
+	case l.Version < 1:
 		return errors.New("no version")
+	case l.Settled < 0 || l.Doubt < 0:
+		return errors.New("a count below zero")
 	}
 	last := int64(-1)
 	for _, e := range l.Files {
@@ -256,9 +261,16 @@ func cmpInt(a, b int64) int {
 	return 0
 }
 
-// cutDetail keeps texts in the ledger short, on a rune boundary.
+// cutDetail keeps texts in the ledger short, on a rune boundary and without control characters, each of which JSON
+// would write as six.
 func cutDetail(s string) string {
 	const most = 500
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
 	if len(s) <= most {
 		return s
 	}

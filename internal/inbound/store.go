@@ -12,6 +12,7 @@ import (
 // load reads the ledger.
 func (l *lane) load() error {
 	var state []byte
+	begun := time.Now()
 	err := l.span(telemetry.GetSessionState, func(ctx context.Context) error {
 		var err error
 		state, err = l.s.State(ctx)
@@ -20,6 +21,7 @@ func (l *lane) load() error {
 	if err != nil {
 		return err
 	}
+	l.lease.confirm(begun)
 	l.ledger, err = DecodeLedger(state)
 	if err != nil {
 		return l.unreadable(state, err)
@@ -38,10 +40,12 @@ func (l *lane) store() error {
 	if err != nil {
 		return err
 	}
+	begun := time.Now()
 	err = l.span(telemetry.SetSessionState, func(ctx context.Context) error { return l.s.SetState(ctx, b) })
 	if err != nil {
 		return err
 	}
+	l.lease.confirm(begun)
 	l.dirty, l.fresh = false, false
 	l.w.o.At("ledger-written")
 	return nil

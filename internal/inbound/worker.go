@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -101,6 +102,11 @@ func New(o Options) (*Worker, error) {
 		return nil, errors.New("inbound: fewer sessions than sources, so some source would never be served")
 	case o.Payloads == nil || o.Events == nil:
 		return nil, errors.New("inbound: no payloads or no events")
+	}
+	for _, r := range o.Routes {
+		if r.Environment == nil || r.Timeout <= 0 {
+			return nil, fmt.Errorf("inbound: route %q has no environment, or no timeout of its calls", r.Name)
+		}
 	}
 	if o.Telemetry == nil {
 		o.Telemetry = telemetry.Discard()

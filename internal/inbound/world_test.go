@@ -220,7 +220,7 @@ func (w *world) waitFor(what string, ok func() bool) {
 			}
 		}
 		w.end()
-		w.t.Fatalf("waited two days for %s; faults: %v", what, w.plan.log)
+		w.t.Fatalf("waited two days for %s; faults: %v", what, w.plan.story())
 	}
 }
 
@@ -252,7 +252,7 @@ func (w *world) check() history.Report {
 	}
 	r := history.Check(h)
 	if !r.OK() {
-		w.t.Errorf("promises broken (faults: %v):\n%s", w.plan.log, r.Error(20))
+		w.t.Errorf("promises broken (faults: %v):\n%s", w.plan.story(), r.Error(20))
 		w.topic.mu.Lock()
 		for _, e := range w.topic.list {
 			w.t.Logf("  %s %s attempt %d %s %s %s", e.MessageID, e.Status, e.Attempt, e.Reason, e.FnoMessageID, e.Detail)

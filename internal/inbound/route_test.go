@@ -1,0 +1,212 @@
+package inbound
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+	"pgregory.net/rapid"
+
+	"fnobridge/internal/failure"
+)
+
+// message makes a received message.
+func message(session string, props map[string]any) *azservicebus.ReceivedMessage {
+	seq := int64(7)
+	return &azservicebus.ReceivedMessage{MessageID: "the key", SessionID: &session, SequenceNumber: &seq, ApplicationProperties: props}
+}
+
+func resolver(routes ...*Route) *Worker { return &Worker{o: Options{Routes: routes}} }
+
+func TestTheSessionNamesEntityAndCompany(t *testing.T) {
+	w := resolver(&Route{Name: "all"})
+	for session, want := range map[string]Pair{
+		"Customer groups":                 {Entity: "Customer groups"},
+		"usmf/Customer groups":            {Entity: "Customer groups", Company: "usmf"},
+		"usmf/Terms / conditions":         {Entity: "Terms / conditions", Company: "usmf"},
+		"Terms / conditions":              {Entity: "Terms / conditions"}, // "Terms " can be no company
+		"Kunden & Lieferanten+Preise":     {Entity: "Kunden & Lieferanten+Preise"},
+		"顧客グループ":                          {Entity: "顧客グループ"},
+		"usmf/":                           {Entity: "usmf/"},
+		"/Customers":                      {Entity: "/Customers"},
+		"longer/Customers":                {Entity: "longer/Customers"},
+		"D'Artagnan \"quoted\" 100%":      {Entity: "D'Artagnan \"quoted\" 100%"},
+		strings.Repeat("x", 128):          {Entity: strings.Repeat("x", 128)},
+		"ab-1/" + strings.Repeat("é", 61): {Entity: strings.Repeat("é", 61), Company: "ab-1"},
+	} {
+		p, err := w.resolve("q", message(session, nil))
+		if err != nil || p.entity != want.Entity || p.company != want.Company {
+			t.Errorf("%q: entity %q, company %q, %v", session, p.entity, p.company, err)
+		}
+	}
+}
+
+func TestPropertiesWinOverTheSessionAndTheRouteOverBoth(t *testing.T) {
+	w := resolver(&Route{Name: "fixed", Match: Pair{Entity: "vendors"}, Fixed: Pair{Entity: "Vendors V2", Company: "dat"}}, &Route{Name: "all"})
+	p, err := w.resolve("q", message("usmf/Customers", map[string]any{
+		PropEntity: "Items", PropCompany: "demf", PropDataRef: "https://x/y", PropFileName: "a.csv", PropSHA256: "ff", PropKey: "the first key", "other": 42,
+	}))
+	if err != nil || p.route.Name != "all" || p.entity != "Items" || p.company != "demf" || p.dataref != "https://x/y" || p.file != "a.csv" || p.sha256 != "ff" || p.key != "the first key" {
+		t.Errorf("%+v, %v", p, err)
+	}
+	p, err = w.resolve("q", message("VENDORS", nil))
+	if err != nil || p.route.Name != "fixed" || p.entity != "Vendors V2" || p.company != "dat" || p.key != "the key" {
+		t.Errorf("%+v, %v", p, err)
+	}
+	p, err = w.resolve("q", message("Items", map[string]any{PropEntity: "", PropCompany: nil}))
+	if err != nil || p.entity != "Items" {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
+func TestTheFirstMatchingRouteWins(t *testing.T) {
+	w := resolver(
+		&Route{Name: "one source", Source: "topic/Subscriptions/fno", Match: Pair{Entity: "Customers"}},
+		&Route{Name: "one company", Match: Pair{Entity: "Customers", Company: "usmf"}},
+		&Route{Name: "one entity", Match: Pair{Entity: "Customers"}},
+	)
+	for _, x := range []struct{ source, session, want string }{
+		{"topic/Subscriptions/fno", "usmf/Customers", "one source"},
+		{"queue", "USMF/customers", "one company"},
+		{"queue", "demf/Customers", "one entity"},
+		{"queue", "Customers", "one entity"},
+		{"queue", "Vendors", ""},
+	} {
+		p, err := w.resolve(x.source, message(x.session, nil))
+		got := ""
+		if p.route != nil {
+			got = p.route.Name
+		}
+		if got != x.want || (err != nil) != (x.want == "") {
+			t.Errorf("%+v: %q, %v", x, got, err)
+		}
+	}
+}
+
+func TestWrongContractsAreRejected(t *testing.T) {
+	w := resolver(&Route{Name: "all"})
+	for name, m := range map[string]*azservicebus.ReceivedMessage{
+		"entity is a number":   message("x", map[string]any{PropEntity: int64(1)}),
+		"company is bytes":     message("x", map[string]any{PropCompany: []byte("usmf")}),
+		"dataref is a bool":    message("x", map[string]any{PropDataRef: true}),
+		"filename is a list":   message("x", map[string]any{PropFileName: []any{"a"}}),
+		"company too long":     message("x", map[string]any{PropCompany: "contoso"}),
+		"company with a slash": message("x", map[string]any{PropCompany: "a/b"}),
+		"no entity":            message("", nil),
+		"blank entity":         message("   ", nil),
+		"control character":    message("a\nb", nil),
+		"not UTF-8":            message("a\xffb", nil),
+		"entity too long":      message("x", map[string]any{PropEntity: strings.Repeat("x", 513)}),
+	} {
+		_, err := w.resolve("q", m)
+		if f := failure.Of(err); f == nil || f.Verdict != failure.Reject || f.Reason != failure.BadMessage || f.Detail == "" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	m := message("x", nil)
+	m.MessageID, m.SessionID = "", nil
+	p, err := w.resolve("q", m)
+	if err == nil || p.key != "sequence-7" {
+		t.Errorf("a message without session or ID: key %q, %v", p.key, err)
+	}
+}
+
+// Whatever a message holds, resolving it neither panics nor gives a place that F&O's URL could not hold.
+func TestEveryMessageIsResolvedOrRejected(t *testing.T) {
+	w := resolver(&Route{Name: "all"})
+	rapid.Check(t, func(t *rapid.T) {
+		props := rapid.MapOf(
+			rapid.SampledFrom([]string{PropEntity, PropCompany, PropDataRef, PropFileName, PropSHA256, PropKey, "x"}),
+			rapid.OneOf(rapid.String().AsAny(), rapid.Int64().AsAny(), rapid.Bool().AsAny(), rapid.Just[any](nil)),
+		).Draw(t, "properties")
+		p, err := w.resolve("q", message(rapid.String().Draw(t, "session"), props))
+		if err != nil {
+			if failure.Of(err).Verdict != failure.Reject {
+				t.Fatalf("not a rejection: %v", err)
+			}
+			return
+		}
+		if p.route == nil || strings.TrimSpace(p.entity) == "" || len([]rune(p.company)) > 4 || p.key == "" {
+			t.Fatalf("%+v", p)
+		}
+	})
+}
+
+func TestPollsGrowWithTheTimeAnImportTakes(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := Poll{
+			First:    time.Duration(rapid.Int64Range(0, int64(time.Minute)).Draw(t, "first")),
+			Fraction: rapid.Float64Range(0, 2).Draw(t, "fraction"),
+			Max:      time.Duration(rapid.Int64Range(0, int64(10*time.Minute)).Draw(t, "max")),
+		}
+		for elapsed := time.Duration(0); elapsed < 6*time.Hour; {
+			d := p.next(elapsed)
+			if d <= 0 || d > max(p.Max, p.First, minPoll) {
+				t.Fatalf("%+v after %s: %s", p, elapsed, d)
+			}
+			if elapsed == 0 && p.First > 0 && d != p.First {
+				t.Fatalf("the first question comes after %s, want %s", d, p.First)
+			}
+			elapsed += max(d, time.Second)
+		}
+	})
+	p := Poll{First: 2 * time.Second, Fraction: 0.1, Max: 30 * time.Second}
+	for elapsed, want := range map[time.Duration]time.Duration{
+		0: 2 * time.Second, time.Second: time.Second, 10 * time.Second: 2 * time.Second, time.Minute: 6 * time.Second, time.Hour: 30 * time.Second,
+	} {
+		if got := p.next(elapsed); got != want {
+			t.Errorf("after %s: %s, want %s", elapsed, got, want)
+		}
+	}
+}
+
+func TestFlightsAreFoundUntilTheyAreRecorded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFlights()
+		k := flightKey{"q", "s", 1}
+		if f.find(t.Context(), k) != nil {
+			t.Error("found a flight that never began")
+		}
+		fl := f.begin(k)
+		gone, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if f.find(gone, k) != nil {
+			t.Error("found a flight that has not landed")
+		}
+		time.AfterFunc(time.Minute, func() { fl.land("an id", nil) })
+		if got := f.find(t.Context(), k); got == nil || got.fnoID != "an id" {
+			t.Errorf("%+v", got)
+		}
+		other := flightKey{"q", "another", 1}
+		f.begin(other).land("", errNotMade)
+		f.sweep("q", "s", func(seq int64) bool { return seq == 1 })
+		if f.find(t.Context(), k) == nil {
+			t.Error("swept a flight that was to be kept")
+		}
+		f.sweep("q", "s", func(int64) bool { return false })
+		if f.find(t.Context(), k) != nil || f.find(t.Context(), other) == nil {
+			t.Error("swept the wrong flight")
+		}
+		f.recorded(other)
+		if len(f.open) != 0 {
+			t.Errorf("%d flights are remembered for nothing", len(f.open))
+		}
+	})
+}
+
+func TestAWorkerIsNotMadeOfNonsense(t *testing.T) {
+	src := []Source{{Name: "a"}, {Name: "b"}}
+	for name, o := range map[string]Options{
+		"no source":          {Sessions: 1},
+		"too few sessions":   {Sources: src, Sessions: 1},
+		"no payloads":        {Sources: src, Sessions: 2},
+		"a route to nowhere": {Sources: src, Sessions: 2, Payloads: fakePayloads{}, Events: fakePublisher{}, Routes: []*Route{{Name: "x"}}},
+	} {
+		if _, err := New(o); err == nil {
+			t.Errorf("%s was taken", name)
+		}
+	}
+}
