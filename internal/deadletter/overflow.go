@@ -14,7 +14,10 @@ import (
 )
 
 // A BlobOverflow keeps long execution errors as text blobs in one container of Blob Storage.
-type BlobOverflow struct{ container *container.Client }
+type BlobOverflow struct {
+	container *container.Client
+	address   *url.URL
+}
 
 // NewBlobOverflow gives an overflow for the container at containerURL (https://ACCOUNT.blob.core.windows.net/NAME).
 // A nil credential means anonymous access, which only an emulator grants. An address with a query is refused: a
@@ -37,7 +40,7 @@ func NewBlobOverflow(containerURL string, credential azcore.TokenCredential, opt
 	if err != nil {
 		return nil, fmt.Errorf("overflow container: %w", err)
 	}
-	return &BlobOverflow{container: c}, nil
+	return &BlobOverflow{container: c, address: u}, nil
 }
 
 // Put writes the blob, replacing one of the same name, and gives its address.
@@ -48,5 +51,5 @@ func (b *BlobOverflow) Put(ctx context.Context, name string, content []byte) (st
 	if err != nil {
 		return "", fmt.Errorf("store execution errors: %w", err)
 	}
-	return c.URL(), nil
+	return b.address.JoinPath(name).String(), nil // the client would escape the slashes of the name
 }

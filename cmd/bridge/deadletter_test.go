@@ -1,0 +1,100 @@
+package main
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"testing"
+	"time"
+
+	"fnobridge/internal/config"
+	"fnobridge/internal/deadletter"
+	"fnobridge/internal/inbound"
+)
+
+// The replay must find in session state what the lane wrote there, and leave what the lane still needs.
+func TestMarksReadAndLiftTheLanesLedger(t *testing.T) {
+	l := inbound.Ledger{
+		Settled: 6, Park: &inbound.Park{Mode: inbound.Holding, Seq: 7, Reason: "Timeout", Since: time.Now()},
+		Files: []inbound.Entry{
+			{Seq: 7, Phase: inbound.Waiting}, {Seq: 8, Phase: inbound.InFno, FnoID: "x"}, {Seq: 9, Phase: inbound.Posting}, {Seq: 10, Phase: inbound.Waiting},
+		},
+	}
+	state, err := l.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := marks{}.Mark(state)
+	if err != nil || m.Mode != "hold" || m.Seq != 7 || m.Reason != "Timeout" || !slices.Equal(m.Busy, []int64{8, 9}) {
+		t.Fatalf("%+v %v", m, err)
+	}
+	lifted, err := marks{}.Lift(state, []int64{7, 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := inbound.DecodeLedger(lifted)
+	if err != nil || after.Park != nil || after.Settled != 6 || len(after.Files) != 2 || after.Files[0].Seq != 8 {
+		t.Fatalf("%+v %v", after, err)
+	}
+	if m, err := (marks{}).Mark(lifted); m != nil || err != nil {
+		t.Fatalf("%+v %v", m, err)
+	}
+	if m, err := (marks{}).Mark(nil); m != nil || err != nil {
+		t.Fatalf("no state: %+v %v", m, err)
+	}
+	if _, err := (marks{}).Mark([]byte("of another program")); !errors.Is(err, inbound.ErrCorruptLedger) {
+		t.Fatalf("%v", err)
+	}
+}
+
+func TestWhetherALockedSessionMayStand(t *testing.T) {
+	worker := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/sessions" {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		reply(w, []inbound.SessionView{
+			{Source: "in", Session: "parked", Parked: inbound.Holding}, {Source: "in", Session: "busy"}, {Source: "other", Session: "elsewhere", Parked: inbound.Holding},
+		})
+	}))
+	defer worker.Close()
+	in := deadletter.Entity{Queue: "in"}
+	seen, err := workerSessions(t.Context(), worker.URL, in)
+	if err != nil || len(seen) != 2 {
+		t.Fatalf("%v %v", seen, err)
+	}
+	if _, err := workerSessions(t.Context(), worker.URL+"/elsewhere", in); codeOf(err) != exitUnavailable {
+		t.Fatalf("%v", err)
+	}
+	cfg := &config.Config{Routes: []config.Route{
+		{Match: config.Match{Entity: "Groups", Company: "usmf"}, OnFailure: config.FailureHold},
+		{Match: config.Match{Entity: "*", Source: "in"}, OnFailure: config.FailureSkip},
+		{OnFailure: config.FailureDrain},
+	}}
+	for _, c := range []struct {
+		cfg                      *config.Config
+		source                   deadletter.Entity
+		session, entity, company string
+		want                     bool
+	}{
+		{cfg, in, "parked", "Vendors", "", true},     // the worker says so
+		{cfg, in, "busy", "Groups", "usmf", false},   // and so
+		{cfg, in, "unknown", "groups", "USMF", true}, // its route holds
+		{cfg, in, "unknown", "Groups", "dat", false}, // the next route skips
+		{cfg, deadletter.Entity{Topic: "t", Subscription: "s"}, "unknown", "Groups", "dat", true},
+		{&config.Config{}, in, "unknown", "Groups", "", false}, // no route: dead-lettered, the session goes on
+		{nil, in, "unknown", "Groups", "", true},               // nobody knows
+	} {
+		if got := mayStand(c.cfg, c.source, seen)(c.session, c.entity, c.company); got != c.want {
+			t.Errorf("%s %s %s: %v", c.session, c.entity, c.company, got)
+		}
+	}
+}
+
+func TestNearestNamesComeFirst(t *testing.T) {
+	d := &deadLetters{server: "ns", known: []deadletter.Entity{{Queue: "zzz"}, {Topic: "orders", Subscription: "fno"}, {Queue: "fno-inbound"}, {Queue: "fno-exports"}}}
+	if got := d.nearest("fno-inbond"); got != "There is no fno-inbond in ns. The configuration names: fno-inbound, fno-exports, orders/fno." && got != "There is no fno-inbond in ns. The configuration names: fno-inbound, fno-exports, zzz." {
+		t.Fatal(got)
+	}
+}

@@ -1,0 +1,59 @@
+package deadletter
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus/admin"
+)
+
+func TestATopicIsJudgedAsTheBrokerWould(t *testing.T) {
+	m := &azservicebus.AMQPAnnotatedMessage{
+		Properties:            &azservicebus.AMQPAnnotatedMessageProperties{GroupID: new("usmf/Groups"), Subject: new("group"), CorrelationID: "c1"},
+		ApplicationProperties: map[string]any{"entity": "Groups", "weight": int32(3)},
+	}
+	type filters []admin.RuleFilter
+	for name, c := range map[string]struct {
+		filters filters
+		want    error
+	}{
+		"no subscription":          {nil, ErrNotTaken},
+		"takes all":                {filters{&admin.FalseFilter{}, &admin.TrueFilter{}}, nil},
+		"takes nothing":            {filters{&admin.FalseFilter{}}, ErrNotTaken},
+		"correlates":               {filters{&admin.CorrelationFilter{SessionID: new("usmf/Groups"), CorrelationID: new("c1"), Subject: new("group")}}, nil},
+		"correlates with another":  {filters{&admin.CorrelationFilter{Subject: new("vendor")}}, ErrNotTaken},
+		"property, any case":       {filters{&admin.CorrelationFilter{ApplicationProperties: map[string]any{"Entity": "Groups"}}}, nil},
+		"property, other value":    {filters{&admin.CorrelationFilter{ApplicationProperties: map[string]any{"entity": "groups"}}}, ErrNotTaken},
+		"property, another width":  {filters{&admin.CorrelationFilter{ApplicationProperties: map[string]any{"weight": int64(3)}}}, nil},
+		"property that is missing": {filters{&admin.CorrelationFilter{ApplicationProperties: map[string]any{"color": "red"}}}, ErrNotTaken},
+		"SQL that takes all":       {filters{&admin.SQLFilter{Expression: "1 = 1"}}, nil},
+		"SQL":                      {filters{&admin.SQLFilter{Expression: "entity = 'Groups'"}}, ErrCannotTell},
+		"SQL beside one that does": {filters{&admin.SQLFilter{Expression: "x > 1"}, &admin.TrueFilter{}}, nil},
+		"of a newer service":       {filters{&admin.UnknownRuleFilter{}}, ErrCannotTell},
+	} {
+		if err := judge(c.filters)(m); !errors.Is(err, c.want) || (c.want == nil && err != nil) {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+	}
+}
+
+// A copy that nobody takes is not sent, whatever else is said; one that cannot be judged only when told so.
+func TestATopicThatTakesNothingKeepsTheDeadLetters(t *testing.T) {
+	for name, c := range map[string]struct {
+		takes     error
+		unchecked bool
+		done      int
+	}{
+		"taken": {nil, false, 2}, "not taken": {ErrNotTaken, false, 0}, "not taken, unchecked": {ErrNotTaken, true, 0},
+		"unknown": {ErrCannotTell, false, 0}, "unknown, unchecked": {ErrCannotTell, true, 2},
+	} {
+		b := newFake()
+		b.group("A", 2)
+		e := Entity{Topic: "q", Subscription: "s"} // the fake's own name, so that copies arrive
+		rep, err := Resubmit(t.Context(), b, Options{Entity: e, Unchecked: c.unchecked, Takes: func(*azservicebus.AMQPAnnotatedMessage) error { return c.takes }})
+		if err != nil || rep.Done != c.done || len(b.queue) != c.done || len(b.dead) != 2-c.done {
+			t.Errorf("%s: %+v %v", name, rep, err)
+		}
+	}
+}
