@@ -25,7 +25,7 @@ type BlobOverflow struct {
 func NewBlobOverflow(containerURL string, credential azcore.TokenCredential, options policy.ClientOptions) (*BlobOverflow, error) {
 	u, err := url.Parse(containerURL)
 	if err != nil {
-		return nil, fmt.Errorf("overflow container: %w", errors.New(scrub(err.Error())))
+		return nil, errors.New("overflow container: not an address") // the reason would quote it, signature and all
 	}
 	if u.RawQuery != "" || u.User != nil {
 		return nil, errors.New("overflow container: the address must not carry a signature; give the identity access instead")
