@@ -144,6 +144,13 @@ func (g *Gate) TryEnter() *Pass {
 	return &Pass{gate: g}
 }
 
+// Probing reports whether this pass is the one that finds out about a closed gate.
+func (p *Pass) Probing() bool {
+	p.gate.mu.Lock()
+	defer p.gate.mu.Unlock()
+	return p.gate.probe == p
+}
+
 // Leave gives the slot back and reports how the call ended. A Pause failure closes the gate, an answer of any other
 // kind opens it. An error without a verdict (the caller's context ended, the call was never made) does neither; when
 // the probe leaves so, the next in line probes.
