@@ -37,7 +37,7 @@ type client struct {
 	mu     sync.Mutex
 	cur    *generation
 	closed bool
-	wg     sync.WaitGroup // closings under way
+	wg     sync.WaitGroup // calls and closings under way
 }
 
 // generation is one azservicebus.Client and who uses it. Fields below mu are guarded by client.mu.

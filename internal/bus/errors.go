@@ -3,7 +3,6 @@ package bus
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 
@@ -20,6 +19,8 @@ var (
 	ErrTaken = errors.New("session is held by another receiver")
 	// errStall is the cause of a call's own bound.
 	errStall = errors.New("no answer within the bound of one call")
+	// errWaited is the cause of the end of a long wait, which says nothing about the connection.
+	errWaited = errors.New("nothing came within the wait")
 )
 
 const (
@@ -61,37 +62,4 @@ func idle(err error) bool {
 func taken(err error) bool {
 	e, ok := errors.AsType[*amqp.Error](err)
 	return ok && e.Condition == condTaken
-}
-
-// bounded runs one call on a generation: it ends with the caller's context, after the bound, or with the generation,
-// and reports to the generation what it learnt about the connection. The caller's own stop comes back as the
-// caller's cause; everything else as it came from the SDK.
-func bounded(ctx context.Context, g *generation, bound func(context.Context) (context.Context, context.CancelFunc), call func(context.Context) error) error {
-	ctx2, cancel := bound(ctx)
-	defer cancel()
-	ctx3, end := context.WithCancelCause(ctx2)
-	defer end(nil)
-	defer context.AfterFunc(g.ctx, func() { end(context.Cause(g.ctx)) })()
-
-	err := call(ctx3)
-	switch {
-	case err == nil:
-		g.answered()
-		return nil
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case g.ctx.Err() != nil:
-		return fmt.Errorf("%w: %w", context.Cause(g.ctx), err)
-	case ctx3.Err() != nil:
-		err = fmt.Errorf("%w: %w", context.Cause(ctx3), err)
-		if errors.Is(err, errStall) {
-			g.stalled(err)
-		}
-		return err
-	case connectionFailed(err):
-		g.fail(err)
-	default:
-		g.answered()
-	}
-	return err
 }

@@ -26,27 +26,16 @@ func (b *Bus) Sender(entity string) *Sender { return &Sender{bus: b, entity: ent
 // there: send again with the same message IDs and let duplicate detection sort it out. More messages than one batch
 // holds are an error.
 func (s *Sender) Send(ctx context.Context, messages ...*azservicebus.Message) error {
-	g, link, err := s.current()
-	if err != nil {
+	g, link, err := s.current(ctx)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
 		return fmt.Errorf("send to %s: %w", s.entity, err)
 	}
-	err = bounded(ctx, g, func(ctx context.Context) (context.Context, context.CancelFunc) {
-		return context.WithTimeoutCause(ctx, s.bus.sendTimeout, errStall)
-	}, func(ctx context.Context) error {
-		if len(messages) == 1 {
-			return link.SendMessage(ctx, messages[0], nil)
-		}
-		batch, err := link.NewMessageBatch(ctx, nil)
-		if err != nil {
-			return err
-		}
-		for _, m := range messages {
-			if err := batch.AddMessage(m, nil); err != nil {
-				return fmt.Errorf("message %q: %w", deref(m.MessageID), err)
-			}
-		}
-		return link.SendMessageBatch(ctx, batch, nil)
-	})
+	_, err = bounded(ctx, g, s.bus.sendTimeout, errStall, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, transmit(ctx, link, messages)
+	}, nil)
 	switch {
 	case err == nil:
 		return nil
@@ -58,8 +47,28 @@ func (s *Sender) Send(ctx context.Context, messages ...*azservicebus.Message) er
 	return fmt.Errorf("send to %s: %w", s.entity, err)
 }
 
+// transmit sends the messages with the SDK's own few retries.
+func transmit(ctx context.Context, link *azservicebus.Sender, messages []*azservicebus.Message) error {
+	if len(messages) == 1 {
+		return link.SendMessage(ctx, messages[0], nil)
+	}
+	batch, err := link.NewMessageBatch(ctx, nil)
+	if err != nil {
+		return err
+	}
+	for _, m := range messages {
+		if err := batch.AddMessage(m, nil); err != nil {
+			return fmt.Errorf("message %q: %w", deref(m.MessageID), err)
+		}
+	}
+	return link.SendMessageBatch(ctx, batch, nil)
+}
+
 // current gives the link of the current generation, making one where the old generation is gone.
-func (s *Sender) current() (*generation, *azservicebus.Sender, error) {
+//
+// The link is attached here, by one caller while the others wait: azservicebus lets concurrent first calls attach a
+// link each, and all but the last leak with a goroutine of their own.
+func (s *Sender) current(ctx context.Context) (*generation, *azservicebus.Sender, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.g != nil && s.g.ctx.Err() == nil {
@@ -71,6 +80,13 @@ func (s *Sender) current() (*generation, *azservicebus.Sender, error) {
 		return nil, nil, err
 	}
 	link, err := g.NewSender(s.entity, nil)
+	if err != nil {
+		g.done()
+		return nil, nil, err
+	}
+	_, err = bounded(ctx, g, s.bus.sendTimeout, errStall, func(ctx context.Context) (*azservicebus.MessageBatch, error) {
+		return link.NewMessageBatch(ctx, nil) // asks the link for its message size, so it is there afterwards
+	}, nil)
 	if err != nil {
 		g.done()
 		return nil, nil, err

@@ -15,7 +15,7 @@ const acceptByIDTimeout = 5 * time.Second
 
 // AcceptNext waits up to wait for a session of src that has a message and no owner. ErrIdle when none came.
 func (b *Bus) AcceptNext(ctx context.Context, src Source, wait time.Duration) (*Session, error) {
-	// The broker is told to give up at wait; the call itself gets a little more, so that its answer is heard.
+	// The SDK tells the broker to give up a little before that, so that its answer is heard.
 	return b.accept(ctx, wait, src, "", func(ctx context.Context, g *generation) (*azservicebus.SessionReceiver, error) {
 		if src.Queue != "" {
 			return g.AcceptNextSessionForQueue(ctx, src.Queue, nil)
@@ -39,15 +39,17 @@ func (b *Bus) accept(ctx context.Context, wait time.Duration, src Source, id str
 	if err != nil {
 		return nil, err
 	}
-	var r *azservicebus.SessionReceiver
+	cause := errWaited
+	if id != "" { // the broker answers at once, so no answer says something
+		cause = errStall
+	}
 	before := time.Now()
-	err = bounded(ctx, g, func(ctx context.Context) (context.Context, context.CancelFunc) {
-		return context.WithTimeout(ctx, wait)
-	}, func(ctx context.Context) error {
-		before = time.Now()
-		var err error
-		r, err = call(ctx, g)
-		return err
+	r, err := bounded(ctx, g, wait, cause, func(ctx context.Context) (*azservicebus.SessionReceiver, error) {
+		return call(ctx, g)
+	}, func(r *azservicebus.SessionReceiver) { // accepted after all, and nobody is there any more
+		closing, cancel := context.WithTimeout(context.Background(), b.callTimeout)
+		defer cancel()
+		_ = r.Close(closing) // else its lock runs out
 	})
 	if err != nil {
 		g.done()
@@ -56,7 +58,7 @@ func (b *Bus) accept(ctx context.Context, wait time.Duration, src Source, id str
 			return nil, context.Cause(ctx)
 		case taken(err):
 			return nil, fmt.Errorf("accept session %q of %s: %w", id, src, ErrTaken)
-		case idle(err) || (id == "" && errors.Is(err, context.DeadlineExceeded)):
+		case idle(err) || errors.Is(err, errWaited):
 			return nil, ErrIdle
 		}
 		return nil, fmt.Errorf("accept session of %s: %w", src, err)
@@ -91,94 +93,95 @@ func (s *Session) Lock() (granted, until time.Time) {
 }
 
 // call runs one bounded call. Any failure but the caller's own stop loses the session.
-func (s *Session) call(ctx context.Context, what string, bound time.Duration, renews bool, fn func(context.Context) error) error {
+func call[T any](ctx context.Context, s *Session, what string, renews bool, fn func(context.Context) (T, error)) (T, error) {
+	var none T
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.lost != nil {
-		return fmt.Errorf("%s: %w: %w", what, ErrLost, s.lost)
+		return none, fmt.Errorf("%s: %w: %w", what, ErrLost, s.lost)
 	}
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return none, context.Cause(ctx)
 	}
 	before := time.Now()
-	err := bounded(ctx, s.g, func(ctx context.Context) (context.Context, context.CancelFunc) {
-		return context.WithTimeoutCause(ctx, bound, errStall)
-	}, fn)
+	v, err := bounded(ctx, s.g, s.bound, errStall, fn, nil)
+	if errors.Is(err, errAbandoned) { // it still runs, and may be writing what is read below
+		s.lost = err
+		return none, fmt.Errorf("%s: %w: %w", what, ErrLost, err)
+	}
 	if now := s.receiver.LockedUntil(); !now.Equal(s.lockedUntil) {
 		if !renews {
 			s.lost = errors.New("the SDK re-attached the session behind our back")
-			return fmt.Errorf("%s: %w: %w", what, ErrLost, s.lost)
+			return none, fmt.Errorf("%s: %w: %w", what, ErrLost, s.lost)
 		}
 		s.granted, s.lockedUntil = before, now
 	}
 	switch {
 	case err == nil:
-		return nil
+		return v, nil
 	case ctx.Err() != nil:
-		return context.Cause(ctx)
+		return none, context.Cause(ctx)
 	}
 	s.lost = err
-	return fmt.Errorf("%s: %w: %w", what, ErrLost, err)
+	return none, fmt.Errorf("%s: %w: %w", what, ErrLost, err)
+}
+
+// do is call for calls that give nothing.
+func (s *Session) do(ctx context.Context, what string, renews bool, fn func(context.Context) error) error {
+	_, err := call(ctx, s, what, renews, func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx) })
+	return err
 }
 
 // Receive waits up to wait for the session's next message; nil without an error when none came. One message at a time:
 // with more, the SDK's background releaser may hand messages back out of order.
 func (s *Session) Receive(ctx context.Context, wait time.Duration) (*azservicebus.ReceivedMessage, error) {
-	var got []*azservicebus.ReceivedMessage
-	err := s.call(ctx, "receive", s.bound, false, func(ctx context.Context) error {
+	return call(ctx, s, "receive", false, func(ctx context.Context) (*azservicebus.ReceivedMessage, error) {
 		inner, cancel := context.WithTimeout(ctx, min(wait, s.bound-s.bound/8))
 		defer cancel()
-		var err error
-		got, err = s.receiver.ReceiveMessages(inner, 1, nil)
+		got, err := s.receiver.ReceiveMessages(inner, 1, nil)
 		switch {
-		case err != nil && inner.Err() != nil && ctx.Err() == nil:
-			return nil // nobody sent anything: that is an answer
-		case err == nil && len(got) == 0:
-			return errors.New("the link was lost") // (nil, nil) is the SDK's word for that, not for an empty session
+		case errors.Is(err, context.DeadlineExceeded) && inner.Err() != nil && ctx.Err() == nil:
+			return nil, nil // nobody sent anything: that is an answer
+		case err != nil:
+			return nil, err
+		case len(got) == 0:
+			return nil, errors.New("the link was lost") // (nil, nil) is the SDK's word for that, not for an empty session
 		}
-		return err
+		return got[0], nil
 	})
-	if err != nil || len(got) == 0 {
-		return nil, err
-	}
-	return got[0], nil
 }
 
 // Renew renews the session lock; Lock tells the result.
 func (s *Session) Renew(ctx context.Context) error {
-	return s.call(ctx, "renew session lock", s.bound, true, func(ctx context.Context) error {
+	return s.do(ctx, "renew session lock", true, func(ctx context.Context) error {
 		return s.receiver.RenewSessionLock(ctx, nil)
 	})
 }
 
 // State reads the session state; nil when none was ever set.
 func (s *Session) State(ctx context.Context) ([]byte, error) {
-	var state []byte
-	err := s.call(ctx, "get session state", s.bound, false, func(ctx context.Context) error {
-		var err error
-		state, err = s.receiver.GetSessionState(ctx, nil)
-		return err
+	return call(ctx, s, "get session state", false, func(ctx context.Context) ([]byte, error) {
+		return s.receiver.GetSessionState(ctx, nil)
 	})
-	return state, err
 }
 
 // SetState replaces the session state; nil clears it.
 func (s *Session) SetState(ctx context.Context, state []byte) error {
-	return s.call(ctx, "set session state", s.bound, false, func(ctx context.Context) error {
+	return s.do(ctx, "set session state", false, func(ctx context.Context) error {
 		return s.receiver.SetSessionState(ctx, state, nil)
 	})
 }
 
 // Complete takes the message off its queue.
 func (s *Session) Complete(ctx context.Context, m *azservicebus.ReceivedMessage) error {
-	return s.call(ctx, "complete", s.bound, false, func(ctx context.Context) error {
+	return s.do(ctx, "complete", false, func(ctx context.Context) error {
 		return s.receiver.CompleteMessage(ctx, m, nil)
 	})
 }
 
 // DeadLetter moves the message to the dead-letter queue.
 func (s *Session) DeadLetter(ctx context.Context, m *azservicebus.ReceivedMessage, o *azservicebus.DeadLetterOptions) error {
-	return s.call(ctx, "dead-letter", s.bound, false, func(ctx context.Context) error {
+	return s.do(ctx, "dead-letter", false, func(ctx context.Context) error {
 		return s.receiver.DeadLetterMessage(ctx, m, o)
 	})
 }
@@ -199,7 +202,9 @@ func (s *Session) Close(ctx context.Context) error {
 	if s.g.ctx.Err() != nil {
 		return nil // its connection is gone, and the session with it
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.bound)
-	defer cancel()
-	return s.receiver.Close(ctx)
+	_, err := bounded(ctx, s.g, s.bound, errStall, func(ctx context.Context) (struct{}, error) { return struct{}{}, s.receiver.Close(ctx) }, nil)
+	if err != nil {
+		return fmt.Errorf("close session: %w", err)
+	}
+	return nil
 }

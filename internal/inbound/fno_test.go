@@ -80,7 +80,10 @@ func (r fakeRoad) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	kind := f.plan.at(op)
 	if f.outage != nil {
-		if resp := f.outage(req.URL.Host, op); resp != nil {
+		f.mu.Lock()
+		resp := f.outage(req.URL.Host, op)
+		f.mu.Unlock()
+		if resp != nil {
 			return resp, nil
 		}
 	}

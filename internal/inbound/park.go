@@ -195,6 +195,9 @@ func (l *lane) awaitOrder() (Order, error) {
 	}
 }
 
+// orderSlack is how much the operator's clock may be behind the worker's. An older order was meant for an earlier hold.
+const orderSlack = time.Minute
+
 // readOrder takes the order from the control session, if there is one. It is cleared before it is carried out: an order
 // lost to a crash leaves the session held, where it can be seen and given again; one carried out twice could skip
 // another file.
@@ -216,6 +219,10 @@ func (l *lane) readOrder() (Order, bool, error) {
 	o, ok, err := DecodeOrder(state)
 	if err != nil || !ok {
 		return Order{}, false, err
+	}
+	if p := l.ledger.Park; p != nil && o.At.Before(p.Since.Add(-orderSlack)) {
+		l.log.WarnContext(ctx, "an order from before the session was held is thrown away", "order", o.Do, "by", o.By, "given", o.At, "held", p.Since)
+		return Order{}, false, s.SetState(ctx, nil)
 	}
 	return o, true, s.SetState(ctx, nil)
 }

@@ -68,11 +68,15 @@ func (l *lane) admit(f *file) error {
 			})
 		}
 		began := time.Now()
-		pass, err := env.Gate().Enter(l.waiting)
-		if err != nil {
-			return l.stopped()
+		for l.pass == nil {
+			pass, err := env.Gate().Enter(l.waiting)
+			if err != nil {
+				return l.stopped()
+			}
+			if l.pass = pass; pass.Probing() {
+				l.knock(f)
+			}
 		}
-		l.pass = pass
 		if !f.entry.First.IsZero() {
 			f.entry.Off += time.Since(began)
 		}
@@ -83,6 +87,19 @@ func (l *lane) admit(f *file) error {
 		return err
 	}
 	return nil
+}
+
+// knock asks a question that changes nothing before a file is posted as the probe of a closed gate: an environment that
+// takes what it is sent and never answers would otherwise cost one unknown outcome per probe. Without an answer the
+// pass is given back and the gate stays closed; with one, the post itself decides.
+func (l *lane) knock(f *file) {
+	ctx, cancel := context.WithCancelCause(f.ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(l.waiting, func() { cancel(context.Cause(l.waiting)) })()
+	_, err := f.route.Environment.MessageStatus(ctx, "00000000-0000-0000-0000-000000000000")
+	if bad := failure.Of(err); err != nil && (bad.Status == 0 || bad.Verdict == failure.Pause) {
+		l.leave(err)
+	}
 }
 
 // leave gives the pass back.

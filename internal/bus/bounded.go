@@ -1,0 +1,89 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// abandonAfter is how long a call may take to notice that its context has ended. Most do at once; one that is stuck in
+// a write to a peer that reads no more does not for half a minute.
+const abandonAfter = 100 * time.Millisecond
+
+// errAbandoned says that a call did not return when its context ended. It goes on by itself; nobody may use what it used.
+var errAbandoned = errors.New("the call does not return")
+
+// bounded runs one call on a generation: it ends with the caller's context, after bound with the given cause, or with
+// the generation, whether the SDK returns or not, and reports to the generation what it learnt about the connection.
+// The caller's own stop comes back as the caller's cause; everything else as it came from the SDK. What an abandoned
+// call gives in the end goes to late, which may be nil.
+func bounded[T any](ctx context.Context, g *generation, bound time.Duration, cause error, call func(context.Context) (T, error), late func(T)) (T, error) {
+	if g.ctx.Err() != nil {
+		var none T
+		return none, context.Cause(g.ctx)
+	}
+	within, cancel := context.WithTimeoutCause(ctx, bound, cause)
+	defer cancel()
+	callCtx, end := context.WithCancelCause(within)
+	defer end(nil)
+	defer context.AfterFunc(g.ctx, func() { end(context.Cause(g.ctx)) })()
+
+	v, err := abandonable(callCtx, g, call, late)
+	switch {
+	case err == nil:
+		g.answered()
+		return v, nil
+	case ctx.Err() != nil && errors.Is(err, errAbandoned):
+		return v, fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	case ctx.Err() != nil:
+		return v, context.Cause(ctx)
+	case g.ctx.Err() != nil:
+		return v, fmt.Errorf("%w: %w", context.Cause(g.ctx), err)
+	case callCtx.Err() != nil:
+		err = fmt.Errorf("%w: %w", context.Cause(callCtx), err)
+		if errors.Is(err, errStall) {
+			g.stalled(err)
+		}
+		return v, err
+	case connectionFailed(err):
+		g.fail(err)
+	default:
+		g.answered()
+	}
+	return v, err
+}
+
+// abandonable runs a call in a goroutine of the client, which waits for all of them when it is closed.
+func abandonable[T any](ctx context.Context, g *generation, call func(context.Context) (T, error), late func(T)) (T, error) {
+	type result struct {
+		v   T
+		err error
+	}
+	done, abandoned := make(chan result), make(chan struct{})
+	g.home.wg.Go(func() {
+		v, err := call(ctx)
+		select {
+		case done <- result{v, err}:
+		case <-abandoned:
+			if err == nil && late != nil {
+				late(v)
+			}
+		}
+	})
+	select {
+	case r := <-done:
+		return r.v, r.err
+	case <-ctx.Done():
+	}
+	t := time.NewTimer(abandonAfter)
+	defer t.Stop()
+	select {
+	case r := <-done:
+		return r.v, r.err
+	case <-t.C:
+		close(abandoned)
+		var none T
+		return none, fmt.Errorf("%w: %w", errAbandoned, ctx.Err())
+	}
+}
