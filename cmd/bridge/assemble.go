@@ -9,11 +9,13 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	azpolicy "github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 
 	"fnobridge/internal/bus"
 	"fnobridge/internal/config"
 	"fnobridge/internal/deadletter"
 	"fnobridge/internal/dynamics"
+	"fnobridge/internal/failure"
 	"fnobridge/internal/inbound"
 	"fnobridge/internal/outbound"
 	"fnobridge/internal/payload"
@@ -154,6 +156,13 @@ func (b *bridge) inbound(environments map[string]*dynamics.Environment, storage 
 		Events:   b.events, Telemetry: b.tel, At: d.at,
 		Sessions: b.cfg.Sessions, Accepts: b.cfg.Accepts, Idle: b.cfg.Idle,
 	}
+	if b.cfg.Storage.Errors != "" {
+		var err error
+		o.Overflow, err = deadletter.NewBlobOverflow(b.cfg.Storage.Errors, storage, azpolicy.ClientOptions{Transport: &http.Client{Transport: b.toStorage(d)}})
+		if err != nil {
+			return fmt.Errorf("storage.errors: %w", err)
+		}
+	}
 	for _, s := range b.cfg.Sources {
 		src := bus.Source{Queue: s.Queue, Topic: s.Topic, Subscription: s.Subscription}
 		o.Sources = append(o.Sources, inbound.Source{
@@ -191,12 +200,23 @@ func route(r config.Route, e *config.Environment, env *dynamics.Environment, pol
 		},
 		Window: r.Window, Overlap: r.Order == config.OrderEnqueued, ResendUnknown: r.UnknownOutcome == config.UnknownResend,
 		OnFailure: inbound.OnFailure(r.OnFailure), Deadline: r.Deadline,
-		Retry: deadletter.Policy{Default: deadletter.Backoff{
-			Attempts: r.Retry.Attempts, First: r.Retry.First, Max: r.Retry.Max, Total: r.Retry.Total,
-			Multiplier: r.Retry.Multiplier, Jitter: r.Retry.Jitter,
-		}},
-		Poll: inbound.Poll{First: poll.First, Fraction: poll.Fraction, Max: poll.Max},
+		Retry: retries(r),
+		Poll:  inbound.Poll{First: poll.First, Fraction: poll.Fraction, Max: poll.Max},
 	}
+}
+
+// retries gives the route's backoff, with that of single reasons.
+func retries(r config.Route) deadletter.Policy {
+	backoff := func(r config.Retry) deadletter.Backoff {
+		return deadletter.Backoff{
+			Attempts: r.Attempts, First: r.First, Max: r.Max, Total: r.Total, Multiplier: r.Multiplier, Jitter: r.Jitter,
+		}
+	}
+	p := deadletter.Policy{Default: backoff(r.Retry), ByReason: map[failure.Reason]deadletter.Backoff{}}
+	for _, x := range r.RetryFor {
+		p.ByReason[failure.Reason(x.Reason)] = backoff(x.Retry)
+	}
+	return p
 }
 
 func unstar(s string) string {

@@ -39,6 +39,7 @@ type ServiceBus struct {
 // connection string there, the default identity chain.
 type Storage struct {
 	Identity *Identity `yaml:"identity" doc:"Who the bridge is to Blob Storage; serviceBus.identity when absent, or the default identity chain."`
+	Errors   string    `yaml:"errors" form:"container" doc:"URL of the blob container that takes execution errors too long for a dead letter; without one they are cut."`
 }
 
 // A Source is one session-enabled queue or subscription. Exactly one of Queue and the other two is set.
@@ -126,6 +127,14 @@ type Route struct {
 	Deadline       time.Duration  `yaml:"deadline" form:"positive" doc:"An import that has not ended after this time counts as one that never ends."`
 	MaxSize        Size           `yaml:"maxSize" form:"positive" doc:"Larger files are dead-lettered instead of posted."`
 	Retry          Retry          `yaml:"retry" doc:"How often, how long and how patiently one file is tried."`
+	RetryFor       []RetryFor     `yaml:"retryFor" doc:"Another retry for single reasons, as in more patience with a deadlock in F&O."`
+}
+
+// A RetryFor bounds the attempts for files that failed for one reason. The reasons are those of package failure that a
+// file is tried again for.
+type RetryFor struct {
+	Reason string `yaml:"reason" need:"true" eg:"ImportDeadlock" enum:"BadRequest|ServerError|BadGateway|Refused|BadAnswer|ConnectionBroken|Timeout|StorageFailed|PackageInvalid|UnknownOutcome|ImportDeadlock|Unclassified" doc:"The reason, as events and dead letters name it."`
+	Retry  Retry  `yaml:"retry" need:"true" eg:"{attempts: 20, first: 10s}" doc:"Its attempts and waits; what is left out has the general default, not that of the route."`
 }
 
 // A Match selects messages. All that is set must match; entity and company are compared as F&O does, without regard to

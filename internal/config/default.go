@@ -50,6 +50,8 @@ func (r *Route) setDefaults() {
 	r.Retry.setDefaults()
 }
 
+func (r *RetryFor) setDefaults() { r.Retry.setDefaults() }
+
 func (r *Retry) setDefaults() {
 	*r = Retry{Attempts: 8, First: time.Second, Multiplier: 2, Max: time.Minute, Jitter: 0.5, Total: 30 * time.Minute}
 }

@@ -92,33 +92,48 @@ func (d *decoder) checkRouteTimes(c *Config, r *Route, at string) {
 		d.fault(at+".deadline", "write a deadline well above poll.first", "deadline %s is over before the first status call, poll.first %s", duration(r.Deadline), duration(c.Poll.First))
 	}
 	retry := at + ".retry"
-	if d.good(at+".deadline", retry) {
-		d.fitRetry(r, retry)
+	d.checkRetry(&r.Retry, retry, r.Deadline, at+".deadline")
+	for i := range r.RetryFor {
+		each := fmt.Sprintf("%s.retryFor[%d]", at, i)
+		d.checkRetry(&r.RetryFor[i].Retry, each+".retry", r.Deadline, at+".deadline")
+		for j := range i {
+			if r.RetryFor[i].Reason == r.RetryFor[j].Reason && d.good(each+".reason") {
+				d.fault(each+".reason", "keep one of the two", "%s has a retry of its own already", r.RetryFor[i].Reason)
+				break
+			}
+		}
 	}
-	if d.good(at+".deadline", retry) && r.Retry.Total > r.Deadline {
-		d.fault(d.firstAt(retry+".total", at+".deadline"), "write retry.total: "+duration(r.Deadline)+" or less, or raise the deadline", "retry.total %s goes on after the deadline %s", duration(r.Retry.Total), duration(r.Deadline))
+}
+
+// checkRetry refuses a retry whose attempts cannot all happen. deadlineAt is where the route's deadline stands.
+func (d *decoder) checkRetry(r *Retry, retry string, deadline time.Duration, deadlineAt string) {
+	if d.good(deadlineAt, retry) {
+		d.fitRetry(r, retry, deadline)
+	}
+	if d.good(deadlineAt, retry) && r.Total > deadline {
+		d.fault(d.firstAt(retry+".total", deadlineAt), "write retry.total: "+duration(deadline)+" or less, or raise the deadline", "retry.total %s goes on after the deadline %s", duration(r.Total), duration(deadline))
 	}
 	if !d.good(retry) {
 		return
 	}
-	if r.Retry.Max < r.Retry.First {
-		d.fault(d.firstAt(retry+".max", retry+".first"), "write max: "+duration(r.Retry.First)+" or more, or lower first", "retry.max %s is shorter than retry.first %s", duration(r.Retry.Max), duration(r.Retry.First))
+	if r.Max < r.First {
+		d.fault(d.firstAt(retry+".max", retry+".first"), "write max: "+duration(r.First)+" or more, or lower first", "retry.max %s is shorter than retry.first %s", duration(r.Max), duration(r.First))
 		return
 	}
-	if sum, shown, fit := r.Retry.waits(); sum > r.Retry.Total {
+	if sum, shown, fit := r.waits(); sum > r.Total {
 		d.fault(d.firstAt(retry+".total", retry+".attempts", retry+".first", retry+".max", retry+".multiplier"),
 			fmt.Sprintf("write total: %s or more, or attempts: %d", duration(sum), fit),
-			"retry.attempts %d cannot all happen: the waits between them are %s = %s, longer than retry.total %s", r.Retry.Attempts, shown, duration(sum), duration(r.Retry.Total))
+			"retry.attempts %d cannot all happen: the waits between them are %s = %s, longer than retry.total %s", r.Attempts, shown, duration(sum), duration(r.Total))
 	}
 }
 
 // fitRetry shortens the defaults that the file leaves alone, so that a short deadline by itself is no contradiction.
-func (d *decoder) fitRetry(r *Route, at string) {
+func (d *decoder) fitRetry(r *Retry, at string, deadline time.Duration) {
 	if d.pos[at+".total"] == nil {
-		r.Retry.Total = min(r.Retry.Total, r.Deadline)
+		r.Total = min(r.Total, deadline)
 	}
-	if _, _, fit := r.Retry.waits(); d.pos[at+".attempts"] == nil {
-		r.Retry.Attempts = min(r.Retry.Attempts, fit)
+	if _, _, fit := r.waits(); d.pos[at+".attempts"] == nil {
+		r.Attempts = min(r.Attempts, fit)
 	}
 }
 
