@@ -61,7 +61,7 @@ func abandonable[T any](ctx context.Context, g *generation, call func(context.Co
 		err error
 	}
 	done, abandoned := make(chan result), make(chan struct{})
-	g.home.wg.Go(func() {
+	g.home.spawn(func() {
 		v, err := call(ctx)
 		select {
 		case done <- result{v, err}:

@@ -37,7 +37,9 @@ type client struct {
 	mu     sync.Mutex
 	cur    *generation
 	closed bool
-	wg     sync.WaitGroup // calls and closings under way
+
+	running int        // calls and closings under way; guarded by mu
+	quiet   *sync.Cond // on mu: none are
 }
 
 // generation is one azservicebus.Client and who uses it. Fields below mu are guarded by client.mu.
@@ -53,7 +55,26 @@ type generation struct {
 }
 
 func newClient(name string, connect Connect, retry azservicebus.RetryOptions, logger *slog.Logger) *client {
-	return &client{name: name, connect: connect, retry: retry, logger: logger}
+	c := &client{name: name, connect: connect, retry: retry, logger: logger}
+	c.quiet = sync.NewCond(&c.mu)
+	return c
+}
+
+// spawn runs f in a goroutine that close waits for. Not a WaitGroup, because calls may begin while close waits.
+func (c *client) spawn(f func()) {
+	c.mu.Lock()
+	c.running++
+	c.mu.Unlock()
+	go func() {
+		defer func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if c.running--; c.running == 0 {
+				c.quiet.Broadcast()
+			}
+		}()
+		f()
+	}()
 }
 
 // use gives the current generation, connecting if there is none. Every use is paired with a done.
@@ -131,7 +152,7 @@ func (g *generation) answered() {
 
 // goodbye closes a retired generation without making anyone wait for it.
 func (c *client) goodbye(g *generation) {
-	c.wg.Go(func() {
+	c.spawn(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		defer cancel()
 		_ = g.Close(ctx) // the connection is known to be bad; there is nobody to tell
@@ -153,6 +174,10 @@ func (c *client) close(ctx context.Context) error {
 		g.end(errClosed)
 		err = g.Close(ctx)
 	}
-	c.wg.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.running > 0 {
+		c.quiet.Wait()
+	}
 	return err
 }

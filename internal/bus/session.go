@@ -63,18 +63,20 @@ func (b *Bus) accept(ctx context.Context, wait time.Duration, src Source, id str
 		}
 		return nil, fmt.Errorf("accept session of %s: %w", src, err)
 	}
-	return &Session{receiver: r, g: g, bound: b.callTimeout, granted: before, lockedUntil: r.LockedUntil()}, nil
+	return &Session{receiver: r, g: g, bound: b.callTimeout, turn: make(chan struct{}, 1), granted: before, lockedUntil: r.LockedUntil()}, nil
 }
 
 // A Session is one accepted session. After the first error that is not the caller's own stop it answers every call
-// with ErrLost, except Close. Its methods may be called from several goroutines; they run one at a time, because the
-// SDK writes the lock time without a lock of its own and because only then a silent re-attach can be told apart.
+// with ErrLost, except Close. Its methods may be called from several goroutines; calls to the broker run one at a time,
+// because the SDK writes the lock time without a lock of its own and because only then a silent re-attach can be told
+// apart.
 type Session struct {
 	receiver *azservicebus.SessionReceiver
 	g        *generation
 	bound    time.Duration
+	turn     chan struct{} // full while a call is under way
 
-	mu          sync.Mutex // serialises all calls on receiver, and guards what follows
+	mu          sync.Mutex // guards what follows; never held during a call
 	granted     time.Time  // just before the call that got or renewed the lock was made
 	lockedUntil time.Time  // what the broker answered to that call
 	lost        error      // the first failure
@@ -95,35 +97,67 @@ func (s *Session) Lock() (granted, until time.Time) {
 // call runs one bounded call. Any failure but the caller's own stop loses the session.
 func call[T any](ctx context.Context, s *Session, what string, renews bool, fn func(context.Context) (T, error)) (T, error) {
 	var none T
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.lost != nil {
-		return none, fmt.Errorf("%s: %w: %w", what, ErrLost, s.lost)
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+	}
+	if err := s.usable(); err != nil {
+		return none, fmt.Errorf("%s: %w", what, err)
 	}
 	if ctx.Err() != nil {
 		return none, context.Cause(ctx)
 	}
 	before := time.Now()
 	v, err := bounded(ctx, s.g, s.bound, errStall, fn, nil)
-	if errors.Is(err, errAbandoned) { // it still runs, and may be writing what is read below
-		s.lost = err
-		return none, fmt.Errorf("%s: %w: %w", what, ErrLost, err)
-	}
-	if now := s.receiver.LockedUntil(); !now.Equal(s.lockedUntil) {
-		if !renews {
-			s.lost = errors.New("the SDK re-attached the session behind our back")
-			return none, fmt.Errorf("%s: %w: %w", what, ErrLost, s.lost)
-		}
-		s.granted, s.lockedUntil = before, now
+	if !errors.Is(err, errAbandoned) { // else the call still runs, and may be writing the lock time
+		err = s.compare(before, renews, err)
 	}
 	switch {
 	case err == nil:
 		return v, nil
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && !errors.Is(err, errAbandoned) && !errors.Is(err, errReattached):
 		return none, context.Cause(ctx)
 	}
-	s.lost = err
-	return none, fmt.Errorf("%s: %w: %w", what, ErrLost, err)
+	return none, fmt.Errorf("%s: %w", what, s.lose(err))
+}
+
+// errReattached says that the lock is not the one that was granted or renewed last.
+var errReattached = errors.New("the SDK re-attached the session behind our back")
+
+// compare looks at the lock after a call that ended with err.
+func (s *Session) compare(before time.Time, renews bool, err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.receiver.LockedUntil()
+	switch {
+	case now.Equal(s.lockedUntil):
+	case !renews:
+		return errReattached
+	default:
+		s.granted, s.lockedUntil = before, now
+	}
+	return err
+}
+
+// usable gives why the session must not be used any more; nil while it may.
+func (s *Session) usable() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lost == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrLost, s.lost)
+}
+
+// lose ends the session. It gives the error for the caller.
+func (s *Session) lose(err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lost == nil {
+		s.lost = err
+	}
+	return fmt.Errorf("%w: %w", ErrLost, err)
 }
 
 // do is call for calls that give nothing.
@@ -189,16 +223,17 @@ func (s *Session) DeadLetter(ctx context.Context, m *azservicebus.ReceivedMessag
 // Close gives the session back: the broker may hand it out at once, and its unsettled messages do not count a delivery.
 // It must be called exactly once, also after an ErrLost.
 func (s *Session) Close(ctx context.Context) error {
+	_ = s.lose(errors.New("closed")) // from here on nothing else begins
+	s.turn <- struct{}{}             // what is under way is bounded
+	defer func() { <-s.turn }()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
+	again := s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if again {
 		return nil
 	}
-	s.closed = true
 	defer s.g.done()
-	if s.lost == nil {
-		s.lost = errors.New("closed")
-	}
 	if s.g.ctx.Err() != nil {
 		return nil // its connection is gone, and the session with it
 	}
