@@ -267,3 +267,30 @@ func TestAnOutageOfOneEnvironmentIsNobodyElses(t *testing.T) {
 		t.Errorf("events %v: want the outage told, three files processed, no attempt burnt", seen)
 	}
 }
+
+// An environment that goes from "unavailable" to taking files without ever answering would cost one unknown outcome per
+// probe of its gate, if the probe were a file.
+func TestProbingAnEnvironmentThatHangsCostsNoFile(t *testing.T) {
+	w := newWorld(t, []string{"in"}, "prod")
+	w.cfg.Environments[0].Timeout = 300 * time.Millisecond
+	w.route("all", "prod", fileJob, config.Match{}, nil)
+	faults := w.fno["prod"].Faults()
+	faults.MustAdd(fno.Fault{Operation: fno.Enqueue, Act: fno.Answer, Status: 503, Times: 1})
+	taken := faults.MustAdd(fno.Fault{Operation: fno.Enqueue, Act: fno.HangAfter})
+	knocks := faults.MustAdd(fno.Fault{Operation: fno.Status, Act: fno.Hang, Times: 2})
+	w.run()
+	w.send("in", message("A", "a", "A\n1\n", nil))
+	select {
+	case <-knocks.Done():
+	case <-time.After(30 * time.Second):
+		t.Fatal("the closed gate was not probed by a question")
+	}
+	if n := taken.Fired(); n != 0 {
+		t.Errorf("%d files were posted into the silence", n)
+	}
+	faults.Clear()
+	w.await("the file is settled", func() bool { c, _ := w.bus.Counts("in"); return c.Active == 0 })
+	if n := len(w.bus.Messages("in/$DeadLetterQueue")); n != 0 || len(w.fno["prod"].Imports()) != 1 {
+		t.Errorf("%d dead letters, %d imports", n, len(w.fno["prod"].Imports()))
+	}
+}
