@@ -177,16 +177,17 @@ func TestCompletedAndCut(t *testing.T) {
 func TestFaultsOverHTTP(t *testing.T) {
 	r := start(t, servicebus.Options{Faults: true})
 	url := "http://" + r.server.Addr() + "/faults"
+	web := &http.Client{Transport: &http.Transport{}}
+	defer web.CloseIdleConnections()
 	post := func(body string, want int) {
 		t.Helper()
-		resp, err := http.Post(url, "application/json", strings.NewReader(body))
+		resp, err := web.Post(url, "application/json", strings.NewReader(body))
 		r.must(err)
 		defer func() { _ = resp.Body.Close() }()
 		if resp.StatusCode != want {
 			t.Errorf("%s: %s", body, resp.Status)
 		}
 	}
-	defer http.DefaultClient.CloseIdleConnections()
 	r.send("s", in("A", "x"))
 	post(`{"op":"send","entity":"s","effect":"refuse","condition":"amqp:not-allowed","times":2}`, 200)
 	s, err := r.client.NewSender("s", nil)
@@ -194,7 +195,7 @@ func TestFaultsOverHTTP(t *testing.T) {
 	if err := s.SendMessage(t.Context(), in("A", "y"), nil); err == nil {
 		t.Error("sent")
 	}
-	resp, err := http.Get(url)
+	resp, err := web.Get(url)
 	r.must(err)
 	var list []map[string]any
 	r.must(json.NewDecoder(resp.Body).Decode(&list))
@@ -209,7 +210,7 @@ func TestFaultsOverHTTP(t *testing.T) {
 	}
 	post(`{"do":"cut"}`, 200)
 	if off := start(t, servicebus.Options{}); off != nil {
-		resp, err := http.Get("http://" + off.server.Addr() + "/faults")
+		resp, err := web.Get("http://" + off.server.Addr() + "/faults")
 		r.must(err)
 		_ = resp.Body.Close()
 		if resp.StatusCode == 200 {

@@ -25,7 +25,7 @@ func (s *Server) sniff(nc net.Conn) {
 			_ = nc.Close() // the peer may have closed it already
 		}
 	}()
-	var inner net.Conn = nc
+	inner := nc
 	for range 2 {
 		_ = inner.SetDeadline(time.Now().Add(handshakeTime)) // fails on closed connections only, and so will the read
 		br := bufio.NewReaderSize(inner, 16<<10)
@@ -115,7 +115,7 @@ func (s *Server) websocket(w http.ResponseWriter, r *http.Request) {
 	// Browsers are no clients of this server, so the origin says nothing.
 	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"amqp", "AMQPWSB10"}, InsecureSkipVerify: true})
 	if err != nil {
-		s.log.Debug("websocket refused", "err", err)
+		s.log.DebugContext(r.Context(), "websocket refused", "err", err)
 		return
 	}
 	c.SetReadLimit(-1) // frames are bounded by AMQP

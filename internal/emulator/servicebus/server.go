@@ -161,7 +161,7 @@ func (s *Server) close() error {
 	var err error
 	if s.http != nil {
 		err = s.http.Close()
-		s.web.Close()
+		_ = s.web.Close() // cannot fail
 	}
 	s.dropTimers()
 	for nc := range conns {

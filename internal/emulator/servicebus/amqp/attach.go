@@ -169,7 +169,7 @@ func (p *Attach) Append(b []byte) []byte {
 	}
 	l.null()
 	l.null()
-	if p.Role == RoleSender {
+	if !p.Role { // RoleSender
 		l.uint(p.InitialDeliveryCount)
 	} else {
 		l.null()

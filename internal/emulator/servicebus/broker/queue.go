@@ -98,7 +98,7 @@ func (q *queue) enqueue(m *message, now time.Time) {
 	m.ttl = min(m.ownTTL, q.settings.DefaultMessageTimeToLive)
 	if q.sessions != nil && !m.hasSession {
 		q.store(m)
-		q.deadLetter(m, reasonSession, "The message has no session ID, which the entity requires.", nil, now)
+		_ = q.deadLetter(m, reasonSession, "The message has no session ID, which the entity requires.", nil, now)
 		return
 	}
 	q.store(m)
@@ -169,7 +169,7 @@ func (q *queue) giveBack(m *message, counted bool, now time.Time) {
 		// Dead-letter queues do not count: nothing could be done about it.
 		m.deliveries++
 		if int(m.deliveries) >= q.delivery.MaxDeliveryCount {
-			q.deadLetter(m, reasonDeliveries, deliveriesText(q.delivery.MaxDeliveryCount), nil, now)
+			_ = q.deadLetter(m, reasonDeliveries, deliveriesText(q.delivery.MaxDeliveryCount), nil, now)
 			return
 		}
 	}
@@ -197,7 +197,7 @@ func (q *queue) expire(m *message) {
 	}
 	now := q.b.clock.Now()
 	if q.delivery.DeadLetteringOnMessageExpiration {
-		q.deadLetter(m, reasonExpired, "The message expired and was dead lettered.", nil, now)
+		_ = q.deadLetter(m, reasonExpired, "The message expired and was dead lettered.", nil, now)
 		return
 	}
 	q.remove(m)
@@ -221,7 +221,8 @@ func (q *queue) remove(m *message) {
 	m.body, m.notes, m.given = nil, nil, nil
 }
 
-// deadLetter moves a message that is not locked any more.
+// deadLetter moves a message that is not locked any more. Its error says that extra is wrong; the broker's own moves, which
+// have none, cannot fail.
 func (q *queue) deadLetter(m *message, reason, description string, extra amqp.Map, now time.Time) *amqp.Error {
 	c := m.copy()
 	c.seq, c.enqueued, c.ttl, c.deliveries, c.due = m.seq, m.enqueued, m.ttl, m.deliveries, m.due
