@@ -268,7 +268,6 @@ type fakeTopic struct {
 	mu    sync.Mutex
 	seen  map[string]bool
 	list  []status.Event // each ID once
-	order int
 	raw   int // how many were published in all
 }
 
