@@ -265,10 +265,10 @@ type fakeTopic struct {
 	plan *faultPlan
 	b    *fakeBroker
 
-	mu    sync.Mutex
-	seen  map[string]bool
-	list  []status.Event // each ID once
-	raw   int // how many were published in all
+	mu   sync.Mutex
+	seen map[string]bool
+	list []status.Event // each ID once
+	raw  int            // how many were published in all
 }
 
 type fakePublisher struct {
