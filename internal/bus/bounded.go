@@ -14,16 +14,16 @@ const abandonAfter = 100 * time.Millisecond
 // errAbandoned says that a call did not return when its context ended. It goes on by itself; nobody may use what it used.
 var errAbandoned = errors.New("the call does not return")
 
-// bounded runs one call on a generation: it ends with the caller's context, after bound with the given cause, or with
-// the generation, whether the SDK returns or not, and reports to the generation what it learnt about the connection.
+// bounded runs one call on a generation: it ends with the caller's context, after bound, or with the
+// generation, whether the SDK returns or not, and reports to the generation what it learnt about the connection.
 // The caller's own stop comes back as the caller's cause; everything else as it came from the SDK. What an abandoned
 // call gives in the end goes to late, which may be nil.
-func bounded[T any](ctx context.Context, g *generation, bound time.Duration, cause error, call func(context.Context) (T, error), late func(T)) (T, error) {
+func bounded[T any](ctx context.Context, g *generation, bound time.Duration, call func(context.Context) (T, error), late func(T)) (T, error) {
 	if g.ctx.Err() != nil {
 		var none T
 		return none, context.Cause(g.ctx)
 	}
-	within, cancel := context.WithTimeoutCause(ctx, bound, cause)
+	within, cancel := context.WithTimeoutCause(ctx, bound, errStall)
 	defer cancel()
 	callCtx, end := context.WithCancelCause(within)
 	defer end(nil)
@@ -36,19 +36,23 @@ func bounded[T any](ctx context.Context, g *generation, bound time.Duration, cau
 		return v, nil
 	case ctx.Err() != nil && errors.Is(err, errAbandoned):
 		return v, fmt.Errorf("%w: %w", context.Cause(ctx), err)
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && !errors.Is(err, errLinkLost): // a loss is one, whoever stops at the same time
 		return v, context.Cause(ctx)
 	case g.ctx.Err() != nil:
 		return v, fmt.Errorf("%w: %w", context.Cause(g.ctx), err)
-	case callCtx.Err() != nil:
+	case callCtx.Err() != nil && ctx.Err() == nil:
 		err = fmt.Errorf("%w: %w", context.Cause(callCtx), err)
-		if errors.Is(err, errStall) {
-			g.stalled(err)
-		}
+		g.strike(stallStrikes, err)
 		return v, err
-	case connectionFailed(err):
+	case errors.Is(err, errSilence):
+		return v, err
+	}
+	switch healthAfter(err) {
+	case dead:
 		g.fail(err)
-	default:
+	case doubtful:
+		g.strike(doubtStrikes, err)
+	case alive:
 		g.answered()
 	}
 	return v, err

@@ -11,9 +11,14 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 )
 
-// stallsBeforeReplace is how many calls in a row may run into their bound before the connection counts as stalled. One
-// slow answer must not cost every session its link; a dead peer that never resets the connection must not cost minutes.
-const stallsBeforeReplace = 3
+// A connection is replaced after so many strikes without an answer from the broker in between: three calls that ran into
+// their bound, or two errors that may be the connection's or only a link's. One slow answer, or one session that lost its
+// link, must not cost every session its own; a dead peer that never resets the connection must not cost minutes.
+const (
+	stallsBeforeReplace = 3
+	stallStrikes        = 1
+	doubtStrikes        = 2
+)
 
 // closeTimeout bounds the goodbye to a connection that may be dead already.
 const closeTimeout = 2 * time.Second
@@ -25,9 +30,9 @@ var (
 
 // client hands out one azservicebus.Client at a time and replaces it as a whole when its connection fails.
 //
-//	(none) --use--> current --fail, or stalls in a row--> retired --last user left--> closed
-//	                   ^                                     |
-//	                   +------------- next use --------------+
+//	(none) --use--> current --fail, or strikes in a row--> retired --last user left--> closed
+//	                   ^                                      |
+//	                   +-------------- next use --------------+
 type client struct {
 	name    string
 	connect Connect
@@ -49,9 +54,9 @@ type generation struct {
 	end  context.CancelCauseFunc
 	home *client
 
-	users  int
-	stalls int
-	dead   bool
+	users   int
+	strikes int
+	dead    bool
 }
 
 func newClient(name string, connect Connect, retry azservicebus.RetryOptions, logger *slog.Logger) *client {
@@ -133,20 +138,21 @@ func (g *generation) fail(cause error) {
 	}
 }
 
-// stalled counts a call that ran into its bound; answered forgets the count.
-func (g *generation) stalled(cause error) {
+// strike counts what casts doubt on the connection; answered forgets it. A sole user loses nothing with it, so that any
+// error is enough: the next use then starts afresh.
+func (g *generation) strike(n int, cause error) {
 	g.home.mu.Lock()
-	g.stalls++
-	replace := g.stalls >= stallsBeforeReplace
+	g.strikes += n
+	replace := g.strikes >= stallsBeforeReplace || n >= doubtStrikes && g.users == 1
 	g.home.mu.Unlock()
 	if replace {
-		g.fail(fmt.Errorf("no answer to %d calls in a row: %w", stallsBeforeReplace, cause))
+		g.fail(cause)
 	}
 }
 
 func (g *generation) answered() {
 	g.home.mu.Lock()
-	g.stalls = 0
+	g.strikes = 0
 	g.home.mu.Unlock()
 }
 

@@ -19,8 +19,10 @@ var (
 	ErrTaken = errors.New("session is held by another receiver")
 	// errStall is the cause of a call's own bound.
 	errStall = errors.New("no answer within the bound of one call")
-	// errWaited is the cause of the end of a long wait, which says nothing about the connection.
-	errWaited = errors.New("nothing came within the wait")
+	// errLinkLost is what the SDK means with neither messages nor an error.
+	errLinkLost = errors.New("the link was lost")
+	// errSilence is the end of a wait in which nothing was heard: no failure, and no sign of life either.
+	errSilence = errors.New("nothing came")
 )
 
 const (
@@ -29,25 +31,60 @@ const (
 	condConnForced = amqp.ErrCondConnectionForced
 )
 
-// connectionFailed reports whether err says that the connection, not just a link, is gone.
-func connectionFailed(err error) bool {
-	if e, ok := errors.AsType[*azservicebus.Error](err); ok && e.Code == azservicebus.CodeConnectionLost {
-		return true
+// health is what an error says about the connection it came over.
+type health int
+
+const (
+	alive    health = iota // the broker answered, or somebody on our side gave up
+	doubtful               // a link is gone, perhaps with its connection
+	dead                   // there is no connection any more
+)
+
+// healthAfter judges an error of the SDK. CodeConnectionLost alone proves nothing: the SDK gives it for a detached link
+// and for every answer of the broker that it does not know, and hides what is underneath (azservicebus v1.11.0,
+// internal/errors.go). What a credential reports is never the connection's fault, whatever it wraps: without a token a
+// new connection is no better.
+func healthAfter(err error) health {
+	if _, ok := errors.AsType[nonRetriable](err); ok {
+		return alive
+	}
+	if e, ok := errors.AsType[*azservicebus.Error](err); ok {
+		if e.Code == azservicebus.CodeConnectionLost {
+			return doubtful
+		}
+		return alive
+	}
+	if errors.Is(err, errLinkLost) {
+		return doubtful
 	}
 	if _, ok := errors.AsType[*amqp.ConnError](err); ok {
-		return true
+		return dead
 	}
 	if _, ok := errors.AsType[*amqp.SessionError](err); ok { // leaks through while the connection goes down
-		return true
+		return dead
 	}
-	if e, ok := errors.AsType[*amqp.Error](err); ok && e.Condition == condConnForced {
-		return true
+	if e, ok := errors.AsType[*amqp.Error](err); ok { // in no ConnError: the broker said so of a link
+		if e.Condition == condConnForced {
+			return dead
+		}
+		return alive
 	}
 	if errors.Is(err, context.DeadlineExceeded) { // which is a net.Error too, but only says that somebody waited
-		return false
+		return alive
 	}
-	_, isNet := errors.AsType[net.Error](err)
-	return isNet || errors.Is(err, io.EOF)
+	// Not net.Error: syscall.Errno is one, and with it whatever goes wrong with a file.
+	_, op := errors.AsType[*net.OpError](err)
+	_, dns := errors.AsType[*net.DNSError](err)
+	if op || dns || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) {
+		return dead
+	}
+	return alive
+}
+
+// nonRetriable marks the errors of azidentity's credentials.
+type nonRetriable interface {
+	error
+	NonRetriable()
 }
 
 // idle reports whether an accept ended because no session had a message.

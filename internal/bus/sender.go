@@ -33,7 +33,7 @@ func (s *Sender) Send(ctx context.Context, messages ...*azservicebus.Message) er
 	case err != nil:
 		return fmt.Errorf("send to %s: %w", s.entity, err)
 	}
-	_, err = bounded(ctx, g, s.bus.sendTimeout, errStall, func(ctx context.Context) (struct{}, error) {
+	_, err = bounded(ctx, g, s.bus.sendTimeout, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, transmit(ctx, link, messages)
 	}, nil)
 	switch {
@@ -41,7 +41,7 @@ func (s *Sender) Send(ctx context.Context, messages ...*azservicebus.Message) er
 		return nil
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case connectionFailed(err), errors.Is(err, errReplaced):
+	case g.ctx.Err() != nil:
 		s.drop(g)
 	}
 	return fmt.Errorf("send to %s: %w", s.entity, err)
@@ -84,10 +84,15 @@ func (s *Sender) current(ctx context.Context) (*generation, *azservicebus.Sender
 		g.done()
 		return nil, nil, err
 	}
-	_, err = bounded(ctx, g, s.bus.sendTimeout, errStall, func(ctx context.Context) (*azservicebus.MessageBatch, error) {
+	_, err = bounded(ctx, g, s.bus.sendTimeout, func(ctx context.Context) (*azservicebus.MessageBatch, error) {
 		return link.NewMessageBatch(ctx, nil) // asks the link for its message size, so it is there afterwards
 	}, nil)
 	if err != nil {
+		if !errors.Is(err, errAbandoned) { // the client keeps a list of its senders until they are closed
+			closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+			defer cancel()
+			_ = link.Close(closing) // it has no link
+		}
 		g.done()
 		return nil, nil, err
 	}

@@ -15,13 +15,30 @@ const acceptByIDTimeout = 5 * time.Second
 
 // AcceptNext waits up to wait for a session of src that has a message and no owner. ErrIdle when none came.
 func (b *Bus) AcceptNext(ctx context.Context, src Source, wait time.Duration) (*Session, error) {
-	// The SDK tells the broker to give up a little before that, so that its answer is heard.
-	return b.accept(ctx, wait, src, "", func(ctx context.Context, g *generation) (*azservicebus.SessionReceiver, error) {
+	// The broker is told to give up at wait; the call itself gets a little more, so that its answer is heard and a
+	// broker that says nothing is not taken for one that has nothing to give.
+	return b.accept(ctx, wait+b.callTimeout, src, "", func(ctx context.Context, g *generation) (*azservicebus.SessionReceiver, error) {
+		ctx = patience{ctx, wait}
 		if src.Queue != "" {
 			return g.AcceptNextSessionForQueue(ctx, src.Queue, nil)
 		}
 		return g.AcceptNextSessionForSubscription(ctx, src.Topic, src.Subscription, nil)
 	})
+}
+
+// patience tells the SDK, which passes its context's deadline on to the broker when it asks for a session, how long the
+// broker may take. The time counts from the question: connecting first takes nothing from it. It ends nothing itself.
+type patience struct {
+	context.Context
+	wait time.Duration
+}
+
+func (p patience) Deadline() (time.Time, bool) {
+	at := time.Now().Add(p.wait)
+	if own, ok := p.Context.Deadline(); ok && own.Before(at) {
+		return own, true
+	}
+	return at, true
 }
 
 // AcceptByID takes one session, whether it has messages or not. ErrTaken when another receiver holds it.
@@ -34,17 +51,13 @@ func (b *Bus) AcceptByID(ctx context.Context, src Source, id string) (*Session, 
 	})
 }
 
-func (b *Bus) accept(ctx context.Context, wait time.Duration, src Source, id string, call func(context.Context, *generation) (*azservicebus.SessionReceiver, error)) (*Session, error) {
+func (b *Bus) accept(ctx context.Context, bound time.Duration, src Source, id string, call func(context.Context, *generation) (*azservicebus.SessionReceiver, error)) (*Session, error) {
 	g, err := b.sessions.use()
 	if err != nil {
 		return nil, err
 	}
-	cause := errWaited
-	if id != "" { // the broker answers at once, so no answer says something
-		cause = errStall
-	}
 	before := time.Now()
-	r, err := bounded(ctx, g, wait, cause, func(ctx context.Context) (*azservicebus.SessionReceiver, error) {
+	r, err := bounded(ctx, g, bound, func(ctx context.Context) (*azservicebus.SessionReceiver, error) {
 		return call(ctx, g)
 	}, func(r *azservicebus.SessionReceiver) { // accepted after all, and nobody is there any more
 		closing, cancel := context.WithTimeout(context.Background(), b.callTimeout)
@@ -58,7 +71,7 @@ func (b *Bus) accept(ctx context.Context, wait time.Duration, src Source, id str
 			return nil, context.Cause(ctx)
 		case taken(err):
 			return nil, fmt.Errorf("accept session %q of %s: %w", id, src, ErrTaken)
-		case idle(err) || errors.Is(err, errWaited):
+		case idle(err):
 			return nil, ErrIdle
 		}
 		return nil, fmt.Errorf("accept session of %s: %w", src, err)
@@ -109,14 +122,16 @@ func call[T any](ctx context.Context, s *Session, what string, renews bool, fn f
 		return none, context.Cause(ctx)
 	}
 	before := time.Now()
-	v, err := bounded(ctx, s.g, s.bound, errStall, fn, nil)
+	v, err := bounded(ctx, s.g, s.bound, fn, nil)
 	if !errors.Is(err, errAbandoned) { // else the call still runs, and may be writing the lock time
 		err = s.compare(before, renews, err)
 	}
 	switch {
 	case err == nil:
 		return v, nil
-	case ctx.Err() != nil && !errors.Is(err, errAbandoned) && !errors.Is(err, errReattached):
+	case errors.Is(err, errSilence):
+		return none, nil
+	case ctx.Err() != nil && !errors.Is(err, errAbandoned) && !errors.Is(err, errReattached) && !errors.Is(err, errLinkLost):
 		return none, context.Cause(ctx)
 	}
 	return none, fmt.Errorf("%s: %w", what, s.lose(err))
@@ -175,11 +190,11 @@ func (s *Session) Receive(ctx context.Context, wait time.Duration) (*azservicebu
 		got, err := s.receiver.ReceiveMessages(inner, 1, nil)
 		switch {
 		case errors.Is(err, context.DeadlineExceeded) && inner.Err() != nil && ctx.Err() == nil:
-			return nil, nil // nobody sent anything: that is an answer
+			return nil, errSilence
 		case err != nil:
 			return nil, err
 		case len(got) == 0:
-			return nil, errors.New("the link was lost") // (nil, nil) is the SDK's word for that, not for an empty session
+			return nil, errLinkLost // and not an empty session
 		}
 		return got[0], nil
 	})
@@ -237,7 +252,7 @@ func (s *Session) Close(ctx context.Context) error {
 	if s.g.ctx.Err() != nil {
 		return nil // its connection is gone, and the session with it
 	}
-	_, err := bounded(ctx, s.g, s.bound, errStall, func(ctx context.Context) (struct{}, error) { return struct{}{}, s.receiver.Close(ctx) }, nil)
+	_, err := bounded(ctx, s.g, s.bound, func(ctx context.Context) (struct{}, error) { return struct{}{}, s.receiver.Close(ctx) }, nil)
 	if err != nil {
 		return fmt.Errorf("close session: %w", err)
 	}
