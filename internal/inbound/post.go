@@ -206,7 +206,10 @@ func (l *lane) landed(f *file, fnoID string, err error) (again bool, _ error) {
 	telemetry.Describe(f.ctx, telemetry.File{FnoMessage: fnoID})
 	l.cur = nil
 	l.inFno = append(l.inFno, f)
-	f.nextPoll = now.Add(f.route.Poll.next(0))
+	f.nextPoll = now
+	if f.route.Poll.First > 0 {
+		f.nextPoll = now.Add(f.route.Poll.next(0))
+	}
 	l.say(f, l.event(f, status.Enqueued, "", ""))
 	l.show(nil)
 	if f.route.Poll.First > 0 {
