@@ -59,7 +59,8 @@ topic received. Exit code 1 when anything was lost, doubled or out of order.
 
 func (a *app) demo(cmd *cobra.Command, o demoOptions) (err error) {
 	live := a.interactive(a.stdout) && o.out == formatTable
-	logs := a.stderr
+	stderr := &shared{w: a.stderr}
+	logs := io.Writer(stderr)
 	if live {
 		logs = io.Discard // the board shows what the log would say
 	}
@@ -68,7 +69,7 @@ func (a *app) demo(cmd *cobra.Command, o demoOptions) (err error) {
 		if level, err = a.level(); err != nil {
 			return err
 		}
-		logs = a.stderr
+		logs = stderr
 	}
 	tel, err := telemetry.Start(cmd.Context(), telemetry.Options{Version: build().Version, Level: level, Format: a.logFormat, Stderr: logs})
 	if err != nil {
@@ -92,7 +93,11 @@ func (a *app) demo(cmd *cobra.Command, o demoOptions) (err error) {
 	intake, work, stop := phases(cmd.Context(), signals, st.cfg.Grace)
 	defer stop()
 
-	sum, err := a.play(intake, work, st, tel, live, o)
+	lines := a.stdout
+	if o.out != formatTable {
+		lines = stderr
+	}
+	sum, err := a.play(intake, work, st, tel, live, lines)
 	if err != nil {
 		return err
 	}
@@ -110,19 +115,28 @@ func (a *app) demo(cmd *cobra.Command, o demoOptions) (err error) {
 	return nil
 }
 
+// shared lets the log and the event lines write to one stream, a line at a time.
+type shared struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (s *shared) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.w.Write(p)
+}
+
 // play runs the worker over the script and gives the checker's verdict.
-func (a *app) play(intake, work context.Context, st *stage, tel *telemetry.Telemetry, live bool, o demoOptions) (*summary, error) {
+// Events are written to lines unless the board shows them.
+func (a *app) play(intake, work context.Context, st *stage, tel *telemetry.Telemetry, live bool, lines io.Writer) (*summary, error) {
 	bd := newBoard(live && a.env.get("NO_COLOR") == "")
 	for _, f := range st.script.files {
 		bd.expect(f.session, f.pair)
 	}
 	aud, err := st.seat(func(line string) {
 		if !live {
-			w := a.stdout
-			if o.out != formatTable {
-				w = a.stderr
-			}
-			_, _ = fmt.Fprintln(w, line) // the summary tells whether anything is wrong
+			_, _ = fmt.Fprintln(lines, line) // the summary tells whether anything is wrong
 		}
 	}, bd)
 	if err != nil {
