@@ -360,7 +360,7 @@ func TestASilentReattachIsFoundOut(t *testing.T) {
 			t.Fatal(err)
 		}
 		if s.receiver.LockedUntil().Equal(s.lockedUntil) {
-			time.Sleep(time.Second)
+			<-time.NewTimer(time.Second).C
 			_ = s.receiver.RenewSessionLock(t.Context(), nil)
 		}
 		if _, err := s.State(t.Context()); !errors.Is(err, ErrLost) || !strings.Contains(err.Error(), "behind our back") {

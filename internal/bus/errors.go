@@ -100,3 +100,8 @@ func taken(err error) bool {
 	e, ok := errors.AsType[*amqp.Error](err)
 	return ok && e.Condition == condTaken
 }
+
+func tooLarge(err error) bool {
+	e, ok := errors.AsType[*amqp.Error](err)
+	return ok && e.Condition == amqp.ErrCondMessageSizeExceeded
+}

@@ -23,8 +23,9 @@ type Sender struct {
 func (b *Bus) Sender(entity string) *Sender { return &Sender{bus: b, entity: entity} }
 
 // Send sends the messages in order; the broker takes all of them or none. An error means that they may or may not be
-// there: send again with the same message IDs and let duplicate detection sort it out. More messages than one batch
-// holds are an error.
+// there: send again with the same message IDs and let duplicate detection sort it out. The exception is
+// azservicebus.ErrMessageTooLarge, which more tries do not mend: a message, or all of them together, are more than the
+// entity takes at once.
 func (s *Sender) Send(ctx context.Context, messages ...*azservicebus.Message) error {
 	g, link, err := s.current(ctx)
 	switch {
@@ -61,7 +62,11 @@ func transmit(ctx context.Context, link *azservicebus.Sender, messages []*azserv
 			return fmt.Errorf("message %q: %w", deref(m.MessageID), err)
 		}
 	}
-	return link.SendMessageBatch(ctx, batch, nil)
+	err = link.SendMessageBatch(ctx, batch, nil)
+	if tooLarge(err) { // the SDK says so of single messages only
+		return fmt.Errorf("%w: %w", azservicebus.ErrMessageTooLarge, err)
+	}
+	return err
 }
 
 // current gives the link of the current generation, making one where the old generation is gone.
