@@ -76,6 +76,9 @@ func (r fakeRoad) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, errKilled
 	}
 	if op == "post" && !f.b.owned(r.p, session) {
+		if !r.p.alive() { // killed and cut since the question above
+			return nil, errKilled
+		}
 		f.b.wrong("%s posted %s of session %q without its lock", r.p.name, req.Header.Get("x-ms-dyn-externalidentifier"), session)
 	}
 	kind := f.plan.at(op)
@@ -283,6 +286,9 @@ func (r fakePublisher) Publish(ctx context.Context, events ...status.Event) erro
 	}
 	for _, e := range events {
 		if e.Session != "" && !t.b.owned(r.p, e.Session) {
+			if !r.p.alive() { // killed and cut since the question above
+				return errKilled
+			}
 			t.b.wrong("%s published %s of %s without the lock of session %q", r.p.name, e.Status, e.MessageID, e.Session)
 		}
 	}
