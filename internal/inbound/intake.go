@@ -42,12 +42,7 @@ func (w *Worker) take(intake, work context.Context, src *Source, wg *sync.WaitGr
 		if !w.passable(intake, src) {
 			return
 		}
-		// A slot is waited for here and taken only with a session in hand: an accept that waits at an idle source must not
-		// keep a busy one from its lanes.
-		select {
-		case w.slots <- struct{}{}:
-			<-w.slots
-		case <-intake.Done():
+		if !w.slots.ask(intake, src) {
 			return
 		}
 		began := time.Now()
@@ -55,12 +50,12 @@ func (w *Worker) take(intake, work context.Context, src *Source, wg *sync.WaitGr
 		switch {
 		case err == nil:
 			failures = 0
-			select {
-			case w.slots <- struct{}{}:
+			if w.slots.taken(src) {
 				wg.Go(func() { w.serve(intake, work, src, s, began) }) // gives the slot back
-			default: // several accepts, one slot: another got it
+			} else { // several accepts, one slot: another got it
 				w.giveBack(work, s)
 			}
+			continue
 		case errors.Is(err, bus.ErrIdle):
 			failures = 0
 		case intake.Err() == nil:
@@ -71,8 +66,21 @@ func (w *Worker) take(intake, work context.Context, src *Source, wg *sync.WaitGr
 			}
 			wait(intake, min(50*time.Millisecond<<min(failures-1, 8), 10*time.Second))
 		}
+		w.slots.idle(src)
 	}
 }
+
+// idle is how long a lane waits for another message before it releases its session: shortly when sessions could be
+// taken but for the slots, because then thousands of short ones would each cost the whole wait.
+func (w *Worker) idle() time.Duration {
+	if w.slots.wanted() {
+		return min(w.o.Idle, wantedIdle)
+	}
+	return w.o.Idle
+}
+
+// wantedIdle is more than a message that is already there takes to arrive.
+const wantedIdle = 20 * time.Millisecond
 
 // giveBack closes a session: the broker may hand it out at once.
 func (w *Worker) giveBack(ctx context.Context, s Session) {
@@ -116,7 +124,7 @@ func (w *Worker) serve(intake, work context.Context, src *Source, s Session, beg
 	held := true // the slot
 	defer func() {
 		if held {
-			<-w.slots
+			w.slots.give()
 		}
 	}()
 	w.o.Telemetry.Accepted(work, src.Destination, began, s.ID(), nil)
@@ -127,7 +135,7 @@ func (w *Worker) serve(intake, work context.Context, src *Source, s Session, beg
 		l.yield = func() {
 			if held {
 				held = false
-				<-w.slots
+				w.slots.give()
 			}
 		}
 		w.enter(l)

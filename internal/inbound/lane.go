@@ -199,7 +199,7 @@ func (l *lane) patience() time.Duration {
 	if len(l.inFno) > 0 {
 		return max(0, time.Until(l.soonest().nextPoll))
 	}
-	return l.w.o.Idle
+	return l.w.idle()
 }
 
 func (l *lane) soonest() *file {

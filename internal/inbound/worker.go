@@ -85,7 +85,7 @@ type Worker struct {
 	log      *slog.Logger
 	instance string // names this process in the intents it writes
 	flights  *flights
-	slots    chan struct{}
+	slots    *slots
 
 	mu     sync.Mutex
 	lanes  map[*lane]struct{}
@@ -121,7 +121,7 @@ func New(o Options) (*Worker, error) {
 	_, _ = rand.Read(id[:]) // never fails, says crypto/rand
 	w := &Worker{
 		o: o, log: o.Telemetry.Logger(), instance: hex.EncodeToString(id[:]), flights: newFlights(),
-		slots: make(chan struct{}, o.Sessions), lanes: map[*lane]struct{}{},
+		slots: newSlots(o.Sessions), lanes: map[*lane]struct{}{},
 		unread: map[flightKey]bool{},
 	}
 	return w, nil
