@@ -98,5 +98,5 @@ func TestCloseWhileClientsWork(t *testing.T) {
 		t.Error(err)
 	}
 	r.must(r.client.Close(t.Context()))
-	_ = <-done // it has ended; how does not matter
+	<-done //nolint:errcheck // it has ended; how does not matter
 }
