@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
@@ -82,10 +83,10 @@ func Open(o Options) (*Bus, error) {
 		o.SendTimeout = 5 * time.Second
 	}
 	return &Bus{
-		sessions: newClient("sessions", o.Connect, azservicebus.RetryOptions{MaxRetries: -1}, o.Logger),
+		sessions: newClient("sessions", o.Connect, azservicebus.RetryOptions{MaxRetries: -1}, sessionsPerConnection, o.Logger),
 		senders: newClient("senders", o.Connect, azservicebus.RetryOptions{
 			MaxRetries: 3, RetryDelay: 20 * time.Millisecond, MaxRetryDelay: 500 * time.Millisecond,
-		}, o.Logger),
+		}, math.MaxInt, o.Logger),
 		callTimeout: o.CallTimeout,
 		sendTimeout: o.SendTimeout,
 		logger:      o.Logger,

@@ -438,8 +438,34 @@ func TestAConnectionThatIsCutIsReplacedAsAWhole(t *testing.T) {
 			t.Error("the broken client is still in use")
 		}
 		_ = again.Close(t.Context())
-		if r.bus.sessions.cur == nil || r.bus.sessions.cur.users != 0 {
+		if live := r.bus.sessions.live; len(live) != 1 || live[0].users != 0 {
 			t.Error("uses are not given back")
+		}
+	})
+}
+
+func TestSessionsSpreadOverConnections(t *testing.T) {
+	in(t, func(t *testing.T, r *rig) {
+		r.bus.sessions.most = 2
+		var all []*Session
+		for _, id := range []string{"a", "b", "c", "d", "e"} {
+			r.send("files", id, "1")
+			all = append(all, r.accept())
+		}
+		if n := r.dials.Load(); n != 1+3 {
+			t.Errorf("%d connections for five sessions, two on each, and the senders", n)
+		}
+		// A cut costs only the sessions of its connection.
+		r.server.Faults().Add(servicebus.Fault{Op: servicebus.OpSetState, Effect: servicebus.Lose, Then: servicebus.Cut})
+		if err := all[2].SetState(t.Context(), []byte("x")); !errors.Is(err, ErrLost) {
+			t.Error(err)
+		}
+		for n, s := range all {
+			_, err := s.State(t.Context())
+			if lost := n == 2 || n == 3; lost != errors.Is(err, ErrLost) {
+				t.Errorf("session %d: %v", n, err)
+			}
+			_ = s.Close(t.Context())
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,6 +21,10 @@ const (
 	doubtStrikes        = 2
 )
 
+// sessionsPerConnection is how many sessions share a connection. Service Bus opens at most 5,000 channels on one, and a
+// session receiver takes two; fewer, so that a cut does not cost every session of a large replica its link.
+const sessionsPerConnection = 1000
+
 // closeTimeout bounds the goodbye to a connection that may be dead already.
 const closeTimeout = 2 * time.Second
 
@@ -28,19 +33,21 @@ var (
 	errClosed   = errors.New("the service bus client is closed")
 )
 
-// client hands out one azservicebus.Client at a time and replaces it as a whole when its connection fails.
+// client hands out azservicebus.Clients, a new one when the others are full, and replaces each as a whole when its
+// connection fails.
 //
-//	(none) --use--> current --fail, or strikes in a row--> retired --last user left--> closed
-//	                   ^                                      |
-//	                   +-------------- next use --------------+
+//	(none) --use--> live --fail, or strikes in a row--> retired --last user left--> closed
+//	                 ^                                     |
+//	                 +------------- next use --------------+
 type client struct {
 	name    string
 	connect Connect
 	retry   azservicebus.RetryOptions
+	most    int // uses of one generation at a time
 	logger  *slog.Logger
 
 	mu     sync.Mutex
-	cur    *generation
+	live   []*generation
 	closed bool
 
 	running int        // calls and closings under way; guarded by mu
@@ -59,8 +66,8 @@ type generation struct {
 	dead    bool
 }
 
-func newClient(name string, connect Connect, retry azservicebus.RetryOptions, logger *slog.Logger) *client {
-	c := &client{name: name, connect: connect, retry: retry, logger: logger}
+func newClient(name string, connect Connect, retry azservicebus.RetryOptions, most int, logger *slog.Logger) *client {
+	c := &client{name: name, connect: connect, retry: retry, most: most, logger: logger}
 	c.quiet = sync.NewCond(&c.mu)
 	return c
 }
@@ -82,24 +89,27 @@ func (c *client) spawn(f func()) {
 	}()
 }
 
-// use gives the current generation, connecting if there is none. Every use is paired with a done.
+// use gives a live generation with room, connecting if there is none. Every use is paired with a done.
 func (c *client) use() (*generation, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		return nil, errClosed
 	}
-	if c.cur == nil {
-		sdk, err := c.connect(c.retry)
-		if err != nil {
-			return nil, fmt.Errorf("connect to service bus: %w", err)
+	for _, g := range c.live {
+		if g.users < c.most {
+			g.users++
+			return g, nil
 		}
-		g := &generation{Client: sdk, home: c}
-		g.ctx, g.end = context.WithCancelCause(context.Background())
-		c.cur = g
 	}
-	c.cur.users++
-	return c.cur, nil
+	sdk, err := c.connect(c.retry)
+	if err != nil {
+		return nil, fmt.Errorf("connect to service bus: %w", err)
+	}
+	g := &generation{Client: sdk, home: c, users: 1}
+	g.ctx, g.end = context.WithCancelCause(context.Background())
+	c.live = append(c.live, g)
+	return g, nil
 }
 
 // done gives a use back. The last user of a retired generation closes it.
@@ -123,9 +133,7 @@ func (g *generation) fail(cause error) {
 		return
 	}
 	g.dead = true
-	if c.cur == g {
-		c.cur = nil
-	}
+	c.live = slices.DeleteFunc(c.live, func(o *generation) bool { return o == g })
 	idle := g.users == 0
 	closed := c.closed
 	c.mu.Unlock()
@@ -165,20 +173,20 @@ func (c *client) goodbye(g *generation) {
 	})
 }
 
-// close ends the current generation in an orderly way and waits for the closings under way.
+// close ends the live generations in an orderly way and waits for the closings under way.
 func (c *client) close(ctx context.Context) error {
 	c.mu.Lock()
 	c.closed = true
-	g := c.cur
-	c.cur = nil
-	if g != nil {
+	live := c.live
+	c.live = nil
+	for _, g := range live {
 		g.dead = true
 	}
 	c.mu.Unlock()
 	var err error
-	if g != nil {
+	for _, g := range live {
 		g.end(errClosed)
-		err = g.Close(ctx)
+		err = errors.Join(err, g.Close(ctx))
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
