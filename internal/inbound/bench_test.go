@@ -2,11 +2,13 @@ package inbound
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"net/http"
 	"os"
 	"runtime"
+	"runtime/pprof"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,6 +30,7 @@ var (
 	benchIdle  = flag.Duration("bench.idle", 200*time.Millisecond, "idle of the bridge's sessions")
 	benchCuts  = flag.Duration("bench.cuts", 30*time.Second, "length of the run in which connections are cut")
 	benchHeld  = flag.Int("bench.held", 5000, "sessions held by the benchmark of held sessions")
+	benchHeap  = flag.String("bench.heap", "", "where to write a heap profile of held sessions")
 	benchShort = flag.Int("bench.short", 20000, "sessions with one file each")
 )
 
@@ -349,6 +352,21 @@ func BenchmarkShortSessions(b *testing.B) {
 	}
 }
 
+// heap writes a profile of what is held now.
+func heap(b *testing.B) {
+	b.Helper()
+	if *benchHeap == "" {
+		return
+	}
+	f, err := os.Create(*benchHeap)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := errors.Join(pprof.WriteHeapProfile(f), f.Close()); err != nil {
+		b.Fatal(err)
+	}
+}
+
 // Sessions that are held while their imports run for hours.
 func BenchmarkHeldSessions(b *testing.B) {
 	for range b.N {
@@ -368,17 +386,22 @@ func BenchmarkHeldSessions(b *testing.B) {
 				}
 			}, Poll{First: 2 * time.Second, Fraction: 0.1, Max: 30 * time.Second})
 		}()
+		taking := time.Now()
 		<-all
+		b.ReportMetric(time.Since(taking).Seconds(), "take-s")
 		wait(ctx, 30*time.Second) // the first questions are over
 		runtime.GC()
 		before := cpu()
 		const window = 60 * time.Second
 		wait(ctx, window)
+		heap(b)
 		b.ReportMetric(float64((cpu()-before).Milliseconds())/window.Seconds(), "cpu-ms/s")
 		b.ReportMetric((rss()-empty)*1024/float64(*benchHeld), "KB/session")
 		b.ReportMetric(rss(), "MB")
-		b.ReportMetric(0, "ns/op")
+		stopping := time.Now()
 		cancel()
 		<-done
+		b.ReportMetric(time.Since(stopping).Seconds(), "stop-s")
+		b.ReportMetric(0, "ns/op")
 	}
 }
