@@ -1,0 +1,108 @@
+package inbound
+
+import (
+	"net/http"
+	"testing"
+	"time"
+)
+
+func TestAnOutageCountsNoAttemptAndIsProbedByOneCall(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		over := time.Now().Add(3 * time.Hour)
+		calls := 0
+		w.fno.outage = func(_, op string) *http.Response {
+			if time.Now().After(over) {
+				return nil
+			}
+			calls++
+			return reply(http.StatusServiceUnavailable, "maintenance")
+		}
+		w.fill(5, 4, nil)
+		w.start()
+		w.drained()
+		if r := w.check(); r.Processed != 20 || r.DeadLettered != 0 {
+			t.Errorf("%+v", r)
+		}
+		if calls > 5+3*90 { // one each when it began, then about one a minute, jittered
+			t.Errorf("%d calls into an outage", calls)
+		}
+		for _, e := range w.topic.list {
+			if e.Attempt > 1 {
+				t.Fatalf("attempt %d of %s: an outage was counted", e.Attempt, e.MessageID)
+			}
+		}
+	})
+}
+
+func TestAnOutageDoesNotUseUpTheTimeForRetries(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		n := 0
+		began := time.Now()
+		w.fno.outage = func(_, op string) *http.Response {
+			n++
+			switch {
+			case n == 1 || n > 2 && n < 100 && time.Since(began) > 5*time.Hour && time.Since(began) < 5*time.Hour+2*time.Second:
+				return reply(http.StatusInternalServerError, "a bad moment") // an attempt
+			case time.Since(began) < 5*time.Hour:
+				return reply(http.StatusServiceUnavailable, "maintenance") // none
+			}
+			return nil
+		}
+		w.fill(1, 1, nil)
+		w.start()
+		w.drained()
+		if r := w.check(); r.Processed != 1 {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
+func TestRetryAfterHoldsTheEnvironment(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		var asked time.Time
+		w.fno.outage = func(_, op string) *http.Response {
+			if op != "post" {
+				return nil
+			}
+			if asked.IsZero() {
+				asked = time.Now()
+				return reply(http.StatusTooManyRequests, "slow down", "Retry-After", "90")
+			}
+			if d := time.Since(asked); d < 90*time.Second {
+				t.Errorf("posted %s after F&O asked for 90 s", d)
+			}
+			return nil
+		}
+		w.fill(1, 2, nil)
+		w.start()
+		w.drained()
+		w.check()
+	})
+}
+
+func TestOneEnvironmentsOutageDoesNotHoldAnother(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.routes = func(r *running, standard Route) []*Route {
+			other := standard
+			other.Name, other.Match = "other", Pair{Entity: "Elsewhere"}
+			other.Environment = w.environment("down", r.process)
+			return []*Route{&other, &standard}
+		}
+		over := time.Now().Add(time.Hour)
+		w.fno.outage = func(host, _ string) *http.Response {
+			if host == "down.example" && time.Now().Before(over) {
+				return reply(http.StatusForbidden, "no rights")
+			}
+			return nil
+		}
+		w.send("Elsewhere", "waits", "a file")
+		w.fill(2, 5, nil)
+		w.start()
+		w.waitFor("the files of the other environment", func() bool { return w.b.left() == 1 })
+		if d := time.Until(over); d < 50*time.Minute {
+			t.Errorf("they took until %s before the end of the outage", d)
+		}
+		w.drained()
+		w.check()
+	})
+}

@@ -1,0 +1,121 @@
+package inbound
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"fnobridge/internal/history"
+	"fnobridge/internal/payload"
+	"fnobridge/internal/status"
+)
+
+// A fakeTopic records status events and drops duplicates, as a topic with duplicate detection does.
+type fakeTopic struct {
+	plan *faultPlan
+	b    *fakeBroker
+
+	mu   sync.Mutex
+	seen map[string]bool
+	list []status.Event // each ID once
+	raw  int            // how many were published in all
+}
+
+type fakePublisher struct {
+	t *fakeTopic
+	p *process
+}
+
+func (r fakePublisher) Publish(ctx context.Context, events ...status.Event) error {
+	t := r.t
+	if !r.p.alive() {
+		return errKilled
+	}
+	for _, e := range events {
+		if e.Session != "" && !t.b.owned(r.p, e.Session) {
+			if !r.p.alive() { // killed and cut since the question above
+				return errKilled
+			}
+			t.b.wrong("%s published %s of %s without the lock of session %q", r.p.name, e.Status, e.MessageID, e.Session)
+		}
+	}
+	kind := t.plan.at("publish")
+	switch kind {
+	case failsBefore:
+		return errReset
+	case hangs:
+		if !wait(ctx, 5*time.Second) {
+			return context.Cause(ctx)
+		}
+		return context.DeadlineExceeded
+	case lockLost:
+		for _, e := range events {
+			t.b.steal(e.Session)
+		}
+	}
+	if !wait(ctx, t.b.delay) {
+		return context.Cause(ctx)
+	}
+	if !r.p.alive() {
+		return errKilled
+	}
+	t.mu.Lock()
+	for _, e := range events {
+		t.raw++
+		if id := e.ID(); !t.seen[id] {
+			t.seen[id] = true
+			t.list = append(t.list, e)
+		}
+	}
+	t.mu.Unlock()
+	if kind == replyLost {
+		return errReset
+	}
+	return nil
+}
+
+func (t *fakeTopic) events() []history.Event {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var all []history.Event
+	for n, e := range t.list {
+		all = append(all, history.FromEvent(e, n))
+	}
+	return all
+}
+
+// of gives the statuses of one file, in order.
+func (t *fakeTopic) of(id string) []status.Status {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var all []status.Status
+	for _, e := range t.list {
+		if e.MessageID == id {
+			all = append(all, e.Status)
+		}
+	}
+	return all
+}
+
+// A fakePayloads is the real opener with faults before it.
+type fakePayloads struct {
+	plan   *faultPlan
+	b      *fakeBroker
+	opener *payload.Opener
+}
+
+func (o fakePayloads) Open(ctx context.Context, s payload.Source, r payload.Rule) (*payload.Payload, error) {
+	kind := o.plan.at("open payload")
+	switch kind {
+	case failsBefore, replyLost:
+		return nil, storageFailed()
+	case hangs:
+		if !wait(ctx, 10*time.Second) {
+			return nil, context.Cause(ctx)
+		}
+		return nil, storageFailed()
+	case lockLost:
+		o.b.steal(s.Entity)
+	}
+	return o.opener.Open(ctx, s, r)
+}
