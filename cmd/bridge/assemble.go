@@ -42,7 +42,7 @@ type bridge struct {
 	worker  *inbound.Worker // nil without sources
 	exports []*outbound.Export
 	desk    *desk
-	notices sync.WaitGroup // environment events on their way
+	notices *outbound.Notices // nil when nothing is published
 }
 
 // assemble wires up a bridge. Nothing is dialled yet.
@@ -64,6 +64,7 @@ func assemble(cfg *config.Config, tel *telemetry.Telemetry, d doors) (*bridge, e
 	}
 	if cfg.Status.Topic != "" {
 		b.events = outbound.NewEvents(b.sender(cfg.Status.Topic), telemetry.Destination{Name: cfg.Status.Topic, Server: d.server}, tel)
+		b.notices = outbound.NewNotices(b.events, tel.Logger())
 	}
 	if err := b.inbound(environments, storage, d); err != nil {
 		return nil, err
@@ -125,18 +126,9 @@ func (b *bridge) gateChanged(name string) func(dynamics.GateState) {
 				"environment", name, "reason", s.Reason, "detail", s.Detail, "until", s.Until)
 			e.Status, e.Reason, e.Detail = status.Paused, s.Reason, s.Detail
 		}
-		if b.events != nil {
-			b.notices.Go(func() { b.notify(e) })
+		if b.notices != nil {
+			b.notices.Say(e)
 		}
-	}
-}
-
-// notify publishes an environment's event on its own time: gates change under the feet of lanes, which must not wait.
-func (b *bridge) notify(e status.Event) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	if err := b.events.Publish(ctx, e); err != nil {
-		b.tel.Logger().Warn("environment event not published", "status", e.Status, "environment", e.Environment, "error", err)
 	}
 }
 
@@ -274,6 +266,13 @@ func (b *bridge) run(intake, work context.Context) ([]inbound.Left, error) {
 	b.desk.taking.Store(true)
 	defer context.AfterFunc(intake, func() { b.desk.taking.Store(false) })()
 
+	notices, endNotices := context.WithCancel(context.WithoutCancel(work))
+	defer endNotices()
+	var said sync.WaitGroup
+	if b.notices != nil {
+		said.Go(func() { b.notices.Run(notices) })
+	}
+
 	var left []inbound.Left
 	var wg sync.WaitGroup
 	if b.worker != nil {
@@ -284,7 +283,8 @@ func (b *bridge) run(intake, work context.Context) ([]inbound.Left, error) {
 	}
 	wg.Wait()
 	<-intake.Done() // with nothing to do there is nothing to stop
-	b.notices.Wait()
+	endNotices()
+	said.Wait()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(work), 5*time.Second)
 	defer cancel()
 	errs := []error{}

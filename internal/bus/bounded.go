@@ -42,7 +42,7 @@ func bounded[T any](ctx context.Context, g *generation, bound time.Duration, cal
 		return v, fmt.Errorf("%w: %w", context.Cause(g.ctx), err)
 	case callCtx.Err() != nil && ctx.Err() == nil:
 		err = fmt.Errorf("%w: %w", context.Cause(callCtx), err)
-		g.strike(stallStrikes, err)
+		g.strike(g.home.stall, err)
 		return v, err
 	case errors.Is(err, errSilence):
 		return v, err

@@ -9,7 +9,9 @@
 //   - One failed settle retries on the SDK's own clock (4, 12, 28 s) and may close the healthy connection that all
 //     sessions share, again at each retry. Here a client whose connection failed is replaced as a whole, and every call
 //     that still waits on the old one returns at once.
-//   - A sender gets a new link only before the next attempt of the same call, so senders do need retries: few and short.
+//   - A sender gets a new link only before the next attempt of the same call, so with the SDK's retries off it never gets
+//     one, and with them on it repeats what the caller may have no right to say any more. Here nothing is repeated, and
+//     the link is replaced after every failure.
 //
 // Promised: a nil error means that the broker said so. An ErrLost means that the session is not ours any more and the
 // outcome of the call is not known. Not promised: that an ErrLost call took no effect.
@@ -21,6 +23,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
@@ -52,7 +55,7 @@ func (s Source) String() string {
 type Options struct {
 	Connect     Connect
 	CallTimeout time.Duration // of one call on a session receiver; DefaultCallTimeout when 0
-	SendTimeout time.Duration // of one send with its retries; 5 s when 0
+	SendTimeout time.Duration // of one send, and of the link it may need; 5 s when 0
 	Logger      *slog.Logger
 }
 
@@ -63,6 +66,7 @@ type Bus struct {
 	callTimeout time.Duration
 	sendTimeout time.Duration
 	logger      *slog.Logger
+	shaken      atomic.Pointer[time.Time]
 }
 
 // Open prepares a Bus. Nothing is dialled before the first call.
@@ -83,15 +87,16 @@ func Open(o Options) (*Bus, error) {
 		o.SendTimeout = 5 * time.Second
 	}
 	return &Bus{
-		sessions: newClient("sessions", o.Connect, azservicebus.RetryOptions{MaxRetries: -1}, sessionsPerConnection, o.Logger),
-		senders: newClient("senders", o.Connect, azservicebus.RetryOptions{
-			MaxRetries: 3, RetryDelay: 20 * time.Millisecond, MaxRetryDelay: 500 * time.Millisecond,
-		}, math.MaxInt, o.Logger),
+		sessions:    newClient("sessions", o.Connect, sessionsPerConnection, stallStrikes, o.Logger),
+		senders:     newClient("senders", o.Connect, math.MaxInt, strikesBeforeReplace, o.Logger),
 		callTimeout: o.CallTimeout,
 		sendTimeout: o.SendTimeout,
 		logger:      o.Logger,
 	}, nil
 }
+
+// shake notes that a link or a connection failed.
+func (b *Bus) shake() { b.shaken.Store(new(time.Now())) }
 
 // Close closes both clients, sessions first. Receivers that are still open lose their links; the broker frees their
 // sessions at once.

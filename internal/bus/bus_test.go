@@ -90,7 +90,11 @@ func (r *rig) send(to, session string, ids ...string) {
 		if session != "" {
 			m.SessionID = &session
 		}
-		if err := s.Send(r.t.Context(), m); err != nil {
+		err := s.Send(r.t.Context(), m)
+		for try := 0; err != nil && try < 3; try++ { // the connection may have been cut
+			err = s.Send(r.t.Context(), m)
+		}
+		if err != nil {
 			r.t.Fatal(err)
 		}
 	}
@@ -301,7 +305,7 @@ func TestAConnectionThatOnlyStallsIsReplaced(t *testing.T) {
 		}
 		before := r.dials.Load()
 		r.server.Faults().Add(servicebus.Fault{Op: servicebus.OpGetState, Effect: servicebus.Lose, Then: servicebus.Stall})
-		for _, s := range all[:stallsBeforeReplace] {
+		for _, s := range all[:strikesBeforeReplace] {
 			began := time.Now()
 			if _, err := s.State(t.Context()); !errors.Is(err, ErrLost) || time.Since(began) > DefaultCallTimeout+abandonAfter {
 				t.Errorf("%v after %s", err, time.Since(began))

@@ -12,13 +12,14 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 )
 
-// A connection is replaced after so many strikes without an answer from the broker in between: three calls that ran into
+// A connection is replaced after three strikes without an answer from the broker in between: three calls that ran into
 // their bound, or two errors that may be the connection's or only a link's. One slow answer, or one session that lost its
-// link, must not cost every session its own; a dead peer that never resets the connection must not cost minutes.
+// link, must not cost every session its own; a dead peer that never resets the connection must not cost minutes. Where
+// a new connection costs its users nothing but a new link, one stall is enough.
 const (
-	stallsBeforeReplace = 3
-	stallStrikes        = 1
-	doubtStrikes        = 2
+	strikesBeforeReplace = 3
+	stallStrikes         = 1
+	doubtStrikes         = 2
 )
 
 // sessionsPerConnection is how many sessions share a connection. Service Bus opens at most 5,000 channels on one, and a
@@ -42,8 +43,8 @@ var (
 type client struct {
 	name    string
 	connect Connect
-	retry   azservicebus.RetryOptions
 	most    int // uses of one generation at a time
+	stall   int // strikes that one call without an answer counts
 	logger  *slog.Logger
 
 	mu     sync.Mutex
@@ -66,8 +67,8 @@ type generation struct {
 	dead    bool
 }
 
-func newClient(name string, connect Connect, retry azservicebus.RetryOptions, most int, logger *slog.Logger) *client {
-	c := &client{name: name, connect: connect, retry: retry, most: most, logger: logger}
+func newClient(name string, connect Connect, most, stall int, logger *slog.Logger) *client {
+	c := &client{name: name, connect: connect, most: most, stall: stall, logger: logger}
 	c.quiet = sync.NewCond(&c.mu)
 	return c
 }
@@ -102,7 +103,7 @@ func (c *client) use() (*generation, error) {
 			return g, nil
 		}
 	}
-	sdk, err := c.connect(c.retry)
+	sdk, err := c.connect(azservicebus.RetryOptions{MaxRetries: -1})
 	if err != nil {
 		return nil, fmt.Errorf("connect to service bus: %w", err)
 	}
@@ -151,7 +152,7 @@ func (g *generation) fail(cause error) {
 func (g *generation) strike(n int, cause error) {
 	g.home.mu.Lock()
 	g.strikes += n
-	replace := g.strikes >= stallsBeforeReplace || n >= doubtStrikes && g.users == 1
+	replace := g.strikes >= strikesBeforeReplace || n >= doubtStrikes && g.users == 1
 	g.home.mu.Unlock()
 	if replace {
 		g.fail(cause)

@@ -121,8 +121,7 @@ func TestASilentReattachIsFoundOut(t *testing.T) {
 		r.send("files", "a", "1", "2")
 		s := r.accept()
 		m := r.receive(s)
-		// With retries the SDK would take the session again behind our back. Here it has none, so it is done for it.
-		r.bus.sessions.retry = azservicebus.RetryOptions{}
+		// A settlement's retries do not ask for the client's options: left alone, it would take the session again.
 		r.server.Faults().Add(servicebus.Fault{Op: servicebus.OpComplete, Effect: servicebus.LoseLock})
 		before := s.receiver.LockedUntil()
 		if err := s.Complete(t.Context(), m); !errors.Is(err, ErrLost) {

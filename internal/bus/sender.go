@@ -9,46 +9,72 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 )
 
-// A Sender sends to one queue or topic. Safe for concurrent use. It outlives connections: each is replaced behind it.
+// A Sender sends to one queue or topic. Safe for concurrent use. It outlives links and connections: after a failure the
+// next send gets a new one.
+//
+//	(none) --Send--> attached --a send failed, or its connection was replaced--> dropped --last send returned--> closed
+//	  ^                                                                             |
+//	  +---------------------------------- next Send --------------------------------+
 type Sender struct {
 	bus    *Bus
 	entity string
 
 	mu   sync.Mutex
-	g    *generation // the generation that link belongs to; nil before the first send
-	link *azservicebus.Sender
+	link *link // nil before the first send and after a failure
+}
+
+// A link is one attached azservicebus.Sender and who uses it. Fields below g are guarded by Sender.mu.
+type link struct {
+	*azservicebus.Sender
+	g *generation
+
+	users   int
+	dropped bool
 }
 
 // Sender prepares a sender; nothing is dialled before the first send.
 func (b *Bus) Sender(entity string) *Sender { return &Sender{bus: b, entity: entity} }
 
-// Send sends the messages in order; the broker takes all of them or none. An error means that they may or may not be
-// there: send again with the same message IDs and let duplicate detection sort it out. The exception is
+// Send sends the messages in order, once; the broker takes all of them or none. An error means that they may or may not
+// be there: send again with the same message IDs and let duplicate detection sort it out. The exception is
 // azservicebus.ErrMessageTooLarge, which more tries do not mend: a message, or all of them together, are more than the
 // entity takes at once.
+//
+// Nothing is repeated behind the caller's back, with one exception that azservicebus v1.11.0 leaves no way around: a
+// send on a link that the broker had detached is repeated at once on a new one.
 func (s *Sender) Send(ctx context.Context, messages ...*azservicebus.Message) error {
-	g, link, err := s.current(ctx)
+	return s.SendIf(ctx, func() error { return nil }, messages...)
+}
+
+// SendIf is Send for messages that may be sent only while something holds. may is asked at the last moment, when there
+// is a link and nothing is left to wait for, because getting one can take seconds. Its error is returned as it is, and
+// nothing was sent then.
+func (s *Sender) SendIf(ctx context.Context, may func() error, messages ...*azservicebus.Message) error {
+	l, err := s.attached(ctx)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err != nil:
 		return fmt.Errorf("send to %s: %w", s.entity, err)
 	}
-	_, err = bounded(ctx, g, s.bus.sendTimeout, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, transmit(ctx, link, messages)
+	if err := may(); err != nil {
+		s.release(l, true)
+		return err
+	}
+	_, err = bounded(ctx, l.g, s.bus.sendTimeout, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, transmit(ctx, l.Sender, messages)
 	}, nil)
+	// azservicebus makes a new link only before the next attempt of the same call, and there is none.
+	s.release(l, err == nil || ctx.Err() != nil && !errors.Is(err, errAbandoned) || errors.Is(err, azservicebus.ErrMessageTooLarge))
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case g.ctx.Err() != nil:
-		s.drop(g)
 	}
 	return fmt.Errorf("send to %s: %w", s.entity, err)
 }
 
-// transmit sends the messages with the SDK's own few retries.
 func transmit(ctx context.Context, link *azservicebus.Sender, messages []*azservicebus.Message) error {
 	if len(messages) == 1 {
 		return link.SendMessage(ctx, messages[0], nil)
@@ -69,71 +95,88 @@ func transmit(ctx context.Context, link *azservicebus.Sender, messages []*azserv
 	return err
 }
 
-// current gives the link of the current generation, making one where the old generation is gone.
+// attached gives the link of a living connection, making one where there is none. Every call without an error is paired
+// with a release.
 //
 // The link is attached here, by one caller while the others wait: azservicebus lets concurrent first calls attach a
 // link each, and all but the last leak with a goroutine of their own.
-func (s *Sender) current(ctx context.Context) (*generation, *azservicebus.Sender, error) {
+func (s *Sender) attached(ctx context.Context) (*link, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.g != nil && s.g.ctx.Err() == nil {
-		return s.g, s.link, nil
+	if s.link != nil && s.link.g.ctx.Err() == nil {
+		s.link.users++
+		return s.link, nil
 	}
-	s.dropLocked()
+	s.drop()
 	g, err := s.bus.senders.use()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	link, err := g.NewSender(s.entity, nil)
+	sdk, err := g.NewSender(s.entity, nil)
 	if err != nil {
 		g.done()
-		return nil, nil, err
+		return nil, err
 	}
+	l := &link{Sender: sdk, g: g, users: 1}
 	_, err = bounded(ctx, g, s.bus.sendTimeout, func(ctx context.Context) (*azservicebus.MessageBatch, error) {
-		return link.NewMessageBatch(ctx, nil) // asks the link for its message size, so it is there afterwards
+		return sdk.NewMessageBatch(ctx, nil) // asks the link for its message size, so it is there afterwards
 	}, nil)
 	if err != nil {
-		if !errors.Is(err, errAbandoned) { // the client keeps a list of its senders until they are closed
-			closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
-			defer cancel()
-			_ = link.Close(closing) // it has no link
-		}
-		g.done()
-		return nil, nil, err
+		l.close()
+		return nil, err
 	}
-	s.g, s.link = g, link
-	return g, link, nil
+	s.link = l
+	return l, nil
 }
 
-// drop lets go of a generation that failed, unless another caller already did.
-func (s *Sender) drop(g *generation) {
+// release ends one use of a link, good for another or not.
+func (s *Sender) release(l *link, good bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.g == g {
-		s.dropLocked()
+	if !good {
+		s.bus.shake()
+		if s.link == l {
+			s.drop()
+		}
+	}
+	l.users--
+	if l.dropped && l.users == 0 {
+		l.close()
 	}
 }
 
-func (s *Sender) dropLocked() {
-	if s.g != nil {
-		s.g.done()
-		s.g, s.link = nil, nil
+// drop lets go of the current link; s.mu is held.
+func (s *Sender) drop() {
+	l := s.link
+	if s.link = nil; l == nil {
+		return
 	}
+	l.dropped = true
+	if l.users == 0 {
+		l.close()
+	}
+}
+
+// close detaches a link that nobody uses any more, without making anyone wait, and gives its connection back. The
+// client keeps a list of its senders until they are closed.
+func (l *link) close() {
+	l.g.home.spawn(func() {
+		defer l.g.done()
+		if l.g.ctx.Err() != nil {
+			return // with its connection
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		_ = l.Close(ctx) // it may never have been attached, or be detached already
+	})
 }
 
 // Close gives the link back.
-func (s *Sender) Close(ctx context.Context) error {
+func (s *Sender) Close(context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.g == nil {
-		return nil
-	}
-	var err error
-	if s.g.ctx.Err() == nil {
-		err = s.link.Close(ctx)
-	}
-	s.dropLocked()
-	return err
+	s.drop()
+	return nil
 }
 
 func deref(p *string) string {

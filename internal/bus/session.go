@@ -76,7 +76,7 @@ func (b *Bus) accept(ctx context.Context, bound time.Duration, src Source, id st
 		}
 		return nil, fmt.Errorf("accept session of %s: %w", src, err)
 	}
-	return &Session{receiver: r, g: g, bound: b.callTimeout, turn: make(chan struct{}, 1), granted: before, lockedUntil: r.LockedUntil()}, nil
+	return &Session{receiver: r, g: g, bus: b, turn: make(chan struct{}, 1), granted: before, lockedUntil: r.LockedUntil()}, nil
 }
 
 // A Session is one accepted session. After the first error that is not the caller's own stop it answers every call
@@ -86,7 +86,7 @@ func (b *Bus) accept(ctx context.Context, bound time.Duration, src Source, id st
 type Session struct {
 	receiver *azservicebus.SessionReceiver
 	g        *generation
-	bound    time.Duration
+	bus      *Bus
 	turn     chan struct{} // full while a call is under way
 
 	mu          sync.Mutex // guards what follows; never held during a call
@@ -107,6 +107,15 @@ func (s *Session) Lock() (granted, until time.Time) {
 	return s.granted, s.lockedUntil
 }
 
+// Shaken gives when a link or a connection of this process last failed; the zero time when none ever did. What the broker
+// said of a session before that may not hold any more: it frees a session whose link is gone.
+func (s *Session) Shaken() time.Time {
+	if at := s.bus.shaken.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
+}
+
 // call runs one bounded call. Any failure but the caller's own stop loses the session.
 func call[T any](ctx context.Context, s *Session, what string, renews bool, fn func(context.Context) (T, error)) (T, error) {
 	var none T
@@ -122,7 +131,7 @@ func call[T any](ctx context.Context, s *Session, what string, renews bool, fn f
 		return none, context.Cause(ctx)
 	}
 	before := time.Now()
-	v, err := bounded(ctx, s.g, s.bound, fn, nil)
+	v, err := bounded(ctx, s.g, s.bus.callTimeout, fn, nil)
 	if !errors.Is(err, errAbandoned) { // else the call still runs, and may be writing the lock time
 		err = s.compare(before, renews, err)
 	}
@@ -134,6 +143,7 @@ func call[T any](ctx context.Context, s *Session, what string, renews bool, fn f
 	case ctx.Err() != nil && !errors.Is(err, errAbandoned) && !errors.Is(err, errReattached) && !errors.Is(err, errLinkLost):
 		return none, context.Cause(ctx)
 	}
+	s.bus.shake()
 	return none, fmt.Errorf("%s: %w", what, s.lose(err))
 }
 
@@ -185,7 +195,7 @@ func (s *Session) do(ctx context.Context, what string, renews bool, fn func(cont
 // with more, the SDK's background releaser may hand messages back out of order.
 func (s *Session) Receive(ctx context.Context, wait time.Duration) (*azservicebus.ReceivedMessage, error) {
 	return call(ctx, s, "receive", false, func(ctx context.Context) (*azservicebus.ReceivedMessage, error) {
-		inner, cancel := context.WithTimeout(ctx, min(wait, s.bound-s.bound/8))
+		inner, cancel := context.WithTimeout(ctx, min(wait, s.bus.callTimeout-s.bus.callTimeout/8))
 		defer cancel()
 		got, err := s.receiver.ReceiveMessages(inner, 1, nil)
 		switch {
@@ -252,7 +262,7 @@ func (s *Session) Close(ctx context.Context) error {
 	if s.g.ctx.Err() != nil {
 		return nil // its connection is gone, and the session with it
 	}
-	_, err := bounded(ctx, s.g, s.bound, func(ctx context.Context) (struct{}, error) { return struct{}{}, s.receiver.Close(ctx) }, nil)
+	_, err := bounded(ctx, s.g, s.bus.callTimeout, func(ctx context.Context) (struct{}, error) { return struct{}{}, s.receiver.Close(ctx) }, nil)
 	if err != nil {
 		return fmt.Errorf("close session: %w", err)
 	}

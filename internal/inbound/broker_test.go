@@ -61,6 +61,13 @@ type process struct {
 	mu     sync.Mutex
 	dead   bool
 	stolen map[string]int // links whose lock was taken away and that it has not given up yet, by session
+	shaken time.Time      // when a connection of it last failed
+}
+
+func (p *process) shake() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.shaken = time.Now()
 }
 
 func (p *process) rob(id string, n int) {
@@ -205,6 +212,15 @@ func (b *fakeBroker) steal(id string) {
 		s.owner.p.rob(id, 1)
 		b.free(s)
 	}
+}
+
+// holds reports whether the process has the session's lock, whatever it could know.
+func (b *fakeBroker) holds(p *process, id string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.expire()
+	s := b.sessions[id]
+	return s != nil && s.owner != nil && s.owner.p == p
 }
 
 // owned reports whether the process may act for the session: it holds its lock, or lost it in a way that nobody could

@@ -18,6 +18,7 @@ var (
 // renewer is the part of a session that a lease needs.
 type renewer interface {
 	Lock() (granted, until time.Time)
+	Shaken() time.Time
 	Renew(ctx context.Context) error
 }
 
@@ -105,12 +106,13 @@ func (l *lease) ensure(d time.Duration) error {
 	return context.Cause(l.ctx)
 }
 
-// prove makes sure that the broker confirmed the lock within the last age, by renewing it if not.
+// prove makes sure that the broker confirmed the lock within the last age, and after the last failure of a connection,
+// by renewing it if not. A broker frees a session at once when its link goes, long before the lock would have ended.
 func (l *lease) prove(age time.Duration) error {
 	l.mu.Lock()
 	last := l.proved
 	l.mu.Unlock()
-	if time.Since(last) > age && l.ctx.Err() == nil {
+	if (time.Since(last) > age || last.Before(l.s.Shaken())) && l.ctx.Err() == nil {
 		l.renew(false)
 	}
 	return context.Cause(l.ctx)

@@ -17,6 +17,7 @@ type fakeLock struct {
 
 	mu             sync.Mutex
 	granted, until time.Time
+	shaken         time.Time
 	end            time.Time // of the broker's lock, by our clock
 	renewals       []time.Time
 }
@@ -36,6 +37,12 @@ func (k *fakeLock) Lock() (granted, until time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.granted, k.until
+}
+
+func (k *fakeLock) Shaken() time.Time {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.shaken
 }
 
 func (k *fakeLock) Renew(ctx context.Context) error {

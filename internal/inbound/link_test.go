@@ -36,7 +36,14 @@ func (k *fakeLink) Lock() (granted, until time.Time) {
 	return k.granted, k.until
 }
 
+func (k *fakeLink) Shaken() time.Time {
+	k.p.mu.Lock()
+	defer k.p.mu.Unlock()
+	return k.p.shaken
+}
+
 func (k *fakeLink) lose(what string, err error) error {
+	k.p.shake()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.lost == nil {

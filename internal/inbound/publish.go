@@ -10,25 +10,27 @@ import (
 // say queues a transition. Transitions of one file leave in order, and several that came together leave in one send.
 func (l *lane) say(f *file, e status.Event) { f.pending = append(f.pending, e) }
 
-// proofAge is how old the last sign that the session is ours may be when something is published. Less would cost a
-// renewal for every transition of an import that takes seconds.
-const proofAge = 5 * time.Second
+// proofAge is how old the last sign that the session is ours may be when something is published: enough for one question
+// to F&O after a write of the ledger, so that an import that ends at once costs no renewal.
+const proofAge = 250 * time.Millisecond
 
 // flush publishes what is queued, and goes on trying until the lease or the worker ends: a file whose transition is
 // not published is not settled.
 func (l *lane) flush(f *file) error {
 	for try := 0; len(f.pending) > 0; try++ {
-		// What is said must be said by the owner: a lock that was lost before its time, as brokers do when they move, is
-		// noticed here and not after a stale word.
 		age := proofAge
 		if try > 0 {
 			age = 0
 		}
-		if err := l.lease.prove(age); err != nil {
-			return err
-		}
-		l.w.o.At("before-publish")
-		err := l.w.o.Events.Publish(f.ctx, f.pending...)
+		// What is said must be said by the owner: a session that went to another before its lock ended, as it does when
+		// its link breaks, is noticed here and not after a stale word.
+		err := l.w.o.Events.PublishIf(f.ctx, func() error {
+			if err := l.lease.prove(age); err != nil {
+				return err
+			}
+			l.w.o.At("before-publish")
+			return nil
+		}, f.pending...)
 		if err == nil {
 			l.w.o.At("published")
 			f.entry.Published = f.pending[len(f.pending)-1].Status

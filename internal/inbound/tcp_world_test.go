@@ -110,7 +110,7 @@ func (a busAcceptor) AcceptByID(ctx context.Context, id string) (Session, error)
 // senderEvents publishes with a bus sender; outbound does it in production.
 type senderEvents struct{ s *bus.Sender }
 
-func (p senderEvents) Publish(ctx context.Context, events ...status.Event) error {
+func (p senderEvents) PublishIf(ctx context.Context, may func() error, events ...status.Event) error {
 	var messages []*azservicebus.Message
 	for _, e := range events {
 		body, err := e.Encode()
@@ -120,7 +120,7 @@ func (p senderEvents) Publish(ctx context.Context, events ...status.Event) error
 		id := e.ID()
 		messages = append(messages, &azservicebus.Message{MessageID: &id, Body: body})
 	}
-	return p.s.Send(ctx, messages...)
+	return p.s.SendIf(ctx, may, messages...)
 }
 
 func (w *tcpWorld) connect(retry azservicebus.RetryOptions) (*azservicebus.Client, error) {

@@ -15,6 +15,9 @@ type fakeTopic struct {
 	plan *faultPlan
 	b    *fakeBroker
 
+	// connecting is what happens while a publisher makes itself a link, before it asks whether it still may; may be nil.
+	connecting func(p *process, session string)
+
 	mu   sync.Mutex
 	seen map[string]bool
 	list []status.Event // each ID once
@@ -26,12 +29,21 @@ type fakePublisher struct {
 	p *process
 }
 
-func (r fakePublisher) Publish(ctx context.Context, events ...status.Event) error {
+func (r fakePublisher) PublishIf(ctx context.Context, may func() error, events ...status.Event) error {
 	t := r.t
 	if !r.p.alive() {
 		return errKilled
 	}
+	if t.connecting != nil {
+		t.connecting(r.p, events[0].Session)
+	}
+	if err := may(); err != nil {
+		return err
+	}
 	for _, e := range events {
+		if t.connecting != nil && !t.b.holds(r.p, e.Session) {
+			t.b.wrong("%s published %s of %s after session %q had gone to another", r.p.name, e.Status, e.MessageID, e.Session)
+		}
 		if e.Session != "" && !t.b.owned(r.p, e.Session) {
 			if !r.p.alive() { // killed and cut since the question above
 				return errKilled

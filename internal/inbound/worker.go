@@ -25,6 +25,7 @@ import (
 type Session interface {
 	ID() string
 	Lock() (granted, until time.Time)
+	Shaken() time.Time // when a link or a connection of this process last failed
 	Renew(ctx context.Context) error
 	Receive(ctx context.Context, wait time.Duration) (*azservicebus.ReceivedMessage, error) // nil, nil: none came
 	State(ctx context.Context) ([]byte, error)
@@ -40,9 +41,10 @@ type Acceptor interface {
 	AcceptByID(ctx context.Context, id string) (Session, error)
 }
 
-// A Publisher publishes status events, in the order given. It may be called again with the same events.
+// A Publisher publishes status events, in the order given. It may be called again with the same events. It asks may at
+// the last moment before they leave, when it has nothing left to wait for, and publishes nothing when that is an error.
 type Publisher interface {
-	Publish(ctx context.Context, events ...status.Event) error
+	PublishIf(ctx context.Context, may func() error, events ...status.Event) error
 }
 
 // A Payloads opens what messages carry.

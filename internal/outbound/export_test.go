@@ -135,6 +135,13 @@ func (o *outbox) Send(_ context.Context, m ...*azservicebus.Message) error {
 	return nil
 }
 
+func (o *outbox) SendIf(ctx context.Context, may func() error, m ...*azservicebus.Message) error {
+	if err := may(); err != nil {
+		return err
+	}
+	return o.Send(ctx, m...)
+}
+
 // notices records status events.
 type notices struct{ events []status.Event }
 

@@ -19,6 +19,8 @@ import (
 // A Sender sends to one queue or topic, all of the messages or none; bus.Sender is one.
 type Sender interface {
 	Send(ctx context.Context, messages ...*azservicebus.Message) error
+	// SendIf asks may at the last moment before the messages leave, and gives its error instead of sending.
+	SendIf(ctx context.Context, may func() error, messages ...*azservicebus.Message) error
 }
 
 // An Events publishes status events. It implements inbound.Publisher.
@@ -35,6 +37,12 @@ func NewEvents(s Sender, to telemetry.Destination, t *telemetry.Telemetry) *Even
 
 // Publish sends the events in one call, in order.
 func (p *Events) Publish(ctx context.Context, events ...status.Event) error {
+	return p.PublishIf(ctx, func() error { return nil }, events...)
+}
+
+// PublishIf is Publish for who may say so only while something holds: may is asked at the last moment, and when it
+// gives an error nothing is sent.
+func (p *Events) PublishIf(ctx context.Context, may func() error, events ...status.Event) error {
 	if len(events) == 0 {
 		return nil
 	}
@@ -49,7 +57,7 @@ func (p *Events) Publish(ctx context.Context, events ...status.Event) error {
 		_, ends[i] = p.telemetry.Send(ctx, p.to, info)
 		messages[i] = m
 	}
-	err := p.sender.Send(ctx, messages...)
+	err := p.sender.SendIf(ctx, may, messages...)
 	for _, end := range ends {
 		end(err)
 	}

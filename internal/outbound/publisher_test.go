@@ -45,6 +45,18 @@ func TestEventsCarryWhatSubscriptionsFilterOn(t *testing.T) {
 	}
 }
 
+func TestEventsAskBeforeTheyLeave(t *testing.T) {
+	o, gone := &outbox{}, errors.New("the session went to another")
+	p := NewEvents(o, telemetry.Destination{}, telemetry.Discard())
+	e := status.Event{Status: status.Enqueued, Time: time.Now()}
+	if err := p.PublishIf(t.Context(), func() error { return gone }, e); !errors.Is(err, gone) || len(o.sent) != 0 {
+		t.Errorf("error %v, %d sent", err, len(o.sent))
+	}
+	if err := p.PublishIf(t.Context(), func() error { return nil }, e); err != nil || len(o.sent) != 1 {
+		t.Errorf("error %v, %d sent", err, len(o.sent))
+	}
+}
+
 func TestEventsReportThatTheBrokerDoesNotHaveThem(t *testing.T) {
 	away := errors.New("away")
 	p := NewEvents(&outbox{fail: func(int) error { return away }}, telemetry.Destination{}, telemetry.Discard())

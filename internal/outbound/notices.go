@@ -1,0 +1,87 @@
+package outbound
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"fnobridge/internal/status"
+)
+
+const (
+	noticesKept = 1000            // events that wait; more than that is an environment that flaps while nothing can be published
+	lastWords   = 5 * time.Second // for what still waits at the end
+)
+
+// Notices publishes events that belong to no file: an environment was closed, or opened again. They leave in order and
+// on their own time, because gates change under the feet of lanes, which must not wait; a topic that is away is waited
+// for.
+type Notices struct {
+	events Publisher
+	log    *slog.Logger
+	queue  chan status.Event
+}
+
+// NewNotices gives an empty queue of notices; Run publishes them.
+func NewNotices(p Publisher, log *slog.Logger) *Notices {
+	return &Notices{events: p, log: log, queue: make(chan status.Event, noticesKept)}
+}
+
+// Say queues an event. It never waits.
+func (n *Notices) Say(e status.Event) {
+	select {
+	case n.queue <- e:
+	default:
+		n.lost(e, context.DeadlineExceeded)
+	}
+}
+
+// Run publishes until ctx ends, then for a few seconds what still waits.
+func (n *Notices) Run(ctx context.Context) {
+	for {
+		var e status.Event
+		select {
+		case e = <-n.queue:
+		case <-ctx.Done():
+		}
+		if e.Status != "" && n.publish(ctx, e) == nil {
+			continue
+		}
+		if ctx.Err() != nil {
+			n.end(context.WithoutCancel(ctx), e)
+			return
+		}
+	}
+}
+
+// end publishes what was cut short and what still waits.
+func (n *Notices) end(ctx context.Context, e status.Event) {
+	ctx, cancel := context.WithTimeout(ctx, lastWords)
+	defer cancel()
+	for {
+		if e.Status != "" {
+			if err := n.publish(ctx, e); err != nil {
+				n.lost(e, err)
+			}
+		}
+		select {
+		case e = <-n.queue:
+		default:
+			return
+		}
+	}
+}
+
+// publish goes on until the broker has the event or ctx ends; every try is the same message.
+func (n *Notices) publish(ctx context.Context, e status.Event) error {
+	for try := 0; ; try++ {
+		err := n.events.Publish(ctx, e)
+		if err == nil || ctx.Err() != nil || !sleep(ctx, min(100*time.Millisecond<<min(try, 8), time.Second)) {
+			return err
+		}
+	}
+}
+
+func (n *Notices) lost(e status.Event, err error) {
+	n.log.Warn("environment event not published", "status", e.Status, "environment", e.Environment, "error", err)
+}
