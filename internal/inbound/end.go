@@ -126,6 +126,7 @@ func (l *lane) move(f *file, bad *failure.Failure) error {
 	options := letter.Options(f.ctx, l.w.o.Overflow)
 	l.w.o.At("before-dead-letter")
 	ctx, end := l.w.o.Telemetry.Settle(f.ctx, l.src.Destination, telemetry.DeadLetter, f.info(l.s.ID()))
+	f.leaving = true
 	err := l.s.DeadLetter(ctx, f.msg, options)
 	end(err)
 	if err != nil {
@@ -160,6 +161,7 @@ func (l *lane) complete(f *file, o telemetry.Outcome) error {
 	}
 	l.w.o.At("before-complete")
 	ctx, end := l.w.o.Telemetry.Settle(f.ctx, l.src.Destination, telemetry.Complete, f.info(l.s.ID()))
+	f.leaving = true
 	err := l.s.Complete(ctx, f.msg)
 	end(err)
 	if err != nil {

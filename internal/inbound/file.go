@@ -23,6 +23,7 @@ type file struct {
 	payload *payload.Payload // nil until opened
 	why     explanation      // what F&O said about its last failed import
 
+	leaving  bool // its settlement was begun; it may have left the queue
 	intended bool // the ledger holds the intent to post it, and it is not posted yet
 
 	ctx      context.Context // the process span; ends with the lease

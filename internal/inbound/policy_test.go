@@ -334,6 +334,48 @@ func TestAStopWhileFnoHangsLeavesAReport(t *testing.T) {
 	})
 }
 
+// An intent that was written ahead, for the file behind the one in F&O, is no post: a stop that comes right after the
+// session was lost does not say that one was cut short. When the file before it may have left the queue, nobody knows.
+func TestAStopAfterALossTellsAnIntentFromAPost(t *testing.T) {
+	for op, cut := range map[string]int{"set state": 0, "complete": 1} {
+		t.Run(op, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				w.fno.takes = time.Minute
+				w.fill(1, 3, nil)
+				r := w.start()
+				w.waitFor("an intent that was written ahead", func() bool {
+					l, err := DecodeLedger(w.b.session("Entity 0").state)
+					return err == nil && len(l.Files) == 2 && l.Files[1].After != 0
+				})
+				lost := make(chan struct{})
+				struck := false
+				w.plan.mu.Lock()
+				w.plan.pick = func(did string, _ int) faultKind {
+					if did != op || struck {
+						return ""
+					}
+					struck = true
+					r.stopTaking(errStopping)
+					close(lost)
+					return replyLost
+				}
+				w.plan.mu.Unlock()
+				<-lost
+				w.stop(r)
+				got := 0
+				for _, x := range r.left {
+					if x.Phase == Posting {
+						got++
+					}
+				}
+				if got != cut {
+					t.Errorf("%d posts were cut short, want %d: %+v", got, cut, r.left)
+				}
+			})
+		})
+	}
+}
+
 func TestAPublishOutageStopsSettlingAndIsWaitedOut(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		over := time.Now().Add(3 * time.Minute)

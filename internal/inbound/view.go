@@ -88,6 +88,11 @@ type Left struct {
 	Why       string `json:"why"`
 }
 
+// keeps reports whether the message with this sequence number is in the lane's hand and was not asked to leave its queue.
+func (l *lane) keeps(seq int64) bool {
+	return slices.ContainsFunc(l.inHand(), func(f *file) bool { return f.seq == seq && !f.leaving })
+}
+
 // remains says for every file in hand where it is and who goes on with it.
 func (l *lane) remains() []Left {
 	var left []Left
@@ -96,6 +101,9 @@ func (l *lane) remains() []Left {
 		var e *Entry
 		if l.ledger != nil {
 			e = l.ledger.find(f.seq)
+		}
+		if e != nil && e.Phase == Posting && l.keeps(e.After) {
+			e = nil // an intent that was written ahead is void while the file before it is in the queue
 		}
 		switch {
 		case e == nil:
