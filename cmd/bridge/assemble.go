@@ -144,7 +144,7 @@ func (b *bridge) inbound(environments map[string]*dynamics.Environment, storage 
 		return nil
 	}
 	o := inbound.Options{
-		Payloads: payload.NewOpener(payload.Options{Credential: storage, Transport: b.toStorage(d), Logger: b.tel.Logger()}),
+		Payloads: payload.NewOpener(payload.Options{Credential: storage, Transport: b.toStorage(d)}),
 		Events:   b.events, Telemetry: b.tel, At: d.at,
 		Sessions: b.cfg.Sessions, Accepts: b.cfg.Accepts, Idle: b.cfg.Idle,
 	}

@@ -85,5 +85,6 @@ func (l *lane) keepAside(state []byte) error {
 	if err := s.SetState(ctx, state); err != nil {
 		return fmt.Errorf("keep unreadable session state aside: %w", err)
 	}
+	l.log.WarnContext(ctx, "unreadable session state kept aside as the state of another session", "aside", s.ID(), "bytes", len(state))
 	return nil
 }

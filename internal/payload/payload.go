@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 
 	"fnobridge/internal/failure"
@@ -42,22 +41,17 @@ type Options struct {
 	Credential azcore.TokenCredential // for Blob Storage; nil refuses claim checks over https
 	Transport  http.RoundTripper      // default: a transport of its own; tracing is the caller's to wrap around it
 	TempDir    string                 // where wrapped claim checks are spooled; "" means the system's
-	Logger     *slog.Logger           // default: discards
 }
 
 // An Opener opens payloads. It may be used by many goroutines.
 type Opener struct {
 	blobs   *blobs
 	tempDir string
-	log     *slog.Logger
 }
 
 // NewOpener gives an Opener.
 func NewOpener(o Options) *Opener {
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	return &Opener{blobs: newBlobs(o.Credential, o.Transport), tempDir: o.TempDir, log: o.Logger}
+	return &Opener{blobs: newBlobs(o.Credential, o.Transport), tempDir: o.TempDir}
 }
 
 // Open checks the payload and gives it. Its error is a *failure.Failure.

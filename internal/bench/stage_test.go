@@ -1,0 +1,168 @@
+//go:build linux
+
+package bench
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+
+	fno "fnobridge/internal/emulator/dynamics"
+	"fnobridge/internal/emulator/servicebus"
+	"fnobridge/internal/emulator/servicebus/entity"
+)
+
+const (
+	queue  = "fno-inbound"
+	topic  = "fno-status"
+	job    = "2fd2c2a1-8f6d-4b7e-9a8e-3d3f3f1f7c11"
+	client = "00000000-0000-0000-0000-000000000003"
+	secret = "a-secret"
+)
+
+// A stage is both emulators, and a producer.
+type stage struct {
+	tb     testing.TB
+	ctx    context.Context // ends when the contender has
+	giveUp context.CancelCauseFunc
+	bus    *servicebus.Server
+	fno    *fno.Server
+	client *azservicebus.Client
+	sender *azservicebus.Sender
+
+	mu    sync.Mutex
+	first time.Time // when F&O accepted the first file
+}
+
+// newStage starts the emulators. F&O imports at once; each of its calls takes the latency.
+func newStage(tb testing.TB, latency time.Duration) *stage {
+	tb.Helper()
+	st := &stage{tb: tb}
+	st.ctx, st.giveUp = context.WithCancelCause(tb.Context())
+	q := entity.NewQueue(queue)
+	q.RequiresSession, q.LockDuration, q.MaxDeliveryCount, q.MaxSizeInMegabytes = true, 5*time.Minute, 2000, 5*1024
+	t := entity.NewTopic(topic)
+	t.MaxSizeInMegabytes = 5 * 1024
+	var err error
+	st.bus, err = servicebus.Start(servicebus.Options{
+		Namespace: entity.Namespace{Queues: []entity.QueueDescription{q}, Topics: []entity.TopicDescription{t}},
+	})
+	st.must(err)
+	tb.Cleanup(func() { _ = st.bus.Close() })
+	st.fno, err = fno.Start(fno.Options{
+		AnyEntity: true, Jobs: []fno.Job{{ID: job}}, Clients: map[string]string{client: secret}, TokenLife: 24 * time.Hour, Inspect: 1,
+		OnImport: func(i fno.Import) {
+			st.mu.Lock()
+			defer st.mu.Unlock()
+			if st.first.IsZero() {
+				st.first = i.AcceptedAt
+			}
+		},
+	})
+	st.must(err)
+	tb.Cleanup(func() { _ = st.fno.Close() })
+	if latency > 0 {
+		for _, op := range []fno.Operation{fno.Enqueue, fno.Status} {
+			st.fno.Faults().MustAdd(fno.Fault{Operation: op, Act: fno.Delay, Delay: fno.Duration(latency)})
+		}
+	}
+	st.client, err = azservicebus.NewClientFromConnectionString(st.bus.ConnectionString(), nil)
+	st.must(err)
+	tb.Cleanup(func() { _ = st.client.Close(context.Background()) }) // the broker goes right after
+	st.sender, err = st.client.NewSender(queue, nil)
+	st.must(err)
+	return st
+}
+
+func (st *stage) must(err error) {
+	st.tb.Helper()
+	if err != nil {
+		st.tb.Fatal(err)
+	}
+}
+
+// send sends one file of 4 KB.
+func (st *stage) send(session, id string) {
+	st.tb.Helper()
+	st.must(st.sender.SendMessage(st.tb.Context(), file(session, id), nil))
+}
+
+func file(session, id string) *azservicebus.Message {
+	return &azservicebus.Message{MessageID: &id, SessionID: &session, Body: []byte("NAME\n" + strings.Repeat("x", 4<<10))}
+}
+
+// name gives the message ID of the nth file of a session.
+func name(session, n int) string { return fmt.Sprintf("%05d/%05d", session, n) }
+
+// fill puts files on the queue, the sessions in turn.
+func (st *stage) fill(sessions, each int) {
+	st.tb.Helper()
+	ctx := st.tb.Context()
+	batch, err := st.sender.NewMessageBatch(ctx, nil)
+	for n := 0; n < each && err == nil; n++ {
+		for s := 0; s < sessions && err == nil; s++ {
+			m := file(fmt.Sprintf("Entity %d", s), name(s, n))
+			if batch.AddMessage(m, nil) == nil {
+				continue
+			}
+			if err = st.sender.SendMessageBatch(ctx, batch, nil); err != nil { // it is full
+				break
+			}
+			if batch, err = st.sender.NewMessageBatch(ctx, nil); err == nil {
+				err = batch.AddMessage(m, nil)
+			}
+		}
+	}
+	if err == nil {
+		err = st.sender.SendMessageBatch(ctx, batch, nil)
+	}
+	st.must(err)
+}
+
+// await waits until ok, at most ten minutes.
+func (st *stage) await(what string, ok func() bool) {
+	st.tb.Helper()
+	ctx, cancel := context.WithTimeout(st.ctx, 10*time.Minute)
+	defer cancel()
+	if st.bus.Await(ctx, ok) != nil {
+		st.tb.Fatalf("waited for %s: %v", what, context.Cause(ctx))
+	}
+}
+
+// left gives how many files are in the queue.
+func (st *stage) left() int {
+	c, _ := st.bus.Counts(queue)
+	return c.Active
+}
+
+// drain waits until the queue is empty, and gives how long that took from the first file that F&O accepted.
+func (st *stage) drain() time.Duration {
+	st.tb.Helper()
+	st.await("an empty queue", func() bool { return st.left() == 0 })
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return time.Since(st.first)
+}
+
+// imported gives how many files F&O took more than once, and how many after a later one of their session.
+func (st *stage) imported() (twice, disordered int) {
+	seen, highest := map[string]bool{}, map[string]string{}
+	for _, i := range st.fno.Imports() {
+		session, _, _ := strings.Cut(i.ExternalID, "/")
+		switch {
+		case seen[i.ExternalID]:
+			twice++
+		case i.ExternalID < highest[session]:
+			disordered++
+		default:
+			highest[session] = i.ExternalID
+		}
+		seen[i.ExternalID] = true
+	}
+	return twice, disordered
+}
