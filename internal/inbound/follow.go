@@ -33,7 +33,7 @@ func (l *lane) ask(f *file, call func(ctx context.Context, env *dynamics.Environ
 		defer l.show(nil)
 	}
 	began := time.Now()
-	pass, err := env.Gate().Enter(l.waiting)
+	pass, err := l.w.slots.enter(l.waiting, env.Gate())
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package inbound
 
 import (
+	"fmt"
 	"net/http"
 	"testing"
 	"time"
@@ -83,10 +84,13 @@ func TestRetryAfterHoldsTheEnvironment(t *testing.T) {
 func TestOneEnvironmentsOutageDoesNotHoldAnother(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		w.routes = func(r *running, standard Route) []*Route {
-			other := standard
-			other.Name, other.Match = "other", Pair{Entity: "Elsewhere"}
-			other.Environment = w.environment("down", r.process)
-			return []*Route{&other, &standard}
+			down, routes := w.environment("down", r.process), []*Route{}
+			for n := range 6 {
+				other := standard
+				other.Name, other.Match, other.Environment = "other", Pair{Entity: fmt.Sprintf("Down %d", n)}, down
+				routes = append(routes, &other)
+			}
+			return append(routes, &standard)
 		}
 		over := time.Now().Add(time.Hour)
 		w.fno.outage = func(host, _ string) *http.Response {
@@ -95,10 +99,15 @@ func TestOneEnvironmentsOutageDoesNotHoldAnother(t *testing.T) {
 			}
 			return nil
 		}
-		w.send("Elsewhere", "waits", "a file")
-		w.fill(2, 5, nil)
+		// More sessions wait for the environment that is down than there are slots.
+		w.o.Sessions = 4
+		for n := range 6 {
+			w.send(fmt.Sprintf("Down %d", n), fmt.Sprintf("waits %d", n), "a file")
+		}
 		w.start()
-		w.waitFor("the files of the other environment", func() bool { return w.b.left() == 1 })
+		pass(time.Minute)
+		w.fill(2, 5, nil)
+		w.waitFor("the files of the other environment", func() bool { return w.b.left() == 6 })
 		if d := time.Until(over); d < 50*time.Minute {
 			t.Errorf("they took until %s before the end of the outage", d)
 		}

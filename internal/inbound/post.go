@@ -69,7 +69,7 @@ func (l *lane) admit(f *file) error {
 		}
 		began := time.Now()
 		for l.pass == nil {
-			pass, err := env.Gate().Enter(l.waiting)
+			pass, err := l.w.slots.enter(l.waiting, env.Gate())
 			if err != nil {
 				return l.stopped()
 			}

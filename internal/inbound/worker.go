@@ -69,7 +69,7 @@ type Options struct {
 	Overflow  deadletter.Overflow // where long execution errors go; may be nil
 	Telemetry *telemetry.Telemetry
 
-	Sessions   int           // lanes that run at most, parked ones not counted
+	Sessions   int           // lanes that run at most; not counted are parked ones and, up to as many again, those at a closed gate
 	Accepts    int           // accepts that wait in parallel, all sources together
 	AcceptWait time.Duration // how long one accept waits; default 30 s
 	Idle       time.Duration // an empty session is released after this
@@ -123,7 +123,7 @@ func New(o Options) (*Worker, error) {
 	_, _ = rand.Read(id[:]) // never fails, says crypto/rand
 	w := &Worker{
 		o: o, log: o.Telemetry.Logger(), instance: hex.EncodeToString(id[:]), flights: newFlights(),
-		slots: newSlots(o.Sessions), lanes: map[*lane]struct{}{},
+		slots: newSlots(o.Sessions, o.Routes), lanes: map[*lane]struct{}{},
 		unread: map[flightKey]bool{},
 	}
 	return w, nil
