@@ -214,6 +214,13 @@ func (b *fakeBroker) steal(id string) {
 	}
 }
 
+// has reports whether a message is still in the queue.
+func (b *fakeBroker) has(session string, seq int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.ContainsFunc(b.session(session).messages, func(m *fakeMessage) bool { return m.seq == seq })
+}
+
 // holds reports whether the process has the session's lock, whatever it could know.
 func (b *fakeBroker) holds(p *process, id string) bool {
 	b.mu.Lock()

@@ -56,8 +56,10 @@ type lane struct {
 
 	highest int64 // sequence number of the last message received
 	began   time.Time
-	dirty   bool // the ledger holds something that is not stored
-	fresh   bool // it holds a published transition that is not stored; worth no write of its own
+	stored  []byte // what the broker is known to hold of the ledger
+	tried   []byte // a write of it whose outcome is not known; nil when there is none
+	dirty   bool   // the ledger holds something that is not stored
+	fresh   bool   // it holds a published transition that is not stored; worth no write of its own
 
 	mu   sync.Mutex // guards view
 	view SessionView

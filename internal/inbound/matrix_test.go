@@ -3,6 +3,7 @@ package inbound
 import (
 	"flag"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -250,5 +251,69 @@ func TestAStopAtEveryPointIsNoFailure(t *testing.T) {
 				t.Errorf("no stop at %q came about", point)
 			}
 		})
+	}
+}
+
+// The report of a stop is read by people who decide by it: it goes by what the next owner of the session will find, also
+// when the write that was under way did not arrive, or when nobody knows.
+func TestTheReportOfAStopIsTrue(t *testing.T) {
+	reports, doubts := 0, 0
+	for _, p := range policies {
+		for _, kind := range []faultKind{failsBefore, replyLost} {
+			for nth := 1; nth <= 12; nth++ {
+				t.Run(fmt.Sprintf("%s/%s/number %d", p.name, kind, nth), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						w := prepare(t, p)
+						w.fill(1, 4, mixed)
+						stop := make(chan struct{})
+						first := w.start()
+						w.plan.mu.Lock()
+						w.plan.pick = func(op string, n int) faultKind {
+							if op != "set state" || n != nth {
+								return ""
+							}
+							first.stopTaking(errStopping)
+							close(stop)
+							return kind
+						}
+						w.plan.mu.Unlock()
+						done := make(chan struct{})
+						w.wg.Go(func() {
+							select {
+							case <-stop:
+							case <-done:
+								return
+							}
+							w.stop(first)
+							l, err := DecodeLedger(w.b.stateOf("Entity 0"))
+							if err != nil {
+								t.Error(err)
+							}
+							for _, x := range first.left {
+								reports++
+								e := l.find(x.Sequence)
+								inDoubt := e != nil && e.Phase == Posting && !w.b.has("Entity 0", e.After)
+								switch {
+								case x.Phase == Posting:
+									doubts++
+								case strings.Contains(x.Why, "nobody knows whether") && !inDoubt:
+								case inDoubt:
+									t.Errorf("the next owner will not know whether F&O has it, and the report says %q: %s", x.Phase, x.Why)
+								case e == nil && x.Phase != "", e != nil && e.Phase != Posting && x.Phase != e.Phase:
+									t.Errorf("the next owner finds %+v, and the report says %q: %s", e, x.Phase, x.Why)
+								}
+							}
+							w.start()
+						})
+						w.drained()
+						close(done)
+						w.check()
+					})
+				})
+			}
+		}
+	}
+	if reports < 50 || doubts == 0 || doubts > reports/2 {
+		t.Errorf("%d reports, %d of them in doubt", reports, doubts)
 	}
 }

@@ -343,15 +343,15 @@ func TestAStopAfterALossTellsAnIntentFromAPost(t *testing.T) {
 				w.fno.takes = time.Minute
 				w.fill(1, 3, nil)
 				r := w.start()
-				w.waitFor("an intent that was written ahead", func() bool {
-					l, err := DecodeLedger(w.b.session("Entity 0").state)
-					return err == nil && len(l.Files) == 2 && l.Files[1].After != 0
-				})
+				ahead := func() bool { // an intent is stored for the file behind the one in F&O
+					l, err := DecodeLedger(w.b.stateOf("Entity 0"))
+					return err == nil && len(l.Files) == 2 && l.Files[0].Phase == InFno && l.Files[1].After != 0
+				}
 				lost := make(chan struct{})
 				struck := false
 				w.plan.mu.Lock()
 				w.plan.pick = func(did string, _ int) faultKind {
-					if did != op || struck {
+					if did != op || struck || !ahead() {
 						return ""
 					}
 					struck = true

@@ -22,6 +22,7 @@ func (l *lane) load() error {
 		return err
 	}
 	l.lease.confirm(begun)
+	l.stored = state
 	l.ledger, err = DecodeLedger(state)
 	if err != nil {
 		return l.unreadable(state, err)
@@ -41,11 +42,13 @@ func (l *lane) store() error {
 		return err
 	}
 	begun := time.Now()
+	l.tried = b
 	err = l.span(telemetry.SetSessionState, func(ctx context.Context) error { return l.s.SetState(ctx, b) })
 	if err != nil {
 		return err
 	}
 	l.lease.confirm(begun)
+	l.stored, l.tried = b, nil
 	l.dirty, l.fresh = false, false
 	l.w.o.At("ledger-written")
 	return nil

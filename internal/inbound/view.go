@@ -88,35 +88,29 @@ type Left struct {
 	Why       string `json:"why"`
 }
 
-// keeps reports whether the message with this sequence number is in the lane's hand and was not asked to leave its queue.
-func (l *lane) keeps(seq int64) bool {
-	return slices.ContainsFunc(l.inHand(), func(f *file) bool { return f.seq == seq && !f.leaving })
-}
-
-// remains says for every file in hand where it is and who goes on with it.
+// remains says for every file in hand where it is and who goes on with it. It goes by what the broker holds of the
+// ledger, which is all that the next owner will know.
 func (l *lane) remains() []Left {
 	var left []Left
 	for _, f := range l.inHand() {
 		why := "not begun; it is still in its queue, the next owner of the session posts it"
-		var e *Entry
-		if l.ledger != nil {
-			e = l.ledger.find(f.seq)
-		}
-		if e != nil && e.Phase == Posting && l.keeps(e.After) {
-			e = nil // an intent that was written ahead is void while the file before it is in the queue
-		}
+		e, held := l.recorded(f.seq)
 		switch {
 		case e == nil:
 		case e.Phase == InFno:
 			why = fmt.Sprintf("F&O has it as message %s; the ledger says so, the next owner follows it and never posts it again", e.FnoID)
 		case e.Phase == Dead:
 			why = fmt.Sprintf("given up for %s; the next owner moves it to the dead-letter queue", e.Reason)
-		case e.Phase == HeldBack || e.Phase == Waiting && l.holding() && l.ledger.Park.Seq == e.Seq:
+		case held:
 			why = fmt.Sprintf("held for %s; the next owner holds it until an operator decides", e.Reason)
 		case e.Phase == Waiting:
 			why = fmt.Sprintf("%d attempts were made and none is under way; the next owner goes on counting", e.Attempts)
 		case e.Phase == Posting:
-			why = "its post was cut short and nobody knows whether F&O has it; the route's unknownOutcome policy decides"
+			why = "its post was cut short, or its answer could not be written down: the next owner cannot know whether F&O has it; " +
+				"the route's unknownOutcome policy decides"
+		}
+		if l.tried != nil {
+			why += " (nobody knows whether the last write of the ledger arrived; if it did, the next owner goes on a step further)"
 		}
 		x := Left{Source: l.src.Name, Session: l.s.ID(), Sequence: f.seq, MessageID: f.key, Why: why}
 		if e != nil {
@@ -125,4 +119,30 @@ func (l *lane) remains() []Left {
 		left = append(left, x)
 	}
 	return left
+}
+
+// recorded gives what the broker is known to hold of a file, nil when that is nothing; held says that the session stands
+// at this file, or will. A post that the last write may have announced counts, whether the write arrived or not.
+func (l *lane) recorded(seq int64) (found *Entry, held bool) {
+	for _, state := range [][]byte{l.stored, l.tried} {
+		ledger, err := DecodeLedger(state)
+		if err != nil {
+			continue // an unreadable one stays where it is, and so do its files
+		}
+		e := ledger.find(seq)
+		switch {
+		case e == nil:
+		case e.Phase == Posting && !l.keeps(e.After): // else an intent that is void while the file before it is in the queue
+			return e, false
+		case e.Phase != Posting && found == nil:
+			p := ledger.Park
+			found, held = e, e.Phase == HeldBack || e.Phase == Waiting && p != nil && p.Mode == Holding && p.Seq == seq
+		}
+	}
+	return found, held
+}
+
+// keeps reports whether the message with this sequence number is in the lane's hand and was not asked to leave its queue.
+func (l *lane) keeps(seq int64) bool {
+	return slices.ContainsFunc(l.inHand(), func(f *file) bool { return f.seq == seq && !f.leaving })
 }
