@@ -43,6 +43,7 @@ func TestRules(t *testing.T) {
 		"max under first":        {edit("", route, route+" retry: {max: 1s, first: 2s},"), "routes[0].retry.max", "shorter than retry.first"},
 		"attempts do not fit":    {edit("", route, route+" retry: {attempts: 4, first: 10s, total: 1m},"), "routes[0].retry.total", "10s + 20s + 40s = 1m10s"},
 		"window":                 {edit("", route, route+" window: 2,"), "routes[0].window", "needs order: enqueued"},
+		"wide window":            {edit("", route, route+" order: enqueued, window: 101,"), "routes[0].window", "more than 100"},
 		"template":               {edit("", route, route+" template: check.go,"), "routes[0].template", "needs format: package"},
 		"container":              {edit("", route, route+" claimCheck: ['https://a.blob.core.windows.net/c/d'],"), "routes[0].claimCheck[0]", "not the URL of a blob container"},
 		"container signed":       {edit("", route, route+" claimCheck: ['https://a.blob.core.windows.net/c?sig=x'],"), "routes[0].claimCheck[0]", "not shown"},

@@ -121,7 +121,7 @@ type Route struct {
 	Template       string         `yaml:"template" path:"true" doc:"format package only: a data package whose data file is replaced by the file that came."`
 	ClaimCheck     []string       `yaml:"claimCheck" form:"container" doc:"URLs of the blob containers that a message's dataref may point into; none allows no claim checks."`
 	Order          Order          `yaml:"order" enum:"processed|enqueued" doc:"The next file of a session is posted after the one before it was processed, or already after it was enqueued."`
-	Window         int            `yaml:"window" form:"positive" doc:"order enqueued only: files of one session in flight."`
+	Window         int            `yaml:"window" form:"positive" doc:"order enqueued only: files of one session in flight, at most 100."`
 	UnknownOutcome UnknownOutcome `yaml:"unknownOutcome" enum:"deadletter|resend" doc:"When the answer to a post never came: dead-letter the file, or post it again and risk importing it twice."`
 	OnFailure      OnFailure      `yaml:"onFailure" enum:"skip|hold|drain" doc:"After a file was dead-lettered: go on with the next, hold the session, or dead-letter the rest of it."`
 	Deadline       time.Duration  `yaml:"deadline" form:"positive" doc:"An import that has not ended after this time counts as one that never ends."`

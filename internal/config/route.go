@@ -10,6 +10,9 @@ import (
 // maxConnectorFile is where F&O's connector begins to refuse bodies, by field reports; Microsoft names no figure.
 const maxConnectorFile = 28 * MB
 
+// maxWindow keeps a session's ledger within its bound; wider ones gain nothing.
+const maxWindow = 100
+
 // Matches reports whether a message from source, for entity and company, is one of the route's.
 func (m Match) Matches(source, entity, company string) bool {
 	return covers(m.Source, source) && covers(m.Entity, entity) && covers(m.Company, company)
@@ -76,6 +79,9 @@ func (d *decoder) checkRoute(c *Config, i int) {
 	}
 	if d.good(at+".order", at+".window") && r.Window > 1 && r.Order != OrderEnqueued {
 		d.fault(at+".window", "write order: enqueued, or remove the window", "window %d needs order: enqueued; with order: processed one file of a session is in flight", r.Window)
+	}
+	if d.good(at+".window") && r.Window > maxWindow {
+		d.fault(at+".window", "write a smaller number: F&O imports the files of one recurring job one after the other", "window %d is more than %d", r.Window, maxWindow)
 	}
 	if d.good(at+".order", at+".format") && r.Order == OrderEnqueued && r.Format == FormatPackage {
 		d.worry(at+".order", "write order: processed, unless the order of the imports does not matter", "F&O processes messages in order for files only: packages enqueued one after the other may be imported together and fail with deadlocks")

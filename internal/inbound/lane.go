@@ -179,9 +179,13 @@ func (l *lane) step() error {
 // holding reports whether the session is held at a file.
 func (l *lane) holding() bool { return l.ledger.Park != nil && l.ledger.Park.Mode == Holding }
 
+// roomyLedger is the size up to which another file is taken into a ledger that has files in flight. A file that F&O takes
+// hours for, with a window beside it, leaves an entry for every later one that has ended.
+const roomyLedger = MaxLedgerBytes / 2
+
 // room reports whether another file may be begun now.
 func (l *lane) room() bool {
-	if l.holding() || l.ahead != nil && !l.fits(l.ahead) {
+	if l.holding() || l.ahead != nil && !l.fits(l.ahead) || len(l.inFno) > 0 && len(l.stored) > roomyLedger {
 		return false
 	}
 	return !slices.ContainsFunc(l.inFno, func(f *file) bool { return !f.overlaps() || len(l.inFno) >= f.route.Window })

@@ -376,6 +376,38 @@ func TestAStopAfterALossTellsAnIntentFromAPost(t *testing.T) {
 	}
 }
 
+// The ledger has a bound: a window as wide as the configuration allows, of files with long IDs, and a file that takes so
+// long that hundreds of others end behind it, fit in.
+func TestTheLedgerHasRoom(t *testing.T) {
+	long := strings.Repeat("i", 90)
+	for name, c := range map[string]struct {
+		window, files int
+		first         string
+	}{
+		"a wide window":               {window: 100, files: 300, first: "a file"},
+		"a slow file before the rest": {window: 3, files: 2200, first: "takes=20000 s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				w.route.Window, w.route.Overlap, w.fno.parallel, w.fno.takes = c.window, true, true, time.Second
+				w.route.Deadline = 40 * time.Hour
+				for n := range c.files {
+					body := "a file"
+					if n == 0 {
+						body = c.first
+					}
+					w.send("Entity 0", fmt.Sprintf("%s%04d", long, n), body)
+				}
+				w.start()
+				w.drained()
+				if r := w.check(); r.Processed != c.files {
+					t.Errorf("%+v", r)
+				}
+			})
+		})
+	}
+}
+
 func TestAPublishOutageStopsSettlingAndIsWaitedOut(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		over := time.Now().Add(3 * time.Minute)
