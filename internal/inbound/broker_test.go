@@ -20,6 +20,8 @@ type fakeBroker struct {
 	delay time.Duration // of every call
 	plan  *faultPlan
 
+	skips func(*fakeMessage) bool // whether a message is handed out behind the next one, as no broker should; may be nil
+
 	held func(time.Duration) // told of every receiver that is closed, how long it was held; may be nil
 
 	mu       sync.Mutex

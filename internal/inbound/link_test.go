@@ -164,11 +164,15 @@ func (k *fakeLink) Receive(ctx context.Context, d time.Duration) (*azservicebus.
 
 // next gives the first message that was not received under this lock; b.mu is held.
 func (k *fakeLink) next() *fakeMessage {
-	for _, m := range k.s.messages {
-		if m.to == nil {
-			m.to = k
-			return m
+	for i, m := range k.s.messages {
+		if m.to != nil {
+			continue
 		}
+		if k.b.skips != nil && i+1 < len(k.s.messages) && k.s.messages[i+1].to == nil && k.b.skips(m) {
+			m = k.s.messages[i+1]
+		}
+		m.to = k
+		return m
 	}
 	return nil
 }
