@@ -35,6 +35,7 @@ func bounded[T any](ctx context.Context, g *generation, bound time.Duration, cal
 		g.answered()
 		return v, nil
 	case ctx.Err() != nil && errors.Is(err, errAbandoned):
+		g.home.shake() // stuck, as on a connection that is dead; a stop is no strike
 		return v, fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	case ctx.Err() != nil && !errors.Is(err, errLinkLost): // a loss is one, whoever stops at the same time
 		return v, context.Cause(ctx)

@@ -23,7 +23,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
@@ -66,7 +66,9 @@ type Bus struct {
 	callTimeout time.Duration
 	sendTimeout time.Duration
 	logger      *slog.Logger
-	shaken      atomic.Pointer[time.Time]
+
+	mu     sync.Mutex
+	shaken time.Time // guarded by mu; only grows
 }
 
 // Open prepares a Bus. Nothing is dialled before the first call.
@@ -86,17 +88,19 @@ func Open(o Options) (*Bus, error) {
 	if o.SendTimeout == 0 {
 		o.SendTimeout = 5 * time.Second
 	}
-	return &Bus{
-		sessions:    newClient("sessions", o.Connect, sessionsPerConnection, stallStrikes, o.Logger),
-		senders:     newClient("senders", o.Connect, math.MaxInt, strikesBeforeReplace, o.Logger),
-		callTimeout: o.CallTimeout,
-		sendTimeout: o.SendTimeout,
-		logger:      o.Logger,
-	}, nil
+	b := &Bus{callTimeout: o.CallTimeout, sendTimeout: o.SendTimeout, logger: o.Logger}
+	b.sessions = newClient("sessions", o.Connect, sessionsPerConnection, stallStrikes, b.shake, o.Logger)
+	b.senders = newClient("senders", o.Connect, math.MaxInt, strikesBeforeReplace, b.shake, o.Logger)
+	return b, nil
 }
 
-// shake notes that a link or a connection failed.
-func (b *Bus) shake() { b.shaken.Store(new(time.Now())) }
+// shake notes that a link or a connection failed, or may have. The clients call it with every doubt, before anybody can
+// get a new connection: what is asked on that one must count as asked afterwards.
+func (b *Bus) shake() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.shaken = time.Now()
+}
 
 // Close closes both clients, sessions first. Receivers that are still open lose their links; the broker frees their
 // sessions at once.

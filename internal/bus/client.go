@@ -43,8 +43,9 @@ var (
 type client struct {
 	name    string
 	connect Connect
-	most    int // uses of one generation at a time
-	stall   int // strikes that one call without an answer counts
+	most    int    // uses of one generation at a time
+	stall   int    // strikes that one call without an answer counts
+	shake   func() // told of every doubt about a link or a connection
 	logger  *slog.Logger
 
 	mu     sync.Mutex
@@ -67,8 +68,8 @@ type generation struct {
 	dead    bool
 }
 
-func newClient(name string, connect Connect, most, stall int, logger *slog.Logger) *client {
-	c := &client{name: name, connect: connect, most: most, stall: stall, logger: logger}
+func newClient(name string, connect Connect, most, stall int, shake func(), logger *slog.Logger) *client {
+	c := &client{name: name, connect: connect, most: most, stall: stall, shake: shake, logger: logger}
 	c.quiet = sync.NewCond(&c.mu)
 	return c
 }
@@ -133,6 +134,7 @@ func (g *generation) fail(cause error) {
 		c.mu.Unlock()
 		return
 	}
+	c.shake()
 	g.dead = true
 	c.live = slices.DeleteFunc(c.live, func(o *generation) bool { return o == g })
 	idle := g.users == 0
@@ -150,6 +152,7 @@ func (g *generation) fail(cause error) {
 // strike counts what casts doubt on the connection; answered forgets it. A sole user loses nothing with it, so that any
 // error is enough: the next use then starts afresh.
 func (g *generation) strike(n int, cause error) {
+	g.home.shake()
 	g.home.mu.Lock()
 	g.strikes += n
 	replace := g.strikes >= strikesBeforeReplace || n >= doubtStrikes && g.users == 1

@@ -133,11 +133,8 @@ func (s *Sender) attached(ctx context.Context) (*link, error) {
 func (s *Sender) release(l *link, good bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !good {
-		s.bus.shake()
-		if s.link == l {
-			s.drop()
-		}
+	if !good && s.link == l {
+		s.drop()
 	}
 	l.users--
 	if l.dropped && l.users == 0 {

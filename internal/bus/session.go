@@ -107,13 +107,13 @@ func (s *Session) Lock() (granted, until time.Time) {
 	return s.granted, s.lockedUntil
 }
 
-// Shaken gives when a link or a connection of this process last failed; the zero time when none ever did. What the broker
-// said of a session before that may not hold any more: it frees a session whose link is gone.
+// Shaken gives when a link or a connection of this process last failed, or may have; the zero time when none ever did.
+// Whoever noticed it: a call on a session, a send, an accept that waited. What the broker said of a session before that
+// may not hold any more: it frees a session whose link is gone.
 func (s *Session) Shaken() time.Time {
-	if at := s.bus.shaken.Load(); at != nil {
-		return *at
-	}
-	return time.Time{}
+	s.bus.mu.Lock()
+	defer s.bus.mu.Unlock()
+	return s.bus.shaken
 }
 
 // call runs one bounded call. Any failure but the caller's own stop loses the session.
@@ -143,7 +143,7 @@ func call[T any](ctx context.Context, s *Session, what string, renews bool, fn f
 	case ctx.Err() != nil && !errors.Is(err, errAbandoned) && !errors.Is(err, errReattached) && !errors.Is(err, errLinkLost):
 		return none, context.Cause(ctx)
 	}
-	s.bus.shake()
+	s.bus.shake() // also where the broker answered: if it took one session, it may have taken others
 	return none, fmt.Errorf("%s: %w", what, s.lose(err))
 }
 
