@@ -12,15 +12,16 @@ import (
 // A Sender sends to one queue or topic. Safe for concurrent use. It outlives links and connections: after a failure the
 // next send gets a new one.
 //
-//	(none) --Send--> attached --a send failed, or its connection was replaced--> dropped --last send returned--> closed
-//	  ^                                                                             |
-//	  +---------------------------------- next Send --------------------------------+
+//	(none) --Send--> attaching --> attached --a send failed, or its connection went--> dropped --last send returned--> closed
+//	  ^                  |                                                                |
+//	  +---- it failed ---+------------------------- next Send ----------------------------+
 type Sender struct {
 	bus    *Bus
 	entity string
 
 	mu   sync.Mutex
-	link *link // nil before the first send and after a failure
+	link *link      // nil before the first send and after a failure
+	next *attaching // the link that is being attached; nil when none is
 }
 
 // A link is one attached azservicebus.Sender and who uses it. Fields below g are guarded by Sender.mu.
@@ -30,6 +31,12 @@ type link struct {
 
 	users   int
 	dropped bool
+}
+
+// An attaching is a link on its way. err is written before done is closed.
+type attaching struct {
+	done chan struct{}
+	err  error
 }
 
 // Sender prepares a sender; nothing is dialled before the first send.
@@ -95,12 +102,31 @@ func transmit(ctx context.Context, link *azservicebus.Sender, messages []*azserv
 	return err
 }
 
-// attached gives the link of a living connection, making one where there is none. Every call without an error is paired
-// with a release.
-//
-// The link is attached here, by one caller while the others wait: azservicebus lets concurrent first calls attach a
-// link each, and all but the last leak with a goroutine of their own.
+// attached gives the link of a living connection, waiting for one where there is none, until ctx ends. Every call without
+// an error is paired with a release.
 func (s *Sender) attached(ctx context.Context) (*link, error) {
+	for {
+		l, a := s.current()
+		if l != nil {
+			return l, nil
+		}
+		select {
+		case <-a.done:
+			if a.err != nil {
+				return nil, a.err
+			}
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// current gives the link that is there, or the attaching of one that is under way.
+//
+// There is one at a time, for all who wait, and with a bound of its own instead of theirs. azservicebus lets concurrent
+// first calls attach a link each, and all but the last leak with a goroutine of their own; and where the broker does not
+// answer, those who wait must not wait for one another.
+func (s *Sender) current() (*link, *attaching) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.link != nil && s.link.g.ctx.Err() == nil {
@@ -108,6 +134,30 @@ func (s *Sender) attached(ctx context.Context) (*link, error) {
 		return s.link, nil
 	}
 	s.drop()
+	if s.next == nil {
+		a := &attaching{done: make(chan struct{})}
+		s.next = a
+		s.bus.senders.spawn(func() { s.attach(a) })
+	}
+	return nil, s.next
+}
+
+// attach makes a link for all who wait, unless the sender was closed meanwhile.
+func (s *Sender) attach(a *attaching) {
+	defer close(a.done)
+	l, err := s.newLink()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a.err = err
+	switch {
+	case s.next == a:
+		s.link, s.next = l, nil
+	case l != nil:
+		l.close()
+	}
+}
+
+func (s *Sender) newLink() (*link, error) {
 	g, err := s.bus.senders.use()
 	if err != nil {
 		return nil, err
@@ -117,15 +167,14 @@ func (s *Sender) attached(ctx context.Context) (*link, error) {
 		g.done()
 		return nil, err
 	}
-	l := &link{Sender: sdk, g: g, users: 1}
-	_, err = bounded(ctx, g, s.bus.sendTimeout, func(ctx context.Context) (*azservicebus.MessageBatch, error) {
+	l := &link{Sender: sdk, g: g}
+	_, err = bounded(context.Background(), g, s.bus.sendTimeout, func(ctx context.Context) (*azservicebus.MessageBatch, error) {
 		return sdk.NewMessageBatch(ctx, nil) // asks the link for its message size, so it is there afterwards
 	}, nil)
 	if err != nil {
 		l.close()
 		return nil, err
 	}
-	s.link = l
 	return l, nil
 }
 
@@ -172,6 +221,7 @@ func (l *link) close() {
 func (s *Sender) Close(context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.next = nil
 	s.drop()
 	return nil
 }

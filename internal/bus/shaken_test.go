@@ -134,14 +134,19 @@ func TestShakenMovesWhoeverNoticesAFailure(t *testing.T) {
 	}
 }
 
-func TestShakenStaysWhereNothingFailed(t *testing.T) {
-	stopped := func(t *testing.T, call func(context.Context) error) {
-		ctx, cancel := context.WithCancelCause(t.Context()) // no deadline: the broker would be told of it
-		defer time.AfterFunc(500*time.Millisecond, func() { cancel(errStopped) }).Stop()
-		if err := call(ctx); !errors.Is(err, errStopped) {
-			t.Errorf("%v, want the caller's own stop", err)
-		}
+var errStopped = errors.New("stopped by the caller")
+
+// stopped makes a call whose caller stops it after half a second.
+func stopped(t *testing.T, call func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithCancelCause(t.Context()) // no deadline: the broker would be told of it
+	defer time.AfterFunc(500*time.Millisecond, func() { cancel(errStopped) }).Stop()
+	if err := call(ctx); !errors.Is(err, errStopped) {
+		t.Errorf("%v, want the caller's own stop", err)
 	}
+}
+
+func TestShakenStaysWhereNothingFailed(t *testing.T) {
 	for name, do := range map[string]func(t *testing.T, w shaking){
 		"an idle accept": func(t *testing.T, w shaking) {
 			if _, err := w.bus.AcceptNext(t.Context(), files, 3*time.Second); !errors.Is(err, ErrIdle) {
@@ -216,8 +221,6 @@ func TestShakenStaysWhereNothingFailed(t *testing.T) {
 		})
 	}
 }
-
-var errStopped = errors.New("stopped by the caller")
 
 // A spy is a log that runs a function at every record.
 type spy struct {

@@ -30,6 +30,15 @@ func (s *Server) Sessions(address string) []Session { return s.broker.SessionsOf
 // Accepting returns how many accepts of the next session wait on an address.
 func (s *Server) Accepting(address string) int { return s.broker.Accepting(address) }
 
+// Links returns how many links clients have on an address, sending or receiving.
+func (s *Server) Links(address string) int {
+	n := 0
+	for _, c := range s.amqpConns() {
+		n += len(c.find(address, ""))
+	}
+	return n
+}
+
 // Entities returns the addresses of all queues, topics and subscriptions.
 func (s *Server) Entities() []string { return s.broker.Entities() }
 
