@@ -66,9 +66,6 @@ func (e *Environment) ExecutionSummaryURL(ctx context.Context, executionID strin
 
 // action calls one OData action with one parameter and gives its value, which is a string. A null value is "".
 func (e *Environment) action(ctx context.Context, name, parameter, value string) (string, error) {
-	if err := e.takeTurn(ctx); err != nil {
-		return "", err
-	}
 	body, err := json.Marshal(map[string]string{parameter: value})
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", name, err)

@@ -186,12 +186,10 @@ func TestStatusCallsOfAllCallersShareABudget(t *testing.T) {
 		})})
 		begin := time.Now()
 		var wg sync.WaitGroup
-		for i := range 50 {
+		for range 50 {
 			wg.Go(func() {
-				if i%2 == 0 { // half of them take their turn beforehand: it is the same budget
-					if err := e.StatusTurn(t.Context()); err != nil {
-						t.Error(err)
-					}
+				if err := e.StatusTurn(t.Context()); err != nil {
+					t.Error(err)
 				}
 				if _, err := e.MessageStatus(t.Context(), aMessageID); err != nil {
 					t.Error(err)
@@ -211,19 +209,38 @@ func TestStatusCallsOfAllCallersShareABudget(t *testing.T) {
 	})
 }
 
+func TestATurnThatIsNotUsedIsNotSavedUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnvironment(t, Options{StatusCalls: 10})
+		turns := func(n int) time.Duration {
+			begin := time.Now()
+			for range n {
+				if err := e.StatusTurn(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return time.Since(begin)
+		}
+		if d := turns(100); d != 9*time.Second {
+			t.Errorf("100 turns in %v, want 9 s: a burst of 10, then 10 a second", d)
+		}
+		elapse(time.Hour) // an outage; what was not used in it is gone, but for a second's worth
+		if d := turns(100); d != 9*time.Second {
+			t.Errorf("100 turns in %v after an hour", d)
+		}
+	})
+}
+
 func TestWaitingForTheBudgetEndsWithTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := newEnvironment(t, Options{StatusCalls: 0.001, Transport: roundTripper(func(*http.Request) (*http.Response, error) {
-			return answer(200, `{"value":"Processing"}`), nil
-		})})
-		if _, err := e.MessageStatus(t.Context(), aMessageID); err != nil {
+		e := newEnvironment(t, Options{StatusCalls: 0.001})
+		if err := e.StatusTurn(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		begin := time.Now()
-		_, err := e.MessageStatus(ctx, aMessageID)
-		if !failure.Stopped(ctx, err) || time.Since(begin) != time.Second {
+		if err := e.StatusTurn(ctx); !failure.Stopped(ctx, err) || time.Since(begin) != time.Second {
 			t.Errorf("after %v: %v", time.Since(begin), err)
 		}
 		if err := e.StatusTurn(ctx); !failure.Stopped(ctx, err) {

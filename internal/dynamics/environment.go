@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -39,7 +38,8 @@ type Options struct {
 
 // An Environment is a client of one F&O environment. All methods may be called from many goroutines.
 //
-// Methods do not enter the gate: the caller does, so that it can wait before it writes down what it is about to do.
+// Methods neither enter the gate nor take a turn of the status budget: the caller does, so that it can wait before it
+// writes down what it is about to do.
 type Environment struct {
 	name      string
 	base      *url.URL // scheme and host only, host in lower case
@@ -48,7 +48,6 @@ type Environment struct {
 	tokens    *tokens
 	gate      *Gate
 	status    *rate.Limiter
-	prepaid   atomic.Int64 // turns of the status budget paid for by StatusTurn and not yet used
 	log       *slog.Logger
 }
 
@@ -100,20 +99,13 @@ func (e *Environment) URL() string { return e.base.String() }
 // Gate gives the one gate of this environment.
 func (e *Environment) Gate() *Gate { return e.gate }
 
-// StatusTurn waits for a turn in the budget of OData calls, which F&O throttles. MessageStatus, ExecutionID,
-// ExecutionErrors and ExecutionSummaryURL each need one turn and wait for it themselves when none was taken. Taking it
-// here, before Gate().Enter, keeps callers that wait for the budget from occupying the gate's slots, which uploads need.
+// StatusTurn waits for a turn in the budget of OData calls, which F&O throttles: one turn is for one call of
+// MessageStatus, ExecutionID, ExecutionErrors or ExecutionSummaryURL, now or never. A turn that is not used is lost, never
+// saved up. It is taken before Gate().Enter, so that callers who wait for the budget do not occupy the gate's slots, which
+// uploads need; who then waits out a closed gate needs another one.
+//
+// Unlike rate.Limiter.Wait it never refuses ahead of a deadline: the only error is that of ctx.
 func (e *Environment) StatusTurn(ctx context.Context) error {
-	if err := e.waitTurn(ctx); err != nil {
-		return err
-	}
-	e.prepaid.Add(1)
-	return nil
-}
-
-// waitTurn takes one turn from the limiter. Unlike rate.Limiter.Wait it never refuses ahead of a deadline, so that the
-// only error is that of ctx.
-func (e *Environment) waitTurn(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return stopped(ctx)
 	}
@@ -130,19 +122,6 @@ func (e *Environment) waitTurn(ctx context.Context) error {
 	case <-ctx.Done():
 		r.Cancel()
 		return stopped(ctx)
-	}
-}
-
-// takeTurn uses a turn that StatusTurn paid for, or waits for one.
-func (e *Environment) takeTurn(ctx context.Context) error {
-	for {
-		n := e.prepaid.Load()
-		if n == 0 {
-			return e.waitTurn(ctx)
-		}
-		if e.prepaid.CompareAndSwap(n, n-1) {
-			return nil
-		}
 	}
 }
 

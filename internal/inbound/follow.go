@@ -23,23 +23,13 @@ var statusOf = map[dynamics.State]status.Status{
 // ask makes one call to F&O about a file: within the budget of status calls, through the gate, ended by a stop.
 func (l *lane) ask(f *file, call func(ctx context.Context, env *dynamics.Environment) error) error {
 	env := f.route.Environment
-	if err := env.StatusTurn(l.waiting); err != nil {
-		return err
-	}
-	if s := env.Gate().State(); !s.Open() {
-		l.show(func(v *SessionView) {
-			v.Waiting, v.Until = "for "+env.Name()+" ("+string(s.Reason)+")", s.Until
-		})
-		defer l.show(nil)
-	}
-	began := time.Now()
-	pass, err := l.w.slots.enter(l.waiting, env.Gate())
+	pass, out, err := l.mayAsk(env)
 	if err != nil {
 		return err
 	}
-	if d := time.Since(began); d > time.Second { // an outage moves the deadline, and is not held against the file
-		f.entry.Accepted = f.entry.Accepted.Add(d)
-		f.entry.Off += d
+	if out > time.Second { // an outage moves the deadline, and is not held against the file
+		f.entry.Accepted = f.entry.Accepted.Add(out)
+		f.entry.Off += out
 		if e := l.ledger.find(f.seq); e != nil && e.Phase == InFno {
 			e.Accepted, e.Off = f.entry.Accepted, f.entry.Off
 		}
@@ -50,6 +40,35 @@ func (l *lane) ask(f *file, call func(ctx context.Context, env *dynamics.Environ
 	err = call(ctx, env)
 	pass.Leave(err)
 	return err
+}
+
+// mayAsk waits for the right to ask one question: a turn of the budget, then a pass, which took out. Who has waited for
+// the end of an outage takes another turn, because all others have waited with a turn in hand, too.
+func (l *lane) mayAsk(env *dynamics.Environment) (pass *dynamics.Pass, out time.Duration, _ error) {
+	for {
+		if err := env.StatusTurn(l.waiting); err != nil {
+			return nil, 0, err
+		}
+		s := env.Gate().State()
+		if !s.Open() {
+			l.show(func(v *SessionView) {
+				v.Waiting, v.Until = "for "+env.Name()+" ("+string(s.Reason)+")", s.Until
+			})
+		}
+		began := time.Now()
+		pass, err := l.w.slots.enter(l.waiting, env.Gate())
+		out += time.Since(began)
+		if !s.Open() {
+			l.show(nil)
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+		if pass.Probing() || !env.Gate().State().Since.After(began) {
+			return pass, out, nil
+		}
+		pass.Leave(errNotMade)
+	}
 }
 
 // follow asks F&O once how an import is doing, and acts on the answer.
