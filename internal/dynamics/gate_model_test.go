@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"fnobridge/internal/failure"
+
 	"pgregory.net/rapid"
 )
 
@@ -26,6 +28,7 @@ func TestTheGateFollowsItsModel(t *testing.T) {
 				probe   *Pass
 				phase   = GateOpen
 				until   time.Time
+				nominal = gateFirst // of the next closing for which F&O names no time
 			)
 			// settle moves the model on as the gate should have moved, and takes what the gate let through.
 			settle := func() {
@@ -56,13 +59,26 @@ func TestTheGateFollowsItsModel(t *testing.T) {
 				if s := g.State(); s.Phase != phase {
 					t.Fatalf("phase %s, the model says %s", s.Phase, phase)
 				} else if phase == GateClosed && !s.Until.Equal(until) {
-					// The gate jitters when F&O named no time: take its word after checking the range.
 					t.Fatalf("closed until %v, the model says %v", s.Until, until)
 				}
+			}
+			// closes moves the model to closed. The gate jitters when F&O named no time: its word is taken, within the range.
+			closes := func(after time.Duration) {
+				phase, until = GateClosed, time.Now().Add(after)
+				if after == 0 {
+					until = g.State().Until
+					if d := time.Until(until); d < nominal/2 || d > min(nominal*3/2+1, gateMax) {
+						t.Fatalf("closed for %v, nominally %v", d, nominal)
+					}
+				}
+				nominal = min(nominal*gateMultiplier, gateMax)
 			}
 			leave := func(i int, err error, after time.Duration) {
 				p := inside[i]
 				inside = slices.Delete(inside, i, i+1)
+				if p.Probing() != (p == probe) {
+					t.Fatalf("Probing() of the probe says %v", p.Probing())
+				}
 				p.Leave(err)
 				heard, _ := hear(err)
 				switch {
@@ -70,30 +86,55 @@ func TestTheGateFollowsItsModel(t *testing.T) {
 					probe = nil
 					switch heard {
 					case heardAnswer:
-						phase = GateOpen
+						phase, nominal = GateOpen, gateFirst
 					case heardPause, heardSilence:
-						phase, until = GateClosed, time.Now().Add(after)
+						closes(after)
 					default:
 						phase, until = GateClosed, time.Now()
 					}
 				case heard == heardPause && phase == GateOpen:
-					phase, until = GateClosed, time.Now().Add(after)
+					closes(after)
 				case heard == heardPause && phase == GateClosed && time.Now().Add(after).After(until):
 					until = time.Now().Add(after)
 				}
+				p.Leave(pauseFor(time.Hour)) // a second time says nothing
+				settle()
+			}
+			// who picks one of those inside.
+			who := func(r *rapid.T) int {
+				if len(inside) == 0 {
+					r.Skip()
+				}
+				if i := slices.Index(inside, probe); i >= 0 && rapid.Bool().Draw(r, "the probe") {
+					return i
+				}
+				return rapid.IntRange(0, len(inside)-1).Draw(r, "who")
+			}
+			enter := func() {
+				ctx, cancel := context.WithCancel(t.Context())
+				e := &entry{pass: make(chan *Pass, 1), cancel: cancel}
+				waiting = append(waiting, e)
+				go func() {
+					if p, err := g.Enter(ctx); err == nil {
+						e.pass <- p
+					}
+				}()
 				settle()
 			}
 			rt.Repeat(map[string]func(*rapid.T){
-				"enter": func(*rapid.T) {
-					ctx, cancel := context.WithCancel(t.Context())
-					e := &entry{pass: make(chan *Pass, 1), cancel: cancel}
-					waiting = append(waiting, e)
-					go func() {
-						if p, err := g.Enter(ctx); err == nil {
-							e.pass <- p
+				"enter": func(*rapid.T) { enter() },
+				"the outage goes on": func(r *rapid.T) {
+					if phase != GateClosed || len(inside) == slots {
+						r.Skip()
+					}
+					for range rapid.IntRange(2, 10).Draw(r, "failed probes") {
+						if len(waiting) == 0 {
+							enter()
 						}
-					}()
-					settle()
+						elapse(time.Until(until))
+						settle()
+						leave(slices.Index(inside, probe), pauseFor(0), 0)
+					}
 				},
 				"go away": func(r *rapid.T) {
 					if len(waiting) == 0 {
@@ -104,29 +145,43 @@ func TestTheGateFollowsItsModel(t *testing.T) {
 					waiting = slices.Delete(waiting, i, i+1)
 					settle()
 				},
+				"try to enter": func(*rapid.T) {
+					want := phase == GateOpen && len(waiting) == 0 && len(inside) < slots
+					p := g.TryEnter()
+					if (p != nil) != want {
+						t.Fatalf("phase %s, %d inside, %d waiting: let through %v", phase, len(inside), len(waiting), p != nil)
+					}
+					if p != nil {
+						inside = append(inside, p)
+					}
+					settle()
+				},
 				"wait": func(r *rapid.T) {
 					elapse(time.Duration(rapid.IntRange(1, 5000).Draw(r, "ms")) * time.Millisecond)
 					settle()
 				},
-				"leave well": func(r *rapid.T) {
-					if len(inside) == 0 {
+				"wait until it is due": func(r *rapid.T) {
+					if phase != GateClosed || !until.After(time.Now()) {
 						r.Skip()
 					}
-					leave(rapid.IntRange(0, len(inside)-1).Draw(r, "who"), nil, 0)
+					elapse(time.Until(until) - 1)
+					settle() // a nanosecond early nobody probes
+					elapse(1)
+					settle()
 				},
-				"leave with nothing": func(r *rapid.T) {
-					if len(inside) == 0 {
-						r.Skip()
-					}
-					leave(rapid.IntRange(0, len(inside)-1).Draw(r, "who"), errBoom, 0)
+				"leave well": func(r *rapid.T) { leave(who(r), nil, 0) },
+				"leave with a refusal": func(r *rapid.T) {
+					leave(who(r), &failure.Failure{Verdict: failure.Retry, Reason: failure.ServerError, Status: 500}, 0)
+				},
+				"leave with nothing": func(r *rapid.T) { leave(who(r), errBoom, 0) },
+				"leave in silence": func(r *rapid.T) {
+					leave(who(r), &failure.Failure{Verdict: failure.Retry, Reason: failure.Timeout}, 0)
 				},
 				"leave with a pause": func(r *rapid.T) {
-					if len(inside) == 0 {
-						r.Skip()
-					}
 					after := time.Duration(rapid.IntRange(1, 8000).Draw(r, "ms")) * time.Millisecond
-					leave(rapid.IntRange(0, len(inside)-1).Draw(r, "who"), pauseFor(after), after)
+					leave(who(r), pauseFor(after), after)
 				},
+				"leave with a pause of no length": func(r *rapid.T) { leave(who(r), pauseFor(0), 0) },
 			})
 			for _, e := range waiting {
 				e.cancel()
