@@ -2,6 +2,7 @@ package inbound
 
 import (
 	"context"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -84,6 +85,89 @@ func TestTheFirstMatchingRouteWins(t *testing.T) {
 			t.Errorf("%+v: %q, %v", x, got, err)
 		}
 	}
+}
+
+var aName = regexp.MustCompile(`^[\p{L}\p{Nd}_-]{1,4}$`) // of a company
+
+// Whatever the routes and the message: the first route that matches gets it, by what the properties say, else the session.
+func TestRoutesFollowTheirModel(t *testing.T) {
+	entities, companies := []string{"Customers", "customers", "Vendors", "VENDORS", "a/b"}, []string{"usmf", "USMF", "demf", "ü-1"}
+	or := func(list []string, more ...string) *rapid.Generator[string] {
+		return rapid.SampledFrom(append(more, list...))
+	}
+	aRoute := rapid.Custom(func(t *rapid.T) *Route {
+		return &Route{
+			Source: rapid.SampledFrom([]string{"", "", "q", "topic/Subscriptions/fno"}).Draw(t, "source"),
+			Match:  Pair{Entity: or(entities, "", "").Draw(t, "entity"), Company: or(companies, "", "", "").Draw(t, "company")},
+			Fixed:  Pair{Entity: or(nil, "", "", "Fixed").Draw(t, "fixed entity"), Company: or(nil, "", "", "dat").Draw(t, "fixed company")},
+		}
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		routes := rapid.SliceOfN(aRoute, 0, 6).Draw(t, "routes")
+		source := rapid.SampledFrom([]string{"q", "topic/Subscriptions/fno"}).Draw(t, "source")
+		session := or(companies, "", "longer", "us mf").Draw(t, "before the slash") + rapid.SampledFrom([]string{"", "/"}).Draw(t, "slash") + or(entities, "").Draw(t, "after it")
+		props := map[string]any{}
+		draw := func(name string, values []string) {
+			switch v := or(values, "", "(nil)", "(none)", "(none)", "(none)").Draw(t, name); v {
+			case "(none)":
+			case "(nil)":
+				props[name] = nil
+			default:
+				props[name] = v
+			}
+		}
+		draw(PropEntity, entities)
+		draw(PropCompany, append(companies, "contoso"))
+
+		want := Pair{Entity: session}
+		if parts := strings.SplitN(session, "/", 2); len(parts) == 2 && aName.MatchString(parts[0]) && parts[1] != "" {
+			want = Pair{Company: parts[0], Entity: parts[1]}
+		}
+		if s, _ := props[PropEntity].(string); s != "" {
+			want.Entity = s
+		}
+		if s, _ := props[PropCompany].(string); s != "" {
+			want.Company = s
+		}
+		var matches []*Route
+		for _, r := range routes {
+			fits := r.Source == "" || r.Source == source
+			if r.Match.Entity != "" && strings.ToLower(r.Match.Entity) != strings.ToLower(want.Entity) { //nolint:staticcheck // SA6005: naive on purpose
+				fits = false
+			}
+			if r.Match.Company != "" && strings.ToLower(r.Match.Company) != strings.ToLower(want.Company) { //nolint:staticcheck // SA6005: naive on purpose
+				fits = false
+			}
+			if fits {
+				matches = append(matches, r)
+			}
+		}
+
+		p, err := resolver(routes...).resolve(source, message(session, props))
+		if len(matches) == 0 {
+			if f := failure.Of(err); f == nil || f.Verdict != failure.Reject || f.Reason != failure.NoRoute || p.route != nil {
+				t.Fatalf("%+v of session %q: route %+v, %v, want none", want, session, p.route, err)
+			}
+			if p.entity != want.Entity || p.company != want.Company {
+				t.Fatalf("entity %q, company %q are told of, want %+v", p.entity, p.company, want)
+			}
+			return
+		}
+		first := matches[0]
+		if first.Fixed.Entity != "" {
+			want.Entity = first.Fixed.Entity
+		}
+		if first.Fixed.Company != "" {
+			want.Company = first.Fixed.Company
+		}
+		if p.route != first || p.entity != want.Entity || p.company != want.Company {
+			t.Fatalf("session %q, %v: %+v, want %+v by %+v", session, props, p, want, first)
+		}
+		bad := want.Entity == "" || want.Company != "" && !aName.MatchString(want.Company)
+		if f := failure.Of(err); bad != (err != nil) || err != nil && f.Reason != failure.BadMessage {
+			t.Fatalf("%+v: %v", want, err)
+		}
+	})
 }
 
 func TestWrongContractsAreRejected(t *testing.T) {
