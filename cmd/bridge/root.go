@@ -96,8 +96,6 @@ Environment:
 	root.AddCommand(
 		newRunCommand(a),
 		newDemoCommand(a),
-		newRunCommand(a),
-		newDemoCommand(a),
 		newValidateCommand(a),
 		newConfigCommand(a),
 		newSendCommand(a),
