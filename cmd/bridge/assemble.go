@@ -258,7 +258,8 @@ func (b *bridge) toStorage(d doors) http.RoundTripper {
 // run serves until intake ends and everything in hand is finished or written down, or until work ends. It gives what
 // was left. Stopping goes in the order of the promises: sessions, then exports, then Service Bus; telemetry is the
 // caller's and comes last.
-func (b *bridge) run(intake, work context.Context) ([]inbound.Left, error) {
+func (b *bridge) run(l life) ([]inbound.Left, error) {
+	intake, work := l.intake, l.work
 	stopDesk, err := b.desk.serve(b.cfg.Listen, b.tel.Logger())
 	if err != nil {
 		return nil, err
@@ -270,7 +271,7 @@ func (b *bridge) run(intake, work context.Context) ([]inbound.Left, error) {
 	defer endNotices()
 	var said sync.WaitGroup
 	if b.notices != nil {
-		said.Go(func() { b.notices.Run(notices) })
+		said.Go(func() { b.notices.Run(notices, l.hurry) })
 	}
 
 	var left []inbound.Left
@@ -285,14 +286,13 @@ func (b *bridge) run(intake, work context.Context) ([]inbound.Left, error) {
 	<-intake.Done() // with nothing to do there is nothing to stop
 	endNotices()
 	said.Wait()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(work), 5*time.Second)
-	defer cancel()
-	errs := []error{}
-	for _, s := range b.senders {
-		errs = append(errs, s.Close(ctx))
-	}
-	errs = append(errs, b.bus.Close(ctx), stopDesk(ctx))
-	return left, errors.Join(errs...)
+	return left, atMost(l.hurry, 5*time.Second, func(ctx context.Context) error {
+		errs := []error{}
+		for _, s := range b.senders {
+			errs = append(errs, s.Close(ctx))
+		}
+		return errors.Join(append(errs, b.bus.Close(ctx), stopDesk(ctx))...)
+	})
 }
 
 // acceptor gives bus sessions as the lane's.

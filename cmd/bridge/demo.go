@@ -90,22 +90,22 @@ func (a *app) demo(cmd *cobra.Command, o demoOptions) (err error) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
-	intake, work, stop := phases(cmd.Context(), signals, st.cfg.Grace)
+	l, stop := phases(cmd.Context(), signals, func() { signal.Stop(signals) }, st.cfg.Grace)
 	defer stop()
 
 	lines := a.stdout
 	if o.out != formatTable {
 		lines = stderr
 	}
-	sum, err := a.play(intake, work, st, tel, live, lines)
+	sum, err := a.play(l, st, tel, live, lines)
 	if err != nil {
 		return err
 	}
 	if err := sum.write(a.stdout, o.out); err != nil {
 		return err
 	}
-	if o.keep && intake.Err() == nil {
-		if err := a.stayUp(intake, work, st, tel, o.out); err != nil {
+	if o.keep && l.intake.Err() == nil {
+		if err := a.stayUp(l, st, tel, o.out); err != nil {
 			return err
 		}
 	}
@@ -129,7 +129,7 @@ func (s *shared) Write(p []byte) (int, error) {
 
 // play runs the worker over the script and gives the checker's verdict.
 // Events are written to lines unless the board shows them.
-func (a *app) play(intake, work context.Context, st *stage, tel *telemetry.Telemetry, live bool, lines io.Writer) (*summary, error) {
+func (a *app) play(l life, st *stage, tel *telemetry.Telemetry, live bool, lines io.Writer) (*summary, error) {
 	bd := newBoard(live && a.env.get("NO_COLOR") == "")
 	for _, f := range st.script.files {
 		bd.expect(f.session, f.pair)
@@ -148,16 +148,16 @@ func (a *app) play(intake, work context.Context, st *stage, tel *telemetry.Telem
 		return nil, err
 	}
 	began := time.Now()
-	if err := st.send(intake, tel); err != nil {
+	if err := st.send(l.intake, tel); err != nil {
 		return nil, err
 	}
-	serving, endServing := context.WithCancel(intake)
+	serving, endServing := context.WithCancel(l.intake)
 	defer endServing()
 	var running sync.WaitGroup
 	var runErr error
-	running.Go(func() { _, runErr = b.run(serving, work) })
+	running.Go(func() { _, runErr = b.run(life{serving, l.work, l.hurry}) })
 
-	watch, endWatch := context.WithTimeout(intake, demoPatience)
+	watch, endWatch := context.WithTimeout(l.intake, demoPatience)
 	defer endWatch()
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
@@ -176,9 +176,9 @@ func (a *app) play(intake, work context.Context, st *stage, tel *telemetry.Telem
 	endServing()
 	running.Wait()
 	if runErr != nil {
-		tel.Logger().DebugContext(work, "not everything closed in an orderly way", "error", runErr)
+		tel.Logger().DebugContext(l.work, "not everything closed in an orderly way", "error", runErr)
 	}
-	return st.judge(work, aud, took)
+	return st.judge(l.work, aud, took)
 }
 
 // width gives the columns of the terminal at stdout.
@@ -192,7 +192,7 @@ func (a *app) width() int {
 }
 
 // stayUp keeps the stage and a worker running for other commands.
-func (a *app) stayUp(intake, work context.Context, st *stage, tel *telemetry.Telemetry, out format) error {
+func (a *app) stayUp(l life, st *stage, tel *telemetry.Telemetry, out format) error {
 	b, err := assemble(st.cfg, tel, st.doors())
 	if err != nil {
 		return err
@@ -213,6 +213,6 @@ Still up, with a worker, until interrupted:
 	if err != nil {
 		return written(err)
 	}
-	_, err = b.run(intake, work)
+	_, err = b.run(l)
 	return err
 }

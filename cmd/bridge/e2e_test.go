@@ -125,7 +125,7 @@ func (w *world) observed(tel *telemetry.Telemetry, sign func(config.Identity) (a
 	w.stop = stop
 	go func() {
 		defer close(w.ran)
-		w.left, err = b.run(intake, context.Background())
+		w.left, err = b.run(life{intake, context.Background(), context.Background()})
 		if err != nil {
 			w.t.Errorf("run: %v", err)
 		}

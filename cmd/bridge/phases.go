@@ -14,36 +14,81 @@ var (
 	errSecondSignal = errors.New("asked to stop at once")
 )
 
-// phases gives the two contexts of a worker. intake ends at the first signal, or with parent; work ends when the grace
-// period is over, or at the second signal. stop ends both and must be called.
+// hurried bounds each step of the end after the second signal: what is not closed by then, the broker sees go.
+const hurried = 300 * time.Millisecond
+
+// flushPatience is longer than telemetry takes to end, which bounds itself; only a second signal makes it shorter.
+const flushPatience = 10 * time.Second
+
+// A life is the contexts of a worker, in the order in which they end.
+type life struct {
+	intake context.Context // at the first signal: nothing is taken any more
+	work   context.Context // when the grace period is over, or at the second signal: nothing is gone on with
+	hurry  context.Context // at the second signal only: nothing is waited for, not even to close in an orderly way
+}
+
+// phases gives the life of a worker that parent and the signals end. unhook is called at the second signal: it lets
+// further ones do what they do to any program, which is to kill it. stop ends intake and work and must be called.
 //
-//	taking --signal--> finishing --grace over, or signal--> ended
-func phases(parent context.Context, signals <-chan os.Signal, grace time.Duration) (intake, work context.Context, stop func()) {
+//	taking --signal--> finishing --grace over--> closing
+//	                       |                        |
+//	                       +--------signal----------+--> hurrying --signal--> killed
+func phases(parent context.Context, signals <-chan os.Signal, unhook func(), grace time.Duration) (l life, stop func()) {
 	intake, endIntake := context.WithCancelCause(parent)
 	work, endWork := context.WithCancelCause(context.WithoutCancel(parent))
-	done := make(chan struct{})
+	hurry, endHurry := context.WithCancelCause(context.WithoutCancel(parent))
+	stopped, done := make(chan struct{}), make(chan struct{})
 	go func() { // ends with stop
 		defer close(done)
 		select {
 		case <-signals:
 			endIntake(errSignal)
 		case <-intake.Done():
-		case <-work.Done():
+		case <-stopped:
 			return
 		}
 		t := time.NewTimer(grace)
 		defer t.Stop()
-		select {
-		case <-signals:
-			endWork(errSecondSignal)
-		case <-t.C:
-			endWork(inbound.ErrGraceOver)
-		case <-work.Done():
+		for {
+			select {
+			case <-signals:
+				unhook()
+				endHurry(errSecondSignal)
+				endWork(errSecondSignal)
+				return
+			case <-t.C:
+				endWork(inbound.ErrGraceOver)
+			case <-stopped:
+				return
+			}
 		}
 	}()
-	return intake, work, func() {
+	return life{intake, work, hurry}, func() {
+		close(stopped)
+		<-done
 		endIntake(errSignal)
 		endWork(context.Canceled)
-		<-done
+	}
+}
+
+// atMost waits for do, for d at most and no longer than hurried after hurry has ended. What does not end by then is left
+// behind, because the process ends next.
+func atMost(hurry context.Context, d time.Duration, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(hurry), d)
+	defer cancel()
+	defer context.AfterFunc(hurry, func() {
+		select {
+		case <-time.After(hurried):
+			cancel()
+		case <-ctx.Done():
+		}
+	})()
+	done := make(chan error, 1)
+	go func() { done <- do(ctx) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return errors.Join(context.Cause(hurry), ctx.Err())
 	}
 }

@@ -24,7 +24,8 @@ dead-letter what persistently fails; and publish what F&O exports.
 
 The first SIGTERM or SIGINT stops the taking of sessions. What is in hand is
 finished or written down within the configured grace; the log says per session
-what was left and why that is safe. A second signal ends at once.
+what was left and why that is safe. A second signal ends at once: what is on its
+way is cut short. A third one kills.
 
 On the configured address (listen): /healthz, /readyz, /sessions, /gates, /scale.
 OpenTelemetry is configured by its standard environment variables.`,
@@ -50,8 +51,9 @@ func (a *app) runBridge(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return exit(exitConfig, err)
 	}
+	hurry := cmd.Context()
 	defer func() { // last, so that the stop itself is still told
-		if stopErr := tel.Shutdown(cmd.Context()); stopErr != nil {
+		if stopErr := atMost(hurry, flushPatience, tel.Shutdown); stopErr != nil {
 			tel.Logger().Warn("telemetry not delivered to its end", "error", stopErr)
 		}
 	}()
@@ -66,14 +68,15 @@ func (a *app) runBridge(cmd *cobra.Command) (err error) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
-	intake, work, stop := phases(cmd.Context(), signals, cfg.Grace)
+	l, stop := phases(cmd.Context(), signals, func() { signal.Stop(signals) }, cfg.Grace)
 	defer stop()
+	hurry = l.hurry
 
 	log := tel.Logger()
 	log.Info("bridge started", "version", build().Version, "config", cfg.File, "sources", len(cfg.Sources), "routes", len(cfg.Routes),
 		"exports", len(cfg.Exports), "sessions", cfg.Sessions)
-	left, err := b.run(intake, work)
-	if err != nil && intake.Err() == nil {
+	left, err := b.run(l)
+	if err != nil && l.intake.Err() == nil {
 		return err
 	}
 	if err != nil {

@@ -31,11 +31,16 @@ type replica struct {
 
 // start starts a replica; crash is the value of FNOBRIDGE_CRASH. The process is gone when the test is over.
 func (w *world) start(name, crash string) (*replica, error) {
+	return w.startLogging(logOf(w, name), crash)
+}
+
+// startLogging is start with a file for stderr.
+func (w *world) startLogging(file, crash string) (*replica, error) {
 	path, err := binary()
 	if err != nil {
 		return nil, err
 	}
-	r := &replica{log: filepath.Join(w.t.ArtifactDir(), name+".log"), gone: make(chan struct{})}
+	r := &replica{log: file, gone: make(chan struct{})}
 	r.point, _, _ = strings.Cut(crash, ":")
 	log, err := os.OpenFile(r.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {

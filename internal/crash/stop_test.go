@@ -3,9 +3,12 @@
 package crash
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -14,6 +17,7 @@ import (
 	"time"
 
 	fno "fnobridge/internal/emulator/dynamics"
+	"fnobridge/internal/emulator/servicebus"
 	"fnobridge/internal/history"
 )
 
@@ -176,7 +180,8 @@ func TestStopHearsTheAnswersOfPostsUnderWay(t *testing.T) {
 	goOn(t, w, 12)
 }
 
-// TestASecondSignalEndsAtOnce: the post hangs for longer than the test waits, and so does the grace.
+// TestASecondSignalEndsAtOnce: a post hangs for longer than the test waits, so does the grace, and the topic does not
+// answer when it is told that the environment is closed.
 func TestASecondSignalEndsAtOnce(t *testing.T) {
 	t.Parallel()
 	s := usual
@@ -191,6 +196,14 @@ func TestASecondSignalEndsAtOnce(t *testing.T) {
 	case <-w.ctx.Done():
 		t.Fatal("nothing was posted")
 	}
+	deaf := w.bus.Faults().Add(servicebus.Fault{Op: servicebus.OpSend, Entity: statusTopic, Effect: servicebus.Lose, Times: -1})
+	w.fno.Faults().MustAdd(fno.Fault{Operation: fno.Enqueue, Act: fno.Answer, Status: 503, Times: 1})
+	w.must(w.send(parcel{session: session(keeping, 2)}))
+	select {
+	case <-deaf.Struck():
+	case <-w.ctx.Done():
+		t.Fatal("nobody said that the environment is closed")
+	}
 	r.signal(syscall.SIGTERM)
 	r.signal(syscall.SIGINT) // another one than the first: two of a kind may be delivered as one
 	code, err := r.wait(w.ctx)
@@ -201,13 +214,51 @@ func TestASecondSignalEndsAtOnce(t *testing.T) {
 	}) {
 		t.Errorf("exit code %d, report %+v\n%s", code, left, r.output(t))
 	}
+	// Whoever tries to say it until a time limit is over gives that as the reason.
+	if unsaid := regexp.MustCompile(`"environment event not published".*asked to stop at once`); !unsaid.Match(r.output(t)) {
+		t.Errorf("the environment's event was not given up because of the second signal:\n%s", r.output(t))
+	}
 	r.inspect(t)
+	deaf.Disarm()
 	next, err := w.start("next", "")
 	w.must(err)
 	w.waitAll()
 	stop(t, w, next)
-	if rep := w.judge(); rep.Unknown != 1 || rep.Processed != 1 || rep.DeadLettered != 1 {
-		t.Errorf("%d unknown outcomes, %d processed, %d dead letters; want one of each", rep.Unknown, rep.Processed, rep.DeadLettered)
+	if rep := w.judge(); rep.Unknown != 1 || rep.Processed != 2 || rep.DeadLettered != 1 {
+		t.Errorf("%d unknown outcomes, %d processed, %d dead letters; want 1, 2 and 1", rep.Unknown, rep.Processed, rep.DeadLettered)
+	}
+}
+
+// TestAThirdSignalKillsWhatHangs: nobody reads what the bridge logs, so that it stands still at a line of its log.
+func TestAThirdSignalKillsWhatHangs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, usual, patience)
+	path := filepath.Join(t.TempDir(), "log")
+	w.must(syscall.Mkfifo(path, 0o600))
+	log, err := os.OpenFile(path, os.O_RDWR, 0)
+	w.must(err)
+	defer func() { _ = log.Close() }()
+	r, err := w.startLogging(path, "")
+	w.must(err)
+	for lines := bufio.NewScanner(log); lines.Scan() && !strings.Contains(lines.Text(), "bridge started"); { // signals are caught by then
+	}
+	w.must(log.SetWriteDeadline(time.Now().Add(time.Second)))
+	for err == nil {
+		_, err = log.Write(make([]byte, 4096))
+	}
+	r.signal(syscall.SIGTERM)
+	for {
+		select {
+		case <-r.gone:
+			if !r.signaled(syscall.SIGINT) {
+				t.Errorf("it ended with %s", r.cmd.ProcessState)
+			}
+			return
+		case <-w.ctx.Done():
+			t.Fatal("no signal ends it")
+		case <-time.After(50 * time.Millisecond): // signals of a kind that come together are one
+			r.signal(syscall.SIGINT)
+		}
 	}
 }
 

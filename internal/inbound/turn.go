@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"fnobridge/internal/bus"
 )
 
 // TakeTurn makes one of several replicas the only one to do something that has no session of its own, such as fetching
@@ -23,8 +21,6 @@ func TakeTurn(ctx context.Context, a Acceptor, session string, lock time.Duratio
 	l := hold(ctx, s, lock, nil)
 	return l.ctx, func() {
 		l.stop()
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), bus.DefaultCallTimeout)
-		defer cancel()
-		_ = s.Close(closing) // the lock runs out by itself
+		_ = closeSession(ctx, s) // the lock runs out by itself
 	}, nil
 }

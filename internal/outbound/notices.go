@@ -1,6 +1,7 @@
 package outbound
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"time"
@@ -36,8 +37,8 @@ func (n *Notices) Say(e status.Event) {
 	}
 }
 
-// Run publishes until ctx ends, then for a few seconds what still waits.
-func (n *Notices) Run(ctx context.Context) {
+// Run publishes until ctx ends, then for a few seconds what still waits, unless hurry ends.
+func (n *Notices) Run(ctx, hurry context.Context) {
 	for {
 		var e status.Event
 		select {
@@ -48,13 +49,13 @@ func (n *Notices) Run(ctx context.Context) {
 			continue
 		}
 		if ctx.Err() != nil {
-			n.end(context.WithoutCancel(ctx), e)
+			n.end(hurry, e)
 			return
 		}
 	}
 }
 
-// end publishes what was cut short and what still waits.
+// end publishes what was cut short and what still waits, until ctx ends and for lastWords at most.
 func (n *Notices) end(ctx context.Context, e status.Event) {
 	ctx, cancel := context.WithTimeout(ctx, lastWords)
 	defer cancel()
@@ -73,13 +74,14 @@ func (n *Notices) end(ctx context.Context, e status.Event) {
 }
 
 // publish goes on until the broker has the event or ctx ends; every try is the same message.
-func (n *Notices) publish(ctx context.Context, e status.Event) error {
-	for try := 0; ; try++ {
-		err := n.events.Publish(ctx, e)
-		if err == nil || ctx.Err() != nil || !sleep(ctx, min(100*time.Millisecond<<min(try, 8), time.Second)) {
-			return err
+func (n *Notices) publish(ctx context.Context, e status.Event) (err error) {
+	for try := 0; ctx.Err() == nil; try++ {
+		if err = n.events.Publish(ctx, e); err == nil {
+			return nil
 		}
+		sleep(ctx, min(100*time.Millisecond<<min(try, 8), time.Second))
 	}
+	return cmp.Or(err, context.Cause(ctx))
 }
 
 func (n *Notices) lost(e status.Event, err error) {

@@ -16,10 +16,12 @@ import (
 // A topic is away until a moment.
 type topic struct {
 	until time.Time
+	tries int
 	got   []string
 }
 
 func (p *topic) Publish(_ context.Context, events ...status.Event) error {
+	p.tries++
 	if time.Now().Before(p.until) {
 		return errors.New("the broker is away")
 	}
@@ -35,7 +37,7 @@ func TestNoticesWaitForTheTopicAndStayInOrder(t *testing.T) {
 		n := NewNotices(p, slog.New(slog.DiscardHandler))
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
-		go func() { n.Run(ctx); close(done) }()
+		go func() { n.Run(ctx, context.Background()); close(done) }()
 		n.Say(status.Event{Status: status.Paused, Environment: "prod"})
 		sleep(t.Context(), time.Minute)
 		n.Say(status.Event{Status: status.Resumed, Environment: "prod"})
@@ -58,7 +60,7 @@ func TestNoticesAtTheEnd(t *testing.T) {
 			n := NewNotices(p, slog.New(slog.DiscardHandler))
 			ctx, stop := context.WithCancel(t.Context())
 			done := make(chan struct{})
-			go func() { n.Run(ctx); close(done) }()
+			go func() { n.Run(ctx, context.Background()); close(done) }()
 			n.Say(status.Event{Status: status.Paused, Environment: "prod"})
 			n.Say(status.Event{Status: status.Resumed, Environment: "prod"})
 			synctest.Wait()
@@ -71,6 +73,38 @@ func TestNoticesAtTheEnd(t *testing.T) {
 			if len(p.got) != want {
 				t.Errorf("away for %s: published %v, want %d", away, p.got, want)
 			}
+		})
+	}
+}
+
+// Whoever asks a second time to stop does not wait for what is left to say.
+func TestNoticesHaveNoLastWordsInAHurry(t *testing.T) {
+	for name, after := range map[string]time.Duration{"from the beginning": 0, "on the way": 2 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := &topic{until: time.Now().Add(time.Hour)}
+				n := NewNotices(p, slog.New(slog.DiscardHandler))
+				ctx, stop := context.WithCancel(t.Context())
+				hurry, second := context.WithCancel(t.Context())
+				done := make(chan struct{})
+				go func() { n.Run(ctx, hurry); close(done) }()
+				n.Say(status.Event{Status: status.Paused, Environment: "prod"})
+				n.Say(status.Event{Status: status.Resumed, Environment: "prod"})
+				synctest.Wait()
+				if after == 0 {
+					second()
+				}
+				time.AfterFunc(after, second)
+				began, tries := time.Now(), p.tries
+				stop()
+				<-done
+				if d := time.Since(began); d != after {
+					t.Errorf("the end took %s, want %s", d, after)
+				}
+				if after == 0 && p.tries != tries {
+					t.Errorf("%d more tries", p.tries-tries)
+				}
+			})
 		})
 	}
 }
