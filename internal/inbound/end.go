@@ -24,6 +24,9 @@ func (l *lane) failed(f *file, bad *failure.Failure) (again bool, _ error) {
 		e := l.event(f, status.Retrying, bad.Reason, fmt.Sprintf("posted again in %s, attempt %d", delay.Round(time.Millisecond), f.entry.Attempts+1))
 		l.say(f, e)
 	}
+	if bad.Reason == failure.StorageFailed {
+		f.forget() // its blob may be another one by now
+	}
 	if err := l.flush(f); err != nil {
 		return false, err
 	}

@@ -72,7 +72,7 @@ func (f *file) info(session string) telemetry.MessageInfo {
 	return i
 }
 
-// open opens the payload, once.
+// open opens the payload, unless it is open.
 func (l *lane) open(f *file) {
 	if f.payload != nil || f.bad != nil {
 		return
@@ -85,6 +85,15 @@ func (l *lane) open(f *file) {
 		return
 	}
 	f.payload = p
+}
+
+// forget closes the payload, so that it is opened anew when it is wanted again: with the size, the version and the
+// checksum that it has then.
+func (f *file) forget() {
+	if f.payload != nil {
+		_ = f.payload.Close() // a temporary file at most; nothing of the file is lost with it
+		f.payload = nil
+	}
 }
 
 // event describes a transition of the file.
@@ -103,10 +112,7 @@ func (l *lane) event(f *file, s status.Status, reason failure.Reason, detail str
 
 // drop lets go of a file that this lane will not go on with; err is how its process span ends.
 func (l *lane) drop(f *file, err error) {
-	if f.payload != nil {
-		_ = f.payload.Close() // a temporary file at most; nothing of the file is lost with it
-		f.payload = nil
-	}
+	f.forget()
 	if f.route != nil {
 		l.w.o.Telemetry.FileLeft(f.ctx, f.route.Name)
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"sync"
 	"testing"
@@ -37,6 +38,7 @@ type world struct {
 	route Route // what every route starts from
 	o     Options
 	log   bool
+	blobs http.RoundTripper // Blob Storage; nil for none
 
 	requests int                                       // at once, per process
 	routes   func(r *running, standard Route) []*Route // in place of the one standard route
@@ -97,7 +99,7 @@ func (w *world) start() *running {
 		o.Routes = w.routes(r, route)
 	}
 	o.Sources = []Source{{Name: "files", Acceptor: fakeAcceptor{w.b, r.process}, Lock: w.b.lock}}
-	o.Payloads = fakePayloads{w.plan, w.b, payload.NewOpener(payload.Options{})}
+	o.Payloads = fakePayloads{w.plan, w.b, payload.NewOpener(payload.Options{Credential: credential{}, Transport: w.blobs})}
 	o.Events = fakePublisher{w.topic, r.process}
 	o.Telemetry = tel
 	if r.w, err = New(o); err != nil {
