@@ -178,14 +178,12 @@ func setInputFilePath(text, file string) (string, error) {
 			return "", fmt.Errorf("InputFilePath: %w", err)
 		}
 		after := text[d.InputOffset():]
-		tag = strings.TrimSpace(strings.TrimSuffix(strings.TrimSuffix(tag, ">"), "/"))
-		name, _, _ := strings.Cut(strings.TrimPrefix(tag, "<"), " ")
-		name = strings.TrimSpace(name)
-		tag = "<" + name // attributes (i:nil="true") would contradict the content
+		name := strings.TrimPrefix(tag, "<")
+		name = name[:strings.IndexAny(name, " \t\r\n/>")] // attributes (i:nil="true") would contradict the content
 		var content strings.Builder
 		if err := xml.EscapeText(&content, []byte(file)); err != nil {
 			return "", fmt.Errorf("InputFilePath: %w", err)
 		}
-		return text[:before] + tag + ">" + content.String() + "</" + name + ">" + after, nil
+		return text[:before] + "<" + name + ">" + content.String() + "</" + name + ">" + after, nil
 	}
 }

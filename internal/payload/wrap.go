@@ -71,8 +71,24 @@ func readTemplate(file, entity string) (*template, error) {
 
 // CheckTemplate reports what is wrong with the template of a route, for an entity ("" for any).
 func CheckTemplate(file, entity string) error {
-	_, err := readTemplate(file, entity)
-	return err
+	t, err := readTemplate(file, entity)
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	if err := t.pack(&b, strings.NewReader("x"), t.dataName("a name that stands nowhere in the template")); err != nil {
+		return fmt.Errorf("template %s: %w", file, err)
+	}
+	if err := validate(bytes.NewReader(b.Bytes()), int64(b.Len()), entity); err != nil {
+		return fmt.Errorf("template %s: what is made of it is no data package: %w", file, err)
+	}
+	return nil
+}
+
+// unusable gives the failure of a template that makes no package: not the message's fault, so the file goes on waiting
+// within the bounds of the route.
+func unusable(err error) error {
+	return &failure.Failure{Verdict: failure.Retry, Reason: failure.PackageInvalid, Op: op, Detail: "the route's template cannot be used", Err: err}
 }
 
 // wrap puts the content into the route's template. The package must be there before its size is known, and the size
@@ -80,13 +96,15 @@ func CheckTemplate(file, entity string) error {
 func (o *Opener) wrap(ctx context.Context, c content, sum []byte, s Source, r Rule) (*Payload, error) {
 	t, err := readTemplate(r.Template, s.Entity)
 	if err != nil {
-		// Not the message's fault: the file goes on waiting within the bounds of the route.
-		return nil, &failure.Failure{Verdict: failure.Retry, Reason: failure.PackageInvalid, Op: op, Detail: "the route's template cannot be used", Err: err}
+		return nil, unusable(err)
 	}
 	if s.DataRef == "" {
 		var b bytes.Buffer
 		if err := t.write(ctx, &b, c, sum, s.FileName, r.MaxSize); err != nil {
 			return nil, err
+		}
+		if err := validate(bytes.NewReader(b.Bytes()), int64(b.Len()), s.Entity); err != nil {
+			return nil, unusable(err)
 		}
 		open := func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.Bytes())), nil }
 		return &Payload{size: int64(b.Len()), open: open}, nil
@@ -95,7 +113,13 @@ func (o *Opener) wrap(ctx context.Context, c content, sum []byte, s Source, r Ru
 	if err != nil {
 		return nil, spoolFailure(err)
 	}
-	if err := t.write(ctx, f, c, sum, s.FileName, r.MaxSize); err != nil {
+	err = t.write(ctx, f, c, sum, s.FileName, r.MaxSize)
+	if err == nil {
+		if err = validate(f.file, f.size, s.Entity); err != nil {
+			err = unusable(err)
+		}
+	}
+	if err != nil {
 		_ = f.Close() // nothing in it is wanted any more
 		return nil, err
 	}

@@ -145,14 +145,23 @@ func TestWhatIsWrongWithATemplate(t *testing.T) {
 		"another entity": {aTemplate(t, "PackageHeader.xml", aHeader, "Manifest.xml", aManifest("Vendors", "v.csv")), `"Vendors", not "Customer groups"`},
 		"no InputFilePath": {aTemplate(t, "PackageHeader.xml", aHeader, "Manifest.xml",
 			strings.Replace(aManifest("Customer groups", "x"), "<InputFilePath>x</InputFilePath>", "", 1)), "InputFilePath"},
+		"a second entity without its data": {aTemplate(t, "PackageHeader.xml", aHeader, "Manifest.xml",
+			aManifest("Customer groups", "x.csv", "Vendors", "v.csv")), `names the file "v.csv" for "Vendors"`},
+		"an InputFilePath before that of the first entity": {aTemplate(t, "PackageHeader.xml", aHeader, "Manifest.xml",
+			strings.Replace(aManifest("Customer groups", "x.csv"), "<PackageEntityList>", "<Other><InputFilePath/></Other><PackageEntityList>", 1)), `names the file "x.csv"`},
 	}
+	s := newStorage(t)
+	ref := s.put("/inbound/x", "x")
 	for name, r := range rows {
 		t.Run(name, func(t *testing.T) {
 			if err := CheckTemplate(r.file, "Customer groups"); err == nil || !strings.Contains(err.Error(), r.says) {
 				t.Errorf("%v", err)
 			}
 			// It is not the message's fault.
-			_, err := newOpener(t).Open(t.Context(), Source{Body: []byte("x"), Entity: "Customer groups"}, Rule{Package: true, Template: r.file})
+			_, err := newOpener(t).Open(t.Context(), Source{Body: []byte("x"), FileName: "f", Entity: "Customer groups"}, Rule{Package: true, Template: r.file})
+			failed(t, err, failure.Retry, failure.PackageInvalid)
+			rule := Rule{Package: true, Template: r.file, Containers: []string{s.URL + "/inbound"}}
+			_, err = newOpener(t).Open(t.Context(), Source{DataRef: ref, FileName: "f", Entity: "Customer groups"}, rule)
 			failed(t, err, failure.Retry, failure.PackageInvalid)
 		})
 	}
@@ -205,6 +214,8 @@ func TestSetInputFilePathLeavesTheRestAlone(t *testing.T) {
 		`<a><InputFilePath /><b/></a>`:                                                     `<a><InputFilePath>n&amp;w</InputFilePath><b/></a>`,
 		`<a><InputFilePath/></a>`:                                                          `<a><InputFilePath>n&amp;w</InputFilePath></a>`,
 		`<a><InputFilePath i:nil="true"></InputFilePath></a>`:                              `<a><InputFilePath>n&amp;w</InputFilePath></a>`,
+		"<a><InputFilePath\ti:nil=\"true\" /></a>":                                         `<a><InputFilePath>n&amp;w</InputFilePath></a>`,
+		"<a><InputFilePath\r\n\ti:nil=\"true\" x=\"a/b > c\">old</InputFilePath></a>":      `<a><InputFilePath>n&amp;w</InputFilePath></a>`,
 		"<a>\r\n <x:InputFilePath\n>o&lt;ld<!-- c --></x:InputFilePath >\r\n</a>":          "<a>\r\n <x:InputFilePath>n&amp;w</x:InputFilePath>\r\n</a>",
 		`<?xml version="1.0" encoding="utf-16"?><a>é<InputFilePath>ö</InputFilePath>ü</a>`: `<?xml version="1.0" encoding="utf-16"?><a>é<InputFilePath>n&amp;w</InputFilePath>ü</a>`,
 	}
