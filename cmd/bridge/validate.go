@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fnobridge/internal/config"
+	"fnobridge/internal/payload"
 )
 
 // verdict is what `bridge validate -o json` prints.
@@ -79,8 +80,8 @@ those lines say so.`,
 				return a.invalid(err, out)
 			}
 			v := verdict{File: c.File, Valid: true, Problems: []finding{}, Warnings: findings(c.Warnings), Routes: routeRows(c)}
-			if err := identitiesUsable(c); err != nil {
-				return err
+			if err := errors.Join(identitiesUsable(c), templatesUsable(c)); err != nil {
+				return exit(exitConfig, err)
 			}
 			if online {
 				v.Checks = a.look(ctx, c)
@@ -123,6 +124,20 @@ func identitiesUsable(c *config.Config) error {
 	if c.ServiceBus.Identity != nil {
 		if _, err := newCredential(*c.ServiceBus.Identity); err != nil {
 			errs = append(errs, fmt.Errorf("serviceBus: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// templatesUsable makes a package of every template.
+func templatesUsable(c *config.Config) error {
+	var errs []error
+	for _, r := range c.Routes {
+		if r.Template == "" {
+			continue
+		}
+		if err := payload.CheckTemplate(r.Template, cmp.Or(r.Entity, unstar(r.Match.Entity))); err != nil {
+			errs = append(errs, fmt.Errorf("route %q: %w", r.Name, err))
 		}
 	}
 	return errors.Join(errs...)
