@@ -34,6 +34,7 @@ type world struct {
 	bus    *servicebus.Server
 	fno    map[string]*fno.Server // by environment
 	client *azservicebus.Client
+	roads  *roads // to F&O and Blob Storage, for tests that look at them; else those of production
 	ran    chan struct{}
 	left   []inbound.Left
 	stop   context.CancelFunc
@@ -110,14 +111,18 @@ func (w *world) run() {
 		if f := w.fno[id.ClientID]; f != nil {
 			return f.Credential("test"), nil
 		}
-		return nil, nil // Blob Storage, which no test here reaches
+		return storageCredential{}, nil
 	})
 }
 
 // observed is run with a telemetry and a way to sign in.
 func (w *world) observed(tel *telemetry.Telemetry, sign func(config.Identity) (azcore.TokenCredential, error)) {
 	w.t.Helper()
-	b, err := assemble(w.cfg, tel, doors{connect: w.connect, server: w.bus.Addr(), credential: sign})
+	d := doors{connect: w.connect, server: w.bus.Addr(), credential: sign}
+	if w.roads != nil {
+		d.transport = w.roads
+	}
+	b, err := assemble(w.cfg, tel, d)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -89,8 +89,8 @@ func (b *blobs) client(u *url.URL) (*blob.Client, error) {
 	return blob.NewClient(u.String(), b.credential, &options)
 }
 
-// open starts a download of count bytes from offset. A download that breaks is taken up where it broke, three times at
-// most; a blob that changed since find is an error.
+// open starts a download of count bytes from offset. A download that breaks is taken up where it broke, three times
+// for one read at most; a blob that changed since find is an error.
 func (s *storedBlob) open(ctx context.Context, offset, count int64) (io.ReadCloser, error) {
 	callCtx, cancel := context.WithCancelCause(ctx)
 	timer := time.AfterFunc(headerTimeout, func() { cancel(errStalled) })
