@@ -81,35 +81,66 @@ func TestRetryAfterHoldsTheEnvironment(t *testing.T) {
 	})
 }
 
+// twoEnvironments gives routes of which those to Down 0, Down 1 and so on lead to an environment that refuses everything
+// for an hour. It gives when that is over.
+func (w *world) twoEnvironments(sessions int) time.Time {
+	w.routes = func(r *running, standard Route) []*Route {
+		down, routes := w.environment("down", r.process), []*Route{}
+		for n := range sessions {
+			other := standard
+			other.Name, other.Match, other.Environment = "other", Pair{Entity: fmt.Sprintf("Down %d", n)}, down
+			routes = append(routes, &other)
+		}
+		return append(routes, &standard)
+	}
+	over := time.Now().Add(time.Hour)
+	w.fno.outage = func(host, _ string) *http.Response {
+		if host == "down.example" && time.Now().Before(over) {
+			return reply(http.StatusForbidden, "no rights")
+		}
+		return nil
+	}
+	for n := range sessions {
+		w.send(fmt.Sprintf("Down %d", n), fmt.Sprintf("waits %d", n), "a file")
+	}
+	return over
+}
+
+// More sessions wait for the environment that is down than there are slots.
 func TestOneEnvironmentsOutageDoesNotHoldAnother(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
-		w.routes = func(r *running, standard Route) []*Route {
-			down, routes := w.environment("down", r.process), []*Route{}
-			for n := range 6 {
-				other := standard
-				other.Name, other.Match, other.Environment = "other", Pair{Entity: fmt.Sprintf("Down %d", n)}, down
-				routes = append(routes, &other)
-			}
-			return append(routes, &standard)
-		}
-		over := time.Now().Add(time.Hour)
-		w.fno.outage = func(host, _ string) *http.Response {
-			if host == "down.example" && time.Now().Before(over) {
-				return reply(http.StatusForbidden, "no rights")
-			}
-			return nil
-		}
-		// More sessions wait for the environment that is down than there are slots.
 		w.o.Sessions = 4
-		for n := range 6 {
-			w.send(fmt.Sprintf("Down %d", n), fmt.Sprintf("waits %d", n), "a file")
-		}
+		over := w.twoEnvironments(6)
 		w.start()
 		pass(time.Minute)
 		w.fill(2, 5, nil)
 		w.waitFor("the files of the other environment", func() bool { return w.b.left() == 6 })
 		if d := time.Until(over); d < 50*time.Minute {
 			t.Errorf("they took until %s before the end of the outage", d)
+		}
+		w.drained()
+		w.check()
+	})
+}
+
+func TestAnOutageDoesNotCollectEverySession(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.o.Sessions = 4
+		w.twoEnvironments(40)
+		w.start()
+		for range 10 {
+			pass(5 * time.Minute)
+			w.b.mu.Lock()
+			held := 0
+			for _, s := range w.b.sessions {
+				if s.owner != nil {
+					held++
+				}
+			}
+			w.b.mu.Unlock()
+			if held > 2*w.o.Sessions {
+				t.Errorf("%d sessions are held with %d slots", held, w.o.Sessions)
+			}
 		}
 		w.drained()
 		w.check()
