@@ -77,6 +77,39 @@ func TestBackoffStaysInItsBounds(t *testing.T) {
 	})
 }
 
+// A whole life of failures: each delay is what its place in the row says, within the jitter, and only what is used up
+// ends it. (internal/inbound has the same with outages and restarts in between.)
+func TestDelaysGrowThroughALifeOfFailures(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		b := Backoff{
+			Attempts: rapid.IntRange(1, 30).Draw(t, "attempts"), First: time.Duration(rapid.Int64Range(1e6, 1e11).Draw(t, "first")),
+			Multiplier: rapid.Float64Range(1, 10).Draw(t, "multiplier"), Jitter: rapid.Float64Range(0, 1).Draw(t, "jitter"),
+			Total: time.Duration(rapid.Int64Range(1e9, 1e14).Draw(t, "total")),
+		}
+		b.Max = time.Duration(float64(b.First) * rapid.Float64Range(1, 100).Draw(t, "max"))
+		elapsed, nominal := time.Duration(0), float64(b.First)
+		for attempt := 1; ; attempt++ {
+			elapsed += time.Duration(rapid.Int64Range(0, 1e10).Draw(t, "attempt takes"))
+			after := time.Duration(rapid.OneOf(rapid.Just(int64(0)), rapid.Int64Range(0, 1e12)).Draw(t, "retry after"))
+			least := max(min(time.Duration(nominal*(1-b.Jitter)*0.999), b.Max), after)
+			most := max(min(time.Duration(nominal*(1+b.Jitter)*1.001)+1, b.Max), after)
+			d, ok := b.Next(attempt, elapsed, after)
+			switch {
+			case !ok && attempt < b.Attempts && elapsed+most <= b.Total:
+				t.Fatalf("ends after attempt %d of %d, %v of %v", attempt, b.Attempts, elapsed, b.Total)
+			case ok && (attempt >= b.Attempts || elapsed+d > b.Total):
+				t.Fatalf("goes on after attempt %d of %d, %v of %v", attempt, b.Attempts, elapsed+d, b.Total)
+			case ok && (d < least || d > most):
+				t.Fatalf("after attempt %d: %v, want %v to %v", attempt, d, least, most)
+			case !ok:
+				return
+			}
+			elapsed += d
+			nominal = min(nominal*b.Multiplier, float64(b.Max))
+		}
+	})
+}
+
 func TestJitterSpreads(t *testing.T) {
 	seen := map[time.Duration]bool{}
 	for range 50 {

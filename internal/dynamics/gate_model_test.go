@@ -94,7 +94,7 @@ func TestTheGateFollowsItsModel(t *testing.T) {
 					}
 				case heard == heardPause && phase == GateOpen:
 					closes(after)
-				case heard == heardPause && phase == GateClosed && time.Now().Add(after).After(until):
+				case heard == heardPause && phase == GateClosed && after > 0 && time.Now().Add(after).After(until):
 					until = time.Now().Add(after)
 				}
 				p.Leave(pauseFor(time.Hour)) // a second time says nothing

@@ -24,15 +24,16 @@ var statusOf = map[dynamics.State]status.Status{
 func (l *lane) ask(f *file, call func(ctx context.Context, env *dynamics.Environment) error) error {
 	env := f.route.Environment
 	pass, out, err := l.mayAsk(env)
-	if err != nil {
-		return err
-	}
 	if out > time.Second { // an outage moves the deadline, and is not held against the file
 		f.entry.Accepted = f.entry.Accepted.Add(out)
 		f.entry.Off += out
 		if e := l.ledger.find(f.seq); e != nil && e.Phase == InFno {
 			e.Accepted, e.Off = f.entry.Accepted, f.entry.Off
+			l.dirty = l.dirty || err != nil // the wait goes on in another lane
 		}
+	}
+	if err != nil {
+		return err
 	}
 	ctx, cancel := context.WithCancelCause(f.ctx)
 	defer cancel(nil)
@@ -47,7 +48,7 @@ func (l *lane) ask(f *file, call func(ctx context.Context, env *dynamics.Environ
 func (l *lane) mayAsk(env *dynamics.Environment) (pass *dynamics.Pass, out time.Duration, _ error) {
 	for {
 		if err := env.StatusTurn(l.waiting); err != nil {
-			return nil, 0, err
+			return nil, out, err
 		}
 		s := env.Gate().State()
 		if !s.Open() {
@@ -62,7 +63,7 @@ func (l *lane) mayAsk(env *dynamics.Environment) (pass *dynamics.Pass, out time.
 			l.show(nil)
 		}
 		if err != nil {
-			return nil, 0, err
+			return nil, out, err
 		}
 		if pass.Probing() || !env.Gate().State().Since.After(began) {
 			return pass, out, nil

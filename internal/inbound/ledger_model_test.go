@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,12 +35,14 @@ var steps = map[Phase][]Phase{
 // A ledgerMachine drives lanes of one session step by step, through hand-overs, crashes and whatever F&O answers, and
 // holds every write of the ledger against the diagram and against what F&O and the queue really did.
 type ledgerMachine struct {
+	mu      sync.Mutex // for timers, which read of, last and due; all else is one goroutine's
 	t       *testing.T
 	w       *world
 	procs   [2]*replica
 	of      *replica // who has the session
 	l       *lane    // nil while nobody has it
 	close   func()
+	due     context.CancelCauseFunc // ends the lane's waiting
 	raw     []byte
 	last    *Ledger          // what the session state says
 	dieAt   int              // crash at this one of the points to come; 0: at none
@@ -117,7 +120,9 @@ func (m *ledgerMachine) accept(r *replica) error {
 	l.held = l.lease.ctx
 	waiting, due := context.WithCancelCause(l.held)
 	t := time.AfterFunc(time.Minute, func() { due(errAgain) })
-	l.waiting, m.l, m.of = waiting, l, r
+	m.mu.Lock()
+	l.waiting, m.l, m.of, m.due = waiting, l, r, due
+	m.mu.Unlock()
 	for _, e := range m.last.Files {
 		if e.Phase == Posting && e.By != r.w.instance && !m.queued(e.After) {
 			m.doubt[e.Seq] = true // whoever wrote it may have posted
@@ -241,7 +246,9 @@ func (m *ledgerMachine) wrote(state []byte) {
 	for _, sent := range m.w.sent {
 		m.stepped(int64(sent.Index), sent.MessageID, next)
 	}
+	m.mu.Lock()
 	m.raw, m.last = state, next
+	m.mu.Unlock()
 }
 
 // stepped checks one file's part of a write.
@@ -406,7 +413,10 @@ func (p *faultPlan) due(op string) bool {
 
 // settle calms the world down and goes on until the queue is empty, and then releases the session.
 func (m *ledgerMachine) settle() {
-	m.says, m.w.plan.armed = nil, nil
+	m.says = nil
+	m.w.plan.mu.Lock() // renewals ask it, too
+	m.w.plan.armed = nil
+	m.w.plan.mu.Unlock()
 	for n := 0; m.left() > 0; n++ {
 		if n > 5000 {
 			m.fail("no end: %s", m.raw)

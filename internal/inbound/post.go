@@ -68,17 +68,19 @@ func (l *lane) admit(f *file) error {
 			})
 		}
 		began := time.Now()
-		for l.pass == nil {
-			pass, err := l.w.slots.enter(l.waiting, env.Gate())
-			if err != nil {
-				return l.stopped()
-			}
-			if l.pass = pass; pass.Probing() {
+		var err error
+		for l.pass == nil && err == nil {
+			if l.pass, err = l.w.slots.enter(l.waiting, env.Gate()); err == nil && l.pass.Probing() {
 				l.knock(f)
 			}
 		}
-		if !f.entry.First.IsZero() {
+		if e := l.ledger.find(f.seq); e != nil && !e.First.IsZero() { // noted also when the wait goes on in another lane
 			f.entry.Off += time.Since(began)
+			e.Off = f.entry.Off
+			l.dirty = true
+		}
+		if err != nil {
+			return l.stopped()
 		}
 		l.show(nil)
 	}
