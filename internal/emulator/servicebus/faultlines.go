@@ -1,6 +1,7 @@
 package servicebus
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -16,15 +17,13 @@ func (f *Faults) CutLinks(entity, session string) int {
 	return f.cut(func(c *conn) bool { return len(c.find(entity, session)) > 0 })
 }
 
+// cut chooses before it cuts: what one connection loses goes to the next at once.
 func (f *Faults) cut(which func(*conn) bool) int {
-	n := 0
-	for _, c := range f.s.amqpConns() {
-		if which(c) {
-			c.kill()
-			n++
-		}
+	chosen := slices.DeleteFunc(f.s.amqpConns(), func(c *conn) bool { return !which(c) })
+	for _, c := range chosen {
+		c.kill()
 	}
-	return n
+	return len(chosen)
 }
 
 // DetachLinks detaches the links on the entity (of the session, if one is

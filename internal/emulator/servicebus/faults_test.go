@@ -331,3 +331,27 @@ func TestHarmSparesOthers(t *testing.T) {
 	r.must(r.server.Await(t.Context(), func() bool { return len(r.server.Sessions("s")) == 1 }))
 	_ = a
 }
+
+// TestHarmSparesTheNextOwner cuts a connection whose session goes to another at once.
+func TestHarmSparesTheNextOwner(t *testing.T) {
+	const waiters = 5
+	r := start(t, servicebus.Options{})
+	r.send("s", in("A", "1"))
+	r.accept("s", "A")
+	got := make(chan error, waiters)
+	for range waiters {
+		client := r.connect()
+		go func() {
+			_, err := client.AcceptNextSessionForQueue(t.Context(), "s", nil)
+			got <- err
+		}()
+	}
+	r.must(r.server.Await(t.Context(), func() bool { return r.server.Accepting("s") == waiters }))
+	if n := r.server.Links("s"); n != 1+waiters {
+		t.Errorf("%d links, want the owner's and those that wait", n)
+	}
+	if n := r.server.Faults().CutLinks("s", "A"); n != 1 {
+		t.Errorf("%d connections cut", n)
+	}
+	r.must(<-got)
+}
