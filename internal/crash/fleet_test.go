@@ -67,6 +67,17 @@ func (w *world) startLogging(file, crash string) (*replica, error) {
 // signal sends a signal. A process that is gone already does not mind.
 func (r *replica) signal(s syscall.Signal) { _ = r.cmd.Process.Signal(s) }
 
+// halt stops the process and returns when it has: after the signal alone it may run on for a moment.
+func (r *replica) halt() error {
+	r.signal(syscall.SIGSTOP)
+	for {
+		var s syscall.WaitStatus
+		if _, err := syscall.Wait4(r.cmd.Process.Pid, &s, syscall.WUNTRACED, nil); !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+	}
+}
+
 // wait waits for the end of the process and gives its exit code; -1 after a signal.
 func (r *replica) wait(ctx context.Context) (code int, err error) {
 	select {

@@ -22,7 +22,9 @@ func TestAFrozenReplicaDoesNotUnsayWhatItsSuccessorSaid(t *testing.T) {
 	s := usual
 	s.onImport = func(fno.Import) {
 		if r := first.Swap(nil); r != nil {
-			r.signal(syscall.SIGSTOP) // before the answer is written
+			if err := r.halt(); err != nil { // before the answer is written
+				t.Error(err)
+			}
 			close(frozen)
 		}
 	}
