@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 
 	fno "fnobridge/internal/emulator/dynamics"
 	"fnobridge/internal/emulator/servicebus"
+	"fnobridge/internal/emulator/storage"
 )
 
 // A step is one thing that goes wrong, once so many files have ended and a little later. Progress is the clock, so that
@@ -68,7 +70,7 @@ func (c *chaos) add(what string, do func(ctx context.Context)) {
 // The number of kinds that busFault and fnoFault have.
 const (
 	busFaults = 11
-	fnoFaults = 14
+	fnoFaults = 16
 )
 
 // busFault adds something that Service Bus or the network before it does.
@@ -124,7 +126,7 @@ func (c *chaos) busFault(kind int) {
 	}
 }
 
-// fnoFault adds something that F&O or the network before it does.
+// fnoFault adds something that F&O, Blob Storage or the network before them does.
 func (c *chaos) fnoFault(kind int) {
 	x := fno.Fault{Operation: fno.Enqueue, Times: 1 + c.rnd.IntN(c.size.harshness)}
 	switch kind {
@@ -154,6 +156,14 @@ func (c *chaos) fnoFault(kind int) {
 		x.Operation, x.Act, x.Status = fno.Status, fno.Answer, 500
 	case 12:
 		x.Operation, x.Act = fno.Status, fno.ResetAfter
+	case 13, 14:
+		s := storage.Fault{Times: x.Times, Status: 503, Code: "ServerBusy"}
+		what := "503 of Blob Storage"
+		if kind == 14 {
+			s, what = storage.Fault{Times: 4 * x.Times, Method: http.MethodGet, Cut: -1}, "downloads do not begin"
+		}
+		c.add(what, func(context.Context) { c.w.blobs.Break(s) })
+		return
 	default:
 		c.add("revoke tokens", func(context.Context) { c.w.fno.RevokeTokens() })
 		return

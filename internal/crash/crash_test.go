@@ -7,9 +7,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"fnobridge/internal/emulator/servicebus"
+	"fnobridge/internal/failure"
 )
 
 // usual settings: a lock that a stall can outlast, and calls that fit into it.
@@ -39,7 +43,7 @@ func TestKilledAtRandomNothingIsLostDoubledOrOutOfOrder(t *testing.T) {
 	}
 	rnd := rand.New(rand.NewPCG(seed(t), 0))
 	w := newWorld(t, usual, size.patience)
-	names := sessions(size.sessions)
+	names := someDraining(sessions(size.sessions))
 	waves := waves(rnd, names, size.files)
 
 	began := time.Now()
@@ -85,6 +89,9 @@ func TestKilledAtRandomNothingIsLostDoubledOrOutOfOrder(t *testing.T) {
 	if n := len(c.steps); sum(c.done) != n || erp == 0 {
 		t.Errorf("%d of %d steps were carried out, %d calls to F&O and %d operations on Service Bus struck", sum(c.done), n, erp, bus)
 	}
+	if !slices.ContainsFunc(w.bus.Messages(deadLetters), func(m servicebus.Message) bool { return m.DeadLetterReason == string(failure.Drained) }) {
+		t.Error("no session drained")
+	}
 	if points := crashPoints(t); size == long && (len(f.atPoint) < len(points) || bus == 0) {
 		t.Errorf("killed at %d of %d named points, %d operations on Service Bus struck", len(f.atPoint), len(points), bus)
 	}
@@ -98,7 +105,7 @@ func TestKilledAtEveryNamedPointNothingIsLost(t *testing.T) {
 	t.Parallel()
 	rnd := rand.New(rand.NewPCG(seed(t), 2))
 	w := newWorld(t, usual, patience)
-	names := sessions(6)
+	names := append(sessions(6), session(draining, 6))
 	points := crashPoints(t)
 	for _, p := range points {
 		var batch []parcel
@@ -136,12 +143,23 @@ func sessions(n int) []string {
 	return names
 }
 
-// waves gives the files in five waves, each session's in turn. One in fifty is broken.
+// someDraining makes every sixth session one of the company that drains.
+func someDraining(names []string) []string {
+	for i := 5; i < len(names); i += 6 {
+		names[i] = session(draining, i)
+	}
+	return names
+}
+
+// waves gives the files in five waves, each session's in turn. One in fifty is broken, and in the middle of each session
+// that drains there is one.
 func waves(rnd *rand.Rand, names []string, files int) [][]parcel {
 	waves := make([][]parcel, 5)
 	for i := range files {
 		n := i * len(waves) / files
-		waves[n] = append(waves[n], parcel{session: names[i%len(names)], broken: rnd.IntN(50) == 0})
+		p := parcel{session: names[i%len(names)], broken: rnd.IntN(50) == 0}
+		p.broken = p.broken || drains(p.session) && n == len(waves)/2
+		waves[n] = append(waves[n], p)
 	}
 	return waves
 }

@@ -52,6 +52,7 @@ func (w *world) judge() history.Report {
 	w.t.Helper()
 	h := w.history()
 	r := history.Check(h)
+	w.drained(h)
 	if r.OK() && r.Pending == 0 {
 		return r
 	}
@@ -63,6 +64,33 @@ func (w *world) judge() history.Report {
 		w.t.Logf("the story of %q:\n%s", f.MessageID, story(h, f.MessageID))
 	}
 	return r
+}
+
+// drained wants that nothing of a draining session was imported behind the first file that was dead-lettered, and that
+// only what such a session holds has a wrong checksum.
+func (w *world) drained(h history.History) {
+	w.t.Helper()
+	dead, imported := map[string]failure.Reason{}, map[string]bool{}
+	for _, d := range h.DeadLettered {
+		dead[d.MessageID] = d.Reason
+	}
+	for _, i := range h.Recorded {
+		imported[i.ExternalID] = true
+	}
+	first := map[string]int{}  // by session
+	for _, s := range h.Sent { // in the order of a session
+		at, is := first[s.Session]
+		reason := dead[s.MessageID]
+		switch {
+		case !drains(s.Session) && reason == failure.ChecksumMismatch:
+			w.t.Errorf("%q was not read as it was stored", s.MessageID)
+		case !drains(s.Session):
+		case !is && reason != "" && reason != failure.Drained:
+			first[s.Session] = s.Index
+		case is && (imported[s.MessageID] || reason == ""), !is && reason == failure.Drained:
+			w.t.Errorf("%q, behind file %d (%v): imported %v, dead letter %q", s.MessageID, at, is, imported[s.MessageID], reason)
+		}
+	}
 }
 
 // story tells what is known of one file.

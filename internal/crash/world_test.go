@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,6 +20,7 @@ import (
 	fno "fnobridge/internal/emulator/dynamics"
 	"fnobridge/internal/emulator/servicebus"
 	"fnobridge/internal/emulator/servicebus/entity"
+	"fnobridge/internal/emulator/storage"
 	"fnobridge/internal/history"
 	"fnobridge/internal/inbound"
 )
@@ -32,6 +34,7 @@ const (
 	fileJob      = "2fd2c2a1-8f6d-4b7e-9a8e-3d3f3f1f7c11"
 	orderedJob   = "2fd2c2a1-8f6d-4b7e-9a8e-3d3f3f1f7c12"
 	clientSecret = "a-secret-that-no-log-may-show"
+	container    = "/inbound"
 )
 
 // The companies; each has a route of its own, so that a session's name says what must happen to it.
@@ -39,12 +42,14 @@ const (
 	keeping   = "usmf" // unknownOutcome: deadletter
 	resending = "frrt" // unknownOutcome: resend
 	windowed  = "demf" // order: enqueued, three files in flight
+	draining  = "gbsi" // onFailure: drain
 )
 
 // configuration is bridge.yaml; the arguments are those of world.configure.
 const configuration = `serviceBus: {connectionString: {env: SERVICEBUS_CONNECTION_STRING}, lock: %[1]s}
 sources: [{queue: fno-inbound}]
 status: {topic: fno-status}
+storage: {identity: {kind: managedIdentity}}
 environments:
   - name: fno
     url: %[2]q
@@ -55,11 +60,13 @@ environments:
     timeout: %[4]s
 routes:
   - {name: keeping, match: {company: usmf}, environment: fno, activity: 2fd2c2a1-8f6d-4b7e-9a8e-3d3f3f1f7c11,
-    unknownOutcome: deadletter, deadline: 1h, retry: &retry {attempts: 10, first: 20ms, max: 500ms, total: 30m}}
+    unknownOutcome: deadletter, deadline: 1h, retry: &retry {attempts: 10, first: 20ms, max: 500ms, total: 30m}, claimCheck: [%[6]q]}
   - {name: resending, match: {company: frrt}, environment: fno, activity: 2fd2c2a1-8f6d-4b7e-9a8e-3d3f3f1f7c11,
-    unknownOutcome: resend, deadline: 1h, retry: *retry}
+    unknownOutcome: resend, deadline: 1h, retry: *retry, claimCheck: [%[6]q]}
   - {name: windowed, match: {company: demf}, environment: fno, activity: 2fd2c2a1-8f6d-4b7e-9a8e-3d3f3f1f7c12,
-    unknownOutcome: deadletter, order: enqueued, window: 3, deadline: 1h, retry: *retry}
+    unknownOutcome: deadletter, order: enqueued, window: 3, deadline: 1h, retry: *retry, claimCheck: [%[6]q]}
+  - {name: draining, match: {company: gbsi}, environment: fno, activity: 2fd2c2a1-8f6d-4b7e-9a8e-3d3f3f1f7c11,
+    unknownOutcome: resend, onFailure: drain, deadline: 1h, retry: *retry, claimCheck: [%[6]q]}
 sessions: 32
 accepts: 8
 idle: 100ms
@@ -85,6 +92,8 @@ type world struct {
 	giveUp context.CancelCauseFunc
 	bus    *servicebus.Server
 	fno    *fno.Server
+	blobs  *storage.Server
+	store  string // URL of the container
 	dir    string // holds bridge.yaml
 	client *azservicebus.Client
 	sender *azservicebus.Sender
@@ -128,7 +137,12 @@ func newWorld(t *testing.T, s settings, patience time.Duration) *world {
 	w.must(err)
 	t.Cleanup(func() { w.check(w.fno.Close()) })
 
-	text := fmt.Sprintf(configuration, s.lock, w.fno.URL(), w.fno.AuthorityHost(), s.timeout, s.grace)
+	w.blobs = storage.New("") // as storage emulators have it, in the clear: the bridge shows it no token
+	srv := w.blobs.Start(false)
+	t.Cleanup(srv.Close)
+	w.store = srv.URL + container
+
+	text := fmt.Sprintf(configuration, s.lock, w.fno.URL(), w.fno.AuthorityHost(), s.timeout, s.grace, w.store)
 	w.must(os.WriteFile(filepath.Join(w.dir, "bridge.yaml"), []byte(text), 0o600))
 	w.must(os.WriteFile(filepath.Join(w.dir, "authority.pem"), w.fno.CertificatePEM(), 0o600))
 
@@ -165,6 +179,9 @@ type parcel struct {
 	broken  bool
 }
 
+// drains reports whether a session is of the company that drains.
+func drains(session string) bool { return session[:len(draining)] == draining }
+
 // session gives the name of the nth session of a company.
 func session(company string, n int) string { return fmt.Sprintf("%s/Entity %03d", company, n) }
 
@@ -185,8 +202,16 @@ func (w *world) send(parcels ...parcel) error {
 			body := []byte("ID,NAME\n1," + id + "\n")
 			sum := sha256.Sum256(body)
 			m := &azservicebus.Message{MessageID: &id, SessionID: &p.session, Body: body}
-			if p.broken {
+			switch {
+			case p.broken && drains(p.session): // only a file with a route drains its session
+				m.ApplicationProperties = map[string]any{inbound.PropSHA256: hex.EncodeToString(make([]byte, len(sum)))}
+			case p.broken:
 				m.ApplicationProperties = map[string]any{inbound.PropFileName: int64(n)} // the contract wants text
+			case n%2 == 1: // every other file of a session is a claim check
+				blob := fmt.Sprintf("/%s/%d.csv", p.session, n)
+				w.blobs.Put(container+blob, body)
+				u := (&url.URL{Path: blob}).EscapedPath()
+				m.Body, m.ApplicationProperties = nil, map[string]any{inbound.PropDataRef: w.store + u, inbound.PropSHA256: hex.EncodeToString(sum[:])}
 			}
 			if err = b.AddMessage(m, nil); err != nil {
 				break
