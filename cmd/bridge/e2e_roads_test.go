@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -111,9 +112,7 @@ func (r *roads) posted(id string) []string {
 func (w *world) claim(to, session, id, dataref string, props map[string]any) {
 	w.t.Helper()
 	all := map[string]any{inbound.PropDataRef: dataref}
-	for k, v := range props {
-		all[k] = v
-	}
+	maps.Copy(all, props)
 	w.send(to, message(session, id, "", all))
 }
 

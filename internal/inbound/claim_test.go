@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -57,9 +58,7 @@ func (b *fakeBlob) RoundTrip(req *http.Request) (*http.Response, error) {
 // claim sends a file as a claim check; in the end its content is what body says.
 func (w *world) claim(session, id, body string, props map[string]any) {
 	all := map[string]any{PropDataRef: theContainer + "/a"}
-	for k, v := range props {
-		all[k] = v
-	}
+	maps.Copy(all, props)
 	seq := w.b.send(session, id, nil, all)
 	w.sent = append(w.sent, history.Sent{Session: session, Index: int(seq), MessageID: id, Hash: hashOf(body)})
 }

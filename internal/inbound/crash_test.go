@@ -240,12 +240,15 @@ func TestAPostNeverOutlivesItsLease(t *testing.T) {
 }
 
 func TestAnAnswerOnItsWayIsHeardByTheNextLaneOfTheProcess(t *testing.T) {
-	for _, call := range []string{"set state", "receive"} {
+	for call, nth := range map[string]int{
+		"set state": 3, // which records the second post
+		"receive":   3, // the look ahead while the second post is on its way
+	} {
 		t.Run(call, func(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {
 				w.fno.post = 3 * time.Second
 				w.plan.pick = func(op string, n int) faultKind {
-					if op == call && w.plan.count["post"] == 2 && w.plan.count[op] > 2 {
+					if op == call && n == nth {
 						w.plan.pick = nil
 						return lockLost
 					}

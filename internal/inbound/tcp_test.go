@@ -149,7 +149,7 @@ func TestConnectionsThatBreakAgainAndAgainLoseNothing(t *testing.T) {
 				defer close(done)
 				tick := time.NewTicker(150 * time.Millisecond)
 				defer tick.Stop()
-				for n := 0; n < 12; n++ {
+				for range 12 {
 					select {
 					case <-tick.C:
 						cuts += cut(w.sb.Faults())
