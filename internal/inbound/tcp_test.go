@@ -60,9 +60,9 @@ func TestEveryBrokerFaultKeepsThePromisesOverTCP(t *testing.T) {
 						w := newTCPWorld(t, 4*time.Second, p)
 						fault := fault
 						fault.Op, fault.Entity, fault.Skip = op, at.address, skip
-						sessions, files, bad := 2, 4, 0
+						sessions, files, bad := 2, 5, 0
 						if alone(fault) { // else it could leave a post of each session in doubt
-							sessions, files = 1, 8
+							sessions, files = 1, 10
 						}
 						switch op {
 						case servicebus.OpRenew: // what F&O says after that long is published on a proof that is new
