@@ -3,6 +3,7 @@ package outbound
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -13,6 +14,9 @@ const (
 	noticesKept = 1000            // events that wait; more than that is an environment that flaps while nothing can be published
 	lastWords   = 5 * time.Second // for what still waits at the end
 )
+
+// errTooMany says that an event found no place to wait.
+var errTooMany = errors.New("too many events wait to be published")
 
 // Notices publishes events that belong to no file: an environment was closed, or opened again. They leave in order and
 // on their own time, because gates change under the feet of lanes, which must not wait; a topic that is away is waited
@@ -33,7 +37,7 @@ func (n *Notices) Say(e status.Event) {
 	select {
 	case n.queue <- e:
 	default:
-		n.lost(e, context.DeadlineExceeded)
+		n.lost(e, errTooMany)
 	}
 }
 
