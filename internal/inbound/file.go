@@ -23,8 +23,9 @@ type file struct {
 	payload *payload.Payload // nil until opened
 	why     explanation      // what F&O said about its last failed import
 
-	leaving  bool // its settlement was begun; it may have left the queue
-	intended bool // the ledger holds the intent to post it, and it is not posted yet
+	leaving  bool      // its settlement was begun; it may have left the queue
+	before   time.Time // when the attempt before the last one was made
+	intended bool      // the ledger holds the intent to post it, and it is not posted yet
 
 	ctx      context.Context // the process span; ends with the lease
 	end      telemetry.End

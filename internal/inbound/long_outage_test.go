@@ -44,3 +44,31 @@ func TestAnOutageThatOutlastsReceiversIsNotHeldAgainstAFile(t *testing.T) {
 		})
 	}
 }
+
+// Between two receivers a file waits out the rest of its backoff. A try that met the outage was none, so nothing is left to
+// wait out after it, and nothing is held against the file, however many receivers the outage outlasts.
+func TestProbingAnOutageIsNotHeldAgainstTheFile(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		failures, began := 0, time.Now()
+		w.route.Retry.Default.Jitter, w.route.Retry.Default.Total = 0, 5*time.Minute
+		w.fno.outage = func(_, op string) *http.Response {
+			switch {
+			case op != "post":
+				return nil
+			case failures < 6: // the seventh try would come after more than half a minute
+				failures++
+				return reply(http.StatusInternalServerError, "a bad moment")
+			case time.Since(began) < 20*time.Hour:
+				return reply(http.StatusServiceUnavailable, "maintenance")
+			}
+			return nil
+		}
+		w.fill(1, 1, nil)
+		w.start()
+		w.drained()
+		if r := w.check(); r.Processed != 1 {
+			l, _ := w.letter("s0-f0")
+			t.Errorf("%+v: %s", r, l.detail)
+		}
+	})
+}

@@ -115,7 +115,7 @@ func (l *lane) leave(outcome error) {
 // attempt counts an attempt.
 func (l *lane) attempt(f *file) {
 	f.entry.Attempts++
-	f.entry.Last = time.Now()
+	f.before, f.entry.Last = f.entry.Last, time.Now()
 	if f.entry.First.IsZero() {
 		f.entry.First = f.entry.Last
 	}
@@ -140,10 +140,14 @@ func (l *lane) intend(f *file) error {
 	return l.store()
 }
 
-// withdraw takes an intent back that was not carried out.
+// withdraw takes an intent back that was not carried out, or that met an outage: what the next try has to wait for is the
+// attempt before it.
 func (l *lane) withdraw(f *file) error {
 	f.intended = false
 	f.entry.back()
+	if !f.before.IsZero() {
+		f.entry.Last = f.before
+	}
 	l.ledger.put(f.entry)
 	return l.store()
 }
