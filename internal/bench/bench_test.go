@@ -35,9 +35,6 @@ func TestContendersEmptyTheQueue(t *testing.T) {
 			if twice, disordered := st.imported(); len(st.fno.Imports()) != 20 || twice != 0 || disordered != 0 {
 				t.Errorf("%d imports, %d twice, %d out of order", len(st.fno.Imports()), twice, disordered)
 			}
-			if n := len(st.bus.Messages(topic)); n != 0 {
-				t.Errorf("%d events that no subscription wanted", n)
-			}
 		})
 	}
 }

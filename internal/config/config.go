@@ -16,7 +16,7 @@ type Config struct {
 	Routes       []Route       `yaml:"routes" doc:"Which message goes where. The first route that matches wins; a message without a route is dead-lettered."`
 	Exports      []Export      `yaml:"exports" doc:"Recurring export jobs that are dequeued, published to Service Bus and acknowledged."`
 
-	Sessions int           `yaml:"sessions" form:"positive" doc:"Sessions (lanes) held at the same time, all sources together."`
+	Sessions int           `yaml:"sessions" form:"positive" doc:"Sessions (lanes) at work at the same time, all sources together. Not counted: held ones and, up to as many again, those that wait for an environment that is closed."`
 	Accepts  int           `yaml:"accepts" form:"positive" doc:"Accept calls that wait for the next session in parallel; not more than sessions."`
 	Idle     time.Duration `yaml:"idle" form:"positive" doc:"A session without messages is released after this time. Much shorter than the lock."`
 	Poll     Poll          `yaml:"poll" doc:"How often F&O is asked for the status of an import."`
