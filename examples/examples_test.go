@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
+	fno "fnobridge/emulator/dynamics"
 	"fnobridge/internal/config"
-	fno "fnobridge/internal/emulator/dynamics"
 	"fnobridge/internal/payload"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"

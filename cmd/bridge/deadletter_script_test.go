@@ -10,8 +10,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"fnobridge/emulator/servicebus"
 	"fnobridge/internal/deadletter"
-	"fnobridge/internal/emulator/servicebus"
 	"fnobridge/internal/failure"
 	"fnobridge/internal/inbound"
 )

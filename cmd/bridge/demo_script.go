@@ -13,8 +13,8 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	fno "fnobridge/emulator/dynamics"
 	"fnobridge/examples"
-	fno "fnobridge/internal/emulator/dynamics"
 	"fnobridge/internal/inbound"
 )
 

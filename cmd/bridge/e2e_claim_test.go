@@ -14,10 +14,10 @@ import (
 	"testing"
 	"time"
 
+	fno "fnobridge/emulator/dynamics"
+	"fnobridge/emulator/servicebus"
+	"fnobridge/emulator/storage"
 	"fnobridge/internal/config"
-	fno "fnobridge/internal/emulator/dynamics"
-	"fnobridge/internal/emulator/servicebus"
-	"fnobridge/internal/emulator/storage"
 	"fnobridge/internal/failure"
 	"fnobridge/internal/inbound"
 )

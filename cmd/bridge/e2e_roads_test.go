@@ -17,8 +17,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 
+	"fnobridge/emulator/storage"
 	"fnobridge/internal/dynamics"
-	"fnobridge/internal/emulator/storage"
 	"fnobridge/internal/inbound"
 )
 

@@ -13,8 +13,8 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 
+	fno "fnobridge/emulator/dynamics"
 	"fnobridge/internal/config"
-	fno "fnobridge/internal/emulator/dynamics"
 	"fnobridge/internal/status"
 	"fnobridge/internal/telemetry"
 )

@@ -15,8 +15,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	fno "fnobridge/internal/emulator/dynamics"
-	"fnobridge/internal/emulator/servicebus"
+	fno "fnobridge/emulator/dynamics"
+	"fnobridge/emulator/servicebus"
 )
 
 // emulateFlags are the flags of `bridge emulate`.

@@ -6,10 +6,10 @@ import (
 	"strings"
 	"time"
 
+	fno "fnobridge/emulator/dynamics"
+	"fnobridge/emulator/servicebus/entity"
+	"fnobridge/emulator/servicebus/userconfig"
 	"fnobridge/internal/config"
-	fno "fnobridge/internal/emulator/dynamics"
-	"fnobridge/internal/emulator/servicebus/entity"
-	"fnobridge/internal/emulator/servicebus/userconfig"
 )
 
 // What the emulators hold when no file says so.

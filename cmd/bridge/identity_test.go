@@ -16,8 +16,8 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 
+	fno "fnobridge/emulator/dynamics"
 	"fnobridge/internal/config"
-	fno "fnobridge/internal/emulator/dynamics"
 )
 
 const testClient = "00000000-0000-0000-0000-000000000001"

@@ -17,9 +17,9 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 	"github.com/rogpeppe/go-internal/testscript"
 
-	fno "fnobridge/internal/emulator/dynamics"
-	"fnobridge/internal/emulator/servicebus"
-	"fnobridge/internal/emulator/servicebus/entity"
+	fno "fnobridge/emulator/dynamics"
+	"fnobridge/emulator/servicebus"
+	"fnobridge/emulator/servicebus/entity"
 	"fnobridge/internal/failure"
 	"fnobridge/internal/status"
 )

@@ -12,9 +12,9 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
-	fno "fnobridge/internal/emulator/dynamics"
-	"fnobridge/internal/emulator/servicebus"
-	"fnobridge/internal/emulator/servicebus/entity"
+	fno "fnobridge/emulator/dynamics"
+	"fnobridge/emulator/servicebus"
+	"fnobridge/emulator/servicebus/entity"
 )
 
 const (

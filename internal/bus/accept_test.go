@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"fnobridge/emulator/servicebus"
 	"fnobridge/internal/bus"
-	"fnobridge/internal/emulator/servicebus"
 )
 
 func TestAcceptNextTakesOneSessionAfterAnother(t *testing.T) {

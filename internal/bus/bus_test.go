@@ -13,8 +13,8 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
-	"fnobridge/internal/emulator/servicebus"
-	"fnobridge/internal/emulator/servicebus/entity"
+	"fnobridge/emulator/servicebus"
+	"fnobridge/emulator/servicebus/entity"
 )
 
 // A rig is a broker without a port and a Bus on it, in a bubble: the real SDK, no real time.

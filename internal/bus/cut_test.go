@@ -6,7 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"fnobridge/internal/emulator/servicebus"
+	"fnobridge/emulator/servicebus"
 )
 
 // TestACutIsHeardByAllAtOnce: the SDK sleeps on a settlement whose connection is gone, until its bound. Others hear of the

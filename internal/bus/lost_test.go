@@ -9,7 +9,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
-	"fnobridge/internal/emulator/servicebus"
+	"fnobridge/emulator/servicebus"
 )
 
 func TestTheFirstFailureLosesTheSession(t *testing.T) {

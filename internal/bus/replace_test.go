@@ -8,8 +8,8 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
+	"fnobridge/emulator/servicebus"
 	"fnobridge/internal/bus"
-	"fnobridge/internal/emulator/servicebus"
 )
 
 // TestACutEndsEverythingOnTheConnection: what waits on a connection that is gone returns, the next accept works, and

@@ -10,8 +10,8 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
+	"fnobridge/emulator/servicebus"
 	"fnobridge/internal/bus"
-	"fnobridge/internal/emulator/servicebus"
 )
 
 func texts(n int) []*azservicebus.Message {

@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"fnobridge/internal/emulator/servicebus"
+	"fnobridge/emulator/servicebus"
 )
 
 var errMayNot = errors.New("it may not")

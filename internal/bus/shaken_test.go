@@ -11,7 +11,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
-	"fnobridge/internal/emulator/servicebus"
+	"fnobridge/emulator/servicebus"
 )
 
 // A shaking is a rig with a session that is held and a sender that has sent, and what happens to one of them.

@@ -11,9 +11,9 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
+	"fnobridge/emulator/servicebus"
+	"fnobridge/emulator/servicebus/entity"
 	"fnobridge/internal/bus"
-	"fnobridge/internal/emulator/servicebus"
-	"fnobridge/internal/emulator/servicebus/entity"
 )
 
 // The tests of this package run over TCP, because cuts, stalls and refused connections are a matter of sockets. Those of

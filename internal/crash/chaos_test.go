@@ -13,9 +13,9 @@ import (
 	"sync"
 	"time"
 
-	fno "fnobridge/internal/emulator/dynamics"
-	"fnobridge/internal/emulator/servicebus"
-	"fnobridge/internal/emulator/storage"
+	fno "fnobridge/emulator/dynamics"
+	"fnobridge/emulator/servicebus"
+	"fnobridge/emulator/storage"
 )
 
 // A step is one thing that goes wrong, once so many files have ended and a little later. Progress is the clock, so that

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"fnobridge/internal/emulator/servicebus"
+	"fnobridge/emulator/servicebus"
 	"fnobridge/internal/failure"
 )
 

@@ -7,7 +7,7 @@ import (
 	"syscall"
 	"testing"
 
-	fno "fnobridge/internal/emulator/dynamics"
+	fno "fnobridge/emulator/dynamics"
 	"fnobridge/internal/status"
 )
 

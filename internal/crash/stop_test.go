@@ -16,8 +16,8 @@ import (
 	"testing"
 	"time"
 
-	fno "fnobridge/internal/emulator/dynamics"
-	"fnobridge/internal/emulator/servicebus"
+	fno "fnobridge/emulator/dynamics"
+	"fnobridge/emulator/servicebus"
 	"fnobridge/internal/history"
 )
 

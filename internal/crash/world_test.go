@@ -17,10 +17,10 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
-	fno "fnobridge/internal/emulator/dynamics"
-	"fnobridge/internal/emulator/servicebus"
-	"fnobridge/internal/emulator/servicebus/entity"
-	"fnobridge/internal/emulator/storage"
+	fno "fnobridge/emulator/dynamics"
+	"fnobridge/emulator/servicebus"
+	"fnobridge/emulator/servicebus/entity"
+	"fnobridge/emulator/storage"
 	"fnobridge/internal/history"
 	"fnobridge/internal/inbound"
 )

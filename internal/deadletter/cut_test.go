@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"fnobridge/internal/emulator/servicebus"
+	"fnobridge/emulator/servicebus"
 )
 
 // everyCut is how far apart the cuts of TestThousandCut are; 1 cuts at every call, which takes hours.

@@ -11,8 +11,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 	"github.com/google/go-cmp/cmp"
 
-	"fnobridge/internal/emulator/servicebus"
-	"fnobridge/internal/emulator/servicebus/entity"
+	"fnobridge/emulator/servicebus"
+	"fnobridge/emulator/servicebus/entity"
 )
 
 // world is an embedded Service Bus with the queues q (sessions, duplicate detection), p (plain), and the topic t with

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	fno "fnobridge/internal/emulator/dynamics"
+	fno "fnobridge/emulator/dynamics"
 	"fnobridge/internal/failure"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"

@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
-	fno "fnobridge/internal/emulator/dynamics"
-	"fnobridge/internal/emulator/servicebus"
+	fno "fnobridge/emulator/dynamics"
+	"fnobridge/emulator/servicebus"
 )
 
 // brokerFaults are what a broker does to a call, over a real connection.

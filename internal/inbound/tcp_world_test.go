@@ -11,12 +11,12 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
+	fno "fnobridge/emulator/dynamics"
+	"fnobridge/emulator/servicebus"
+	"fnobridge/emulator/servicebus/entity"
 	"fnobridge/internal/bus"
 	"fnobridge/internal/deadletter"
 	"fnobridge/internal/dynamics"
-	fno "fnobridge/internal/emulator/dynamics"
-	"fnobridge/internal/emulator/servicebus"
-	"fnobridge/internal/emulator/servicebus/entity"
 	"fnobridge/internal/failure"
 	"fnobridge/internal/history"
 	"fnobridge/internal/payload"

@@ -1,0 +1,137 @@
+package servicebus
+
+import (
+	"time"
+
+	"fnobridge/emulator/servicebus/amqp"
+)
+
+// frame queues one frame. Callers hold mu and signal afterwards.
+func (c *conn) frame(channel uint16, p amqp.Performative) {
+	b, at := amqp.BeginFrame(c.out, amqp.FrameAMQP, channel)
+	c.out = amqp.EndFrame(p.Append(b), at)
+}
+
+// send queues one frame and wakes the writer.
+func (c *conn) send(channel uint16, p amqp.Performative) {
+	c.mu.Lock()
+	c.frame(channel, p)
+	c.mu.Unlock()
+	c.signal()
+}
+
+// write sends what is queued until the connection dies. A peer that does not
+// take anything for writeTime is dead: nothing may pile up for it.
+func (c *conn) write() {
+	defer func() {
+		c.mu.Lock()
+		c.dead = true
+		c.drained.Broadcast()
+		c.mu.Unlock()
+		_ = c.nc.Close() // wakes the reader
+	}()
+	var alive <-chan time.Time
+	if c.idle > 0 {
+		t := time.NewTicker(max(c.idle/2, 10*time.Millisecond))
+		defer t.Stop()
+		alive = t.C
+	}
+	for {
+		quiet := false
+		select {
+		case <-c.wake:
+		case <-alive:
+			quiet = true
+		}
+		c.doChores()
+		c.mu.Lock()
+		for (c.stalled && !c.flush || c.writing) && !c.dead {
+			c.drained.Wait()
+		}
+		if c.dead {
+			c.mu.Unlock()
+			return
+		}
+		if quiet && len(c.out) == 0 {
+			c.out = amqp.AppendEmptyFrame(c.out)
+		}
+		batch, last := c.takeOut()
+		c.mu.Unlock()
+		if len(batch) > 0 {
+			_ = c.nc.SetWriteDeadline(time.Now().Add(writeTime)) // on a closed connection the write fails
+			if _, err := c.nc.Write(batch); err != nil {
+				return
+			}
+		}
+		if last {
+			return
+		}
+		c.mu.Lock()
+		c.wrote(batch)
+		var resume []*outLink
+		if len(c.out) < highWater {
+			resume, c.blocked = c.blocked, nil
+			for _, l := range resume {
+				l.blocked = false
+			}
+		}
+		more := len(c.out) > 0
+		c.mu.Unlock()
+		if more {
+			c.wakeWriter()
+		}
+		for _, l := range resume {
+			l.consumer.Resume()
+		}
+	}
+}
+
+// takeOut hands the queue to a writer. Callers hold mu.
+func (c *conn) takeOut() (batch []byte, last bool) {
+	batch, c.out, c.spare = c.out, c.spare[:0], nil
+	c.writing = true
+	return batch, c.flush
+}
+
+// wrote gives the buffer back after a write. Callers hold mu.
+func (c *conn) wrote(batch []byte) {
+	c.writing = false
+	if cap(batch) <= 2*highWater {
+		c.spare = batch
+	}
+	c.drained.Broadcast()
+}
+
+// maxInline is how much the reader writes itself: what a socket takes without
+// waiting, unless the peer is behind.
+const maxInline = 16 << 10
+
+// writeInline writes the queue from the reader if it is short and nobody else
+// is at it; otherwise the writer does.
+func (c *conn) writeInline() {
+	c.mu.Lock()
+	n := len(c.out)
+	if n == 0 && len(c.chores) == 0 && !c.flush || c.dead {
+		c.mu.Unlock()
+		return
+	}
+	if n == 0 || n > maxInline || c.writing || c.stalled || c.flush || len(c.chores) > 0 || len(c.blocked) > 0 {
+		c.mu.Unlock()
+		c.wakeWriter()
+		return
+	}
+	batch, _ := c.takeOut()
+	c.mu.Unlock()
+	_ = c.nc.SetWriteDeadline(time.Now().Add(writeTime)) // on a closed connection the write fails
+	_, err := c.nc.Write(batch)
+	c.mu.Lock()
+	c.wrote(batch)
+	if err != nil {
+		c.dead = true
+	}
+	more := len(c.out) > 0 || len(c.chores) > 0 || c.dead
+	c.mu.Unlock()
+	if more {
+		c.wakeWriter()
+	}
+}
