@@ -38,7 +38,9 @@ var rules = []struct {
 	{from: "internal/dynamics", to: "internal", except: []string{"internal/failure"}, why: "the client of F&O serves any program"},
 	{from: "internal/payload", to: "internal", except: []string{"internal/failure"}, why: "the opener of payloads serves any program"},
 	{from: "internal/bus", to: "internal", except: []string{"internal/failure"}, why: "the adapter of Service Bus serves any program"},
+	{from: "internal/lease", to: "internal", except: []string{"internal/retry"}, why: "the lease serves any lock"},
 	{from: "internal/config", to: "internal", why: "a leaf"},
+	{from: "internal/retry", to: "internal", why: "a leaf"},
 	{from: "internal/failure", to: "internal", why: "a leaf"},
 	{from: "internal/status", to: "internal", except: []string{"internal/failure"}, why: "a leaf but for the reasons"},
 }

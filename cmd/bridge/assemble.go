@@ -17,6 +17,7 @@ import (
 	"fnobridge/internal/dynamics"
 	"fnobridge/internal/failure"
 	"fnobridge/internal/inbound"
+	"fnobridge/internal/lease"
 	"fnobridge/internal/outbound"
 	"fnobridge/internal/payload"
 	"fnobridge/internal/status"
@@ -242,7 +243,7 @@ func (b *bridge) outbound(environments map[string]*dynamics.Environment, storage
 func (b *bridge) turn(s config.Source, name string) func(context.Context) (context.Context, func(), error) {
 	a := acceptor{b.bus, bus.Source{Queue: s.Queue, Topic: s.Topic, Subscription: s.Subscription}}
 	return func(ctx context.Context) (context.Context, func(), error) {
-		return inbound.TakeTurn(ctx, a, name, b.cfg.ServiceBus.Lock)
+		return lease.TakeTurn(ctx, a.AcceptByID, name, b.cfg.ServiceBus.Lock)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"fnobridge/internal/bus"
+	"fnobridge/internal/lease"
 )
 
 // errStopping is the cause with which everything that only waits ends when the worker stops.
@@ -82,27 +83,9 @@ func (w *Worker) idle() time.Duration {
 // wantedIdle is more than a message that is already there takes to arrive.
 const wantedIdle = 20 * time.Millisecond
 
-// closeTimeout and hurriedClose bound the closing of a session while there is time and when work has ended: the end of
-// the connection, which is next then, frees the session too.
-const (
-	closeTimeout = bus.DefaultCallTimeout
-	hurriedClose = 300 * time.Millisecond
-)
-
-// closeSession closes a session: the broker may hand it out at once.
-func closeSession(work context.Context, s Session) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(work), closeTimeout)
-	defer cancel()
-	defer context.AfterFunc(work, func() {
-		wait(ctx, hurriedClose)
-		cancel()
-	})()
-	return s.Close(ctx)
-}
-
 // giveBack closes a session of a lane.
 func (w *Worker) giveBack(ctx context.Context, s Session) {
-	if err := closeSession(ctx, s); err != nil {
+	if err := lease.Close(ctx, s); err != nil {
 		w.log.DebugContext(ctx, "session not closed in an orderly way; its lock runs out", "session", s.ID(), "error", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"fnobridge/internal/dynamics"
+	"fnobridge/internal/lease"
 	"fnobridge/internal/telemetry"
 )
 
@@ -37,7 +38,7 @@ type lane struct {
 	s      Session
 	log    *slog.Logger
 	ledger *Ledger
-	lease  *lease
+	lease  *lease.Lease
 	yield  func() // gives the slot back while parked
 
 	intake  context.Context // ends at SIGTERM
@@ -82,13 +83,13 @@ func newLane(w *Worker, src *Source, s Session) *lane {
 // run holds the session until it is idle, lost, or the worker stops. It does not close it.
 func (l *lane) run(intake, work context.Context) ending {
 	l.intake, l.work = intake, work
-	l.lease = hold(work, l.s, l.src.Lock, func(err error) {
+	l.lease = lease.Start(work, l.s, l.src.Lock, func(err error) {
 		if err == nil {
 			l.w.o.Telemetry.LockRenewed(work)
 		}
 	})
-	defer l.lease.stop()
-	l.held = l.lease.ctx
+	defer l.lease.Stop()
+	l.held = l.lease.Context()
 	waiting, stop := context.WithCancelCause(l.held)
 	defer stop(nil)
 	defer context.AfterFunc(intake, func() { stop(errStopping) })()

@@ -17,6 +17,7 @@ import (
 
 	"fnobridge/internal/failure"
 	"fnobridge/internal/history"
+	"fnobridge/internal/lease"
 	"fnobridge/internal/payload"
 )
 
@@ -116,8 +117,8 @@ func (m *ledgerMachine) accept(r *replica) error {
 	work, stop := context.WithCancelCause(context.Background())
 	l := newLane(r.w, &r.w.o.Sources[0], watched{s, m})
 	l.intake, l.work = work, work
-	l.lease = hold(work, l.s, m.w.b.lock, nil)
-	l.held = l.lease.ctx
+	l.lease = lease.Start(work, l.s, m.w.b.lock, nil)
+	l.held = l.lease.Context()
 	waiting, due := context.WithCancelCause(l.held)
 	t := time.AfterFunc(time.Minute, func() { due(errAgain) })
 	m.mu.Lock()
@@ -132,7 +133,7 @@ func (m *ledgerMachine) accept(r *replica) error {
 		t.Stop()
 		due(nil)
 		stop(nil)
-		l.lease.stop()
+		l.lease.Stop()
 		_ = s.Close(context.Background())
 	}
 	return l.load()

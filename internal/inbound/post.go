@@ -33,7 +33,7 @@ func (l *lane) post(f *file) error {
 		}
 		err := l.intend(f)
 		if err == nil { // writing may have taken long
-			err = l.lease.ensure(f.route.Timeout)
+			err = l.lease.Ensure(f.route.Timeout)
 		}
 		if err != nil {
 			l.leave(errNotMade)
@@ -84,7 +84,7 @@ func (l *lane) admit(f *file) error {
 		}
 		l.show(nil)
 	}
-	if err := l.lease.ensure(f.route.Timeout); err != nil {
+	if err := l.lease.Ensure(f.route.Timeout); err != nil {
 		l.leave(errNotMade)
 		return err
 	}

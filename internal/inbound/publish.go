@@ -25,7 +25,7 @@ func (l *lane) flush(f *file) error {
 		// What is said must be said by the owner: a session that went to another before its lock ended, as it does when
 		// its link breaks, is noticed here and not after a stale word.
 		err := l.w.o.Events.PublishIf(f.ctx, func() error {
-			if err := l.lease.prove(age); err != nil {
+			if err := l.lease.Prove(age); err != nil {
 				return err
 			}
 			l.w.o.At("before-publish")

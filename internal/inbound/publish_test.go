@@ -61,28 +61,3 @@ func TestAPublishThatFailedIsRepeatedByTheOwnerOnly(t *testing.T) {
 		}
 	})
 }
-
-func TestAProofIsNoOlderThanTheLastFailure(t *testing.T) {
-	bubbled(t, func(t *testing.T) {
-		k := newFakeLock(5*time.Minute, 0)
-		l := hold(t.Context(), k, 5*time.Minute, nil)
-		defer l.stop()
-		proofs := func(want int) {
-			t.Helper()
-			if err := l.prove(time.Second); err != nil {
-				t.Fatal(err)
-			}
-			if n := len(k.renewals); n != want {
-				t.Errorf("%d renewals, want %d", n, want)
-			}
-		}
-		pass(100 * time.Millisecond)
-		proofs(0) // the grant is a proof
-		k.shaken = time.Now()
-		pass(100 * time.Millisecond)
-		proofs(1)
-		proofs(1)
-		pass(2 * time.Second)
-		proofs(2)
-	})
-}

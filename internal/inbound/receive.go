@@ -54,7 +54,7 @@ func (l *lane) lookAhead() func() error {
 	}
 	done := make(chan result, 1)
 	go func() { // joined by the function below, which every caller calls
-		f, err := l.receive(ctx, l.lease.lock)
+		f, err := l.receive(ctx, l.src.Lock)
 		done <- result{f, err}
 	}()
 	return func() error {

@@ -21,7 +21,7 @@ func (l *lane) load() error {
 	if err != nil {
 		return err
 	}
-	l.lease.confirm(begun)
+	l.lease.Confirm(begun)
 	l.stored = state
 	l.ledger, err = DecodeLedger(state)
 	if err != nil {
@@ -47,7 +47,7 @@ func (l *lane) store() error {
 	if err != nil {
 		return err
 	}
-	l.lease.confirm(begun)
+	l.lease.Confirm(begun)
 	l.stored, l.tried = b, nil
 	l.dirty, l.fresh = false, false
 	l.w.o.At("ledger-written")

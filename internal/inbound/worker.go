@@ -15,6 +15,7 @@ import (
 
 	"fnobridge/internal/bus"
 	"fnobridge/internal/deadletter"
+	"fnobridge/internal/lease"
 	"fnobridge/internal/payload"
 	"fnobridge/internal/status"
 	"fnobridge/internal/telemetry"
@@ -176,5 +177,5 @@ func traceID(ctx context.Context) string {
 
 // lost reports whether err says that the session is not ours any more.
 func lost(err error) bool {
-	return errors.Is(err, bus.ErrLost) || errors.Is(err, ErrLeaseLost)
+	return errors.Is(err, bus.ErrLost) || errors.Is(err, lease.ErrLost)
 }

@@ -1,4 +1,4 @@
-package inbound
+package lease
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"fnobridge/internal/retry"
 )
 
 // A fakeLock is a session lock on a broker whose clock may be off.
@@ -68,6 +70,9 @@ func (k *fakeLock) ends() time.Time {
 	return k.end
 }
 
+// pass lets d go by.
+func pass(d time.Duration) { retry.Wait(context.Background(), d) }
+
 // bubbled runs a test in a bubble.
 func bubbled(t *testing.T, test func(t *testing.T)) {
 	t.Helper()
@@ -78,7 +83,7 @@ func TestALeaseIsRenewedAtHalf(t *testing.T) {
 	bubbled(t, func(t *testing.T) {
 		k := newFakeLock(5*time.Minute, 0)
 		tries := 0
-		l := hold(t.Context(), k, 5*time.Minute, func(err error) {
+		l := Start(t.Context(), k, 5*time.Minute, func(err error) {
 			if err == nil {
 				tries++
 			}
@@ -87,7 +92,7 @@ func TestALeaseIsRenewedAtHalf(t *testing.T) {
 		if l.ctx.Err() != nil {
 			t.Fatal(context.Cause(l.ctx))
 		}
-		l.stop()
+		l.Stop()
 		if n := len(k.renewals); n < 12 || n > 26 || tries != n {
 			t.Errorf("%d renewals in an hour, told of %d", n, tries)
 		}
@@ -98,7 +103,7 @@ func TestALeaseIsRenewedAtHalf(t *testing.T) {
 			}
 			last = r
 		}
-		if !errors.Is(context.Cause(l.ctx), context.Canceled) || errors.Is(context.Cause(l.ctx), ErrLeaseLost) {
+		if !errors.Is(context.Cause(l.ctx), context.Canceled) || errors.Is(context.Cause(l.ctx), ErrLost) {
 			t.Errorf("a lease that was stopped ended with %v", context.Cause(l.ctx))
 		}
 	})
@@ -109,8 +114,8 @@ func TestALeaseDiesBeforeTheLock(t *testing.T) {
 	for name, renew := range map[string]func(ctx context.Context, n int) error{
 		"fails":           func(context.Context, int) error { return errors.New("lock lost") },
 		"hangs":           func(ctx context.Context, _ int) error { <-ctx.Done(); return ctx.Err() },
-		"hangs for ever":  func(_ context.Context, _ int) error { wait(context.Background(), time.Hour); return nil },
-		"comes back late": func(_ context.Context, _ int) error { wait(context.Background(), 200*time.Second); return nil },
+		"hangs for ever":  func(_ context.Context, _ int) error { retry.Wait(context.Background(), time.Hour); return nil },
+		"comes back late": func(_ context.Context, _ int) error { retry.Wait(context.Background(), 200*time.Second); return nil },
 		"hangs later on": func(ctx context.Context, n int) error {
 			if n == 3 {
 				<-ctx.Done()
@@ -124,19 +129,19 @@ func TestALeaseDiesBeforeTheLock(t *testing.T) {
 				bubbled(t, func(t *testing.T) {
 					k := newFakeLock(5*time.Minute, skew)
 					k.renew = renew
-					l := hold(t.Context(), k, 5*time.Minute, nil)
+					l := Start(t.Context(), k, 5*time.Minute, nil)
 					<-l.ctx.Done()
 					if left := time.Until(k.ends()); left < l.margin {
 						t.Errorf("the lease died %s before the lock, the margin is %s", left, l.margin)
 					}
-					if err := context.Cause(l.ctx); !errors.Is(err, ErrLeaseLost) {
+					if err := context.Cause(l.ctx); !errors.Is(err, ErrLost) {
 						t.Errorf("cause %v", err)
 					}
 					n := len(k.renewals)
-					if err := l.ensure(time.Second); !errors.Is(err, ErrLeaseLost) || len(k.renewals) > n+1 {
+					if err := l.Ensure(time.Second); !errors.Is(err, ErrLost) || len(k.renewals) > n+1 {
 						t.Errorf("a lost lease was used again: %v", err)
 					}
-					l.stop()
+					l.Stop()
 				})
 			})
 		}
@@ -148,9 +153,9 @@ func TestAClockThatIsOffShortensALeaseAndNeverStretchesIt(t *testing.T) {
 		t.Run(skew.String(), func(t *testing.T) {
 			bubbled(t, func(t *testing.T) {
 				k := newFakeLock(5*time.Minute, skew)
-				l := hold(t.Context(), k, 5*time.Minute, nil)
+				l := Start(t.Context(), k, 5*time.Minute, nil)
 				for range 200 {
-					if left, real := l.remaining(), time.Until(k.ends()); left > real-l.margin {
+					if left, real := l.Remaining(), time.Until(k.ends()); left > real-l.margin {
 						t.Fatalf("the lease says %s, the lock has %s", left, real)
 					}
 					pass(7 * time.Second)
@@ -158,18 +163,18 @@ func TestAClockThatIsOffShortensALeaseAndNeverStretchesIt(t *testing.T) {
 				if l.ctx.Err() != nil {
 					t.Errorf("lost: %v", context.Cause(l.ctx))
 				}
-				l.stop()
+				l.Stop()
 			})
 		})
 	}
 	bubbled(t, func(t *testing.T) { // so far off that nothing is left: said, and not tried for ever
 		k := newFakeLock(5*time.Minute, -time.Hour)
-		l := hold(t.Context(), k, 5*time.Minute, nil)
+		l := Start(t.Context(), k, 5*time.Minute, nil)
 		<-l.ctx.Done()
-		if err := context.Cause(l.ctx); !errors.Is(err, ErrLeaseLost) || len(k.renewals) > 2 {
+		if err := context.Cause(l.ctx); !errors.Is(err, ErrLost) || len(k.renewals) > 2 {
 			t.Errorf("%d renewals, %v", len(k.renewals), err)
 		}
-		l.stop()
+		l.Stop()
 	})
 }
 
@@ -177,32 +182,32 @@ func TestASessionThatCameLateInALongAcceptIsRenewedFirst(t *testing.T) {
 	bubbled(t, func(t *testing.T) {
 		k := newFakeLock(30*time.Second, 0)
 		k.granted = k.granted.Add(-29 * time.Second) // asked for long ago, granted now
-		l := hold(t.Context(), k, 30*time.Second, nil)
-		if len(k.renewals) != 1 || l.ctx.Err() != nil || l.remaining() < 20*time.Second {
-			t.Errorf("%d renewals, %s left, %v", len(k.renewals), l.remaining(), context.Cause(l.ctx))
+		l := Start(t.Context(), k, 30*time.Second, nil)
+		if len(k.renewals) != 1 || l.ctx.Err() != nil || l.Remaining() < 20*time.Second {
+			t.Errorf("%d renewals, %s left, %v", len(k.renewals), l.Remaining(), context.Cause(l.ctx))
 		}
-		l.stop()
+		l.Stop()
 	})
 }
 
 func TestEnoughOfALeaseIsEnsured(t *testing.T) {
 	bubbled(t, func(t *testing.T) {
 		k := newFakeLock(time.Minute, 0)
-		l := hold(t.Context(), k, time.Minute, nil)
-		if err := l.ensure(10 * time.Second); err != nil || len(k.renewals) != 0 {
+		l := Start(t.Context(), k, time.Minute, nil)
+		if err := l.Ensure(10 * time.Second); err != nil || len(k.renewals) != 0 {
 			t.Errorf("%v after %d renewals", err, len(k.renewals))
 		}
 		pass(20 * time.Second)
-		if err := l.ensure(45 * time.Second); err != nil || len(k.renewals) != 1 {
+		if err := l.Ensure(45 * time.Second); err != nil || len(k.renewals) != 1 {
 			t.Errorf("%v after %d renewals", err, len(k.renewals))
 		}
-		if err := l.ensure(58 * time.Second); !errors.Is(err, ErrLeaseShort) {
+		if err := l.Ensure(58 * time.Second); !errors.Is(err, ErrShort) {
 			t.Errorf("more than a whole lease was promised: %v", err)
 		}
 		if l.ctx.Err() != nil {
 			t.Error("asking for too much lost the lease")
 		}
-		l.stop()
+		l.Stop()
 	})
 }
 
@@ -215,17 +220,17 @@ func TestRenewalsOutOfTurnAndInTurnDoNotMeet(t *testing.T) {
 			if under > 1 {
 				t.Error("two renewals at once")
 			}
-			wait(context.Background(), 3*time.Second)
+			retry.Wait(context.Background(), 3*time.Second)
 			under--
 			return nil
 		}
-		l := hold(t.Context(), k, time.Minute, nil)
+		l := Start(t.Context(), k, time.Minute, nil)
 		var wg sync.WaitGroup
 		for n := range 5 {
 			wg.Go(func() {
 				pass(time.Duration(n) * time.Second)
 				for range 20 {
-					if err := l.ensure(50 * time.Second); err != nil && !errors.Is(err, ErrLeaseShort) {
+					if err := l.Ensure(50 * time.Second); err != nil && !errors.Is(err, ErrShort) {
 						t.Error(err)
 					}
 					pass(4 * time.Second)
@@ -236,20 +241,46 @@ func TestRenewalsOutOfTurnAndInTurnDoNotMeet(t *testing.T) {
 		if l.ctx.Err() != nil {
 			t.Error(context.Cause(l.ctx))
 		}
-		l.stop()
+		l.Stop()
 	})
 }
 
 func TestALeaseEndsWithTheWork(t *testing.T) {
+	errGraceOver := errors.New("the grace is over")
 	bubbled(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
-		l := hold(ctx, newFakeLock(time.Minute, 0), time.Minute, nil)
-		cancel(ErrGraceOver)
+		l := Start(ctx, newFakeLock(time.Minute, 0), time.Minute, nil)
+		cancel(errGraceOver)
 		<-l.ctx.Done()
-		if err := context.Cause(l.ctx); !errors.Is(err, ErrGraceOver) {
+		if err := context.Cause(l.ctx); !errors.Is(err, errGraceOver) {
 			t.Error(err)
 		}
-		l.stop()
-		l.stop() // twice is once
+		l.Stop()
+		l.Stop() // twice is once
+	})
+}
+
+func TestAProofIsNoOlderThanTheLastFailure(t *testing.T) {
+	bubbled(t, func(t *testing.T) {
+		k := newFakeLock(5*time.Minute, 0)
+		l := Start(t.Context(), k, 5*time.Minute, nil)
+		defer l.Stop()
+		proofs := func(want int) {
+			t.Helper()
+			if err := l.Prove(time.Second); err != nil {
+				t.Fatal(err)
+			}
+			if n := len(k.renewals); n != want {
+				t.Errorf("%d renewals, want %d", n, want)
+			}
+		}
+		pass(100 * time.Millisecond)
+		proofs(0) // the grant is a proof
+		k.shaken = time.Now()
+		pass(100 * time.Millisecond)
+		proofs(1)
+		proofs(1)
+		pass(2 * time.Second)
+		proofs(2)
 	})
 }

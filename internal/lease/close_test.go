@@ -1,4 +1,4 @@
-package inbound
+package lease
 
 import (
 	"context"
@@ -7,7 +7,7 @@ import (
 )
 
 // A deafSession hears nothing from the broker.
-type deafSession struct{ Session }
+type deafSession struct{}
 
 func (deafSession) Close(ctx context.Context) error {
 	<-ctx.Done()
@@ -26,7 +26,7 @@ func TestNobodyWaitsLongToCloseASessionWhenWorkHasEnded(t *testing.T) {
 			}
 			time.AfterFunc(ends, end)
 			began := time.Now()
-			if err := closeSession(work, deafSession{}); err == nil {
+			if err := Close(work, deafSession{}); err == nil {
 				t.Error("closed")
 			}
 			if took := time.Since(began); took != want {
