@@ -42,6 +42,7 @@ var rules = []struct {
 	{from: "internal/config", to: "internal", why: "a leaf"},
 	{from: "internal/retry", to: "internal", why: "a leaf"},
 	{from: "internal/failure", to: "internal", why: "a leaf"},
+	{from: "internal/retry", to: "internal", except: []string{"internal/failure"}, why: "a leaf but for the reasons"},
 	{from: "internal/status", to: "internal", except: []string{"internal/failure"}, why: "a leaf but for the reasons"},
 }
 

@@ -20,6 +20,7 @@ import (
 	"fnobridge/internal/lease"
 	"fnobridge/internal/outbound"
 	"fnobridge/internal/payload"
+	"fnobridge/internal/retry"
 	"fnobridge/internal/status"
 	"fnobridge/internal/telemetry"
 )
@@ -199,13 +200,13 @@ func route(r config.Route, e *config.Environment, env *dynamics.Environment, pol
 }
 
 // retries gives the route's backoff, with that of single reasons.
-func retries(r config.Route) deadletter.Policy {
-	backoff := func(r config.Retry) deadletter.Backoff {
-		return deadletter.Backoff{
+func retries(r config.Route) retry.Policy {
+	backoff := func(r config.Retry) retry.Backoff {
+		return retry.Backoff{
 			Attempts: r.Attempts, First: r.First, Max: r.Max, Total: r.Total, Multiplier: r.Multiplier, Jitter: r.Jitter,
 		}
 	}
-	p := deadletter.Policy{Default: backoff(r.Retry), ByReason: map[failure.Reason]deadletter.Backoff{}}
+	p := retry.Policy{Default: backoff(r.Retry), ByReason: map[failure.Reason]retry.Backoff{}}
 	for _, x := range r.RetryFor {
 		p.ByReason[failure.Reason(x.Reason)] = backoff(x.Retry)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fnobridge/internal/deadletter"
+	"fnobridge/internal/retry"
 )
 
 func newDeadletterWatchCommand(a *app) *cobra.Command {
@@ -99,12 +100,8 @@ func (a *app) watchDeadLetters(ctx context.Context, d *deadLetters, es []deadlet
 			return err
 		}
 		seen = now
-		t := time.NewTimer(every)
-		select {
-		case <-ctx.Done():
-			t.Stop()
+		if !retry.Wait(ctx, every) {
 			return nil
-		case <-t.C:
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"fnobridge/internal/deadletter"
 	"fnobridge/internal/inbound"
+	"fnobridge/internal/retry"
 )
 
 // orderFlags are the flags of `bridge sessions release|skip`.
@@ -129,7 +130,7 @@ func (d *deadLetters) parked(ctx context.Context, e deadletter.Entity, session, 
 func (d *deadLetters) control(ctx context.Context, e deadletter.Entity, session string, change func([]byte) ([]byte, bool)) ([]byte, error) {
 	for begin := time.Now(); ; {
 		s, err := d.Session(ctx, e, inbound.ControlSession(session))
-		if errors.Is(err, deadletter.ErrTaken) && time.Since(begin) < 10*time.Second && pauseFor(ctx, 200*time.Millisecond) {
+		if errors.Is(err, deadletter.ErrTaken) && time.Since(begin) < 10*time.Second && retry.Wait(ctx, 200*time.Millisecond) {
 			continue
 		}
 		if err != nil {
@@ -153,7 +154,7 @@ func (d *deadLetters) control(ctx context.Context, e deadletter.Entity, session 
 
 // awaitTaken waits until a lane has taken the order, or takes it back.
 func (d *deadLetters) awaitTaken(ctx context.Context, e deadletter.Entity, session string, wait time.Duration) error {
-	for begin := time.Now(); time.Since(begin) < wait && pauseFor(ctx, time.Second); {
+	for begin := time.Now(); time.Since(begin) < wait && retry.Wait(ctx, time.Second); {
 		state, err := d.control(ctx, e, session, func([]byte) ([]byte, bool) { return nil, false })
 		if err != nil {
 			return d.fail(err, e, "listen")
@@ -171,16 +172,4 @@ func (d *deadLetters) awaitTaken(ctx context.Context, e deadletter.Entity, sessi
 	}
 	return &exitError{exitUnavailable, fmt.Errorf("no lane took the order for session %q; it was taken back", session),
 		"The session is probably not held: bridge sessions --worker URL shows it."}
-}
-
-// pauseFor reports whether d passed before ctx ended.
-func pauseFor(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return ctx.Err() == nil
-	}
 }

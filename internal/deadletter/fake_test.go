@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+
+	"fnobridge/internal/retry"
 )
 
 // fakeBroker is one entity with its dead-letter queue. A fault says separately whether the call took effect and what
@@ -193,7 +195,7 @@ func (s *fakeSource) Receive(ctx context.Context, most int, wait time.Duration) 
 	if err != nil {
 		return nil, err
 	}
-	if len(out) == 0 && !pause(ctx, wait) {
+	if len(out) == 0 && !retry.Wait(ctx, wait) {
 		return nil, ctx.Err()
 	}
 	return out, nil
@@ -336,7 +338,7 @@ func (s *fakeSession) Receive(ctx context.Context, _ int, wait time.Duration) ([
 		}
 	}
 	s.b.mu.Unlock()
-	pause(ctx, wait)
+	retry.Wait(ctx, wait)
 	return nil, nil
 }
 

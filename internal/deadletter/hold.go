@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+
+	"fnobridge/internal/retry"
 )
 
 // A Mark says that a session stands: its lane holds it at a failed file, or dead-letters what comes behind one.
@@ -55,7 +57,7 @@ func take(ctx context.Context, b Broker, e Entity, id string, wait time.Duration
 		if !errors.Is(err, ErrTaken) || time.Since(begin) >= wait {
 			return nil, fmt.Errorf("lock session %q: %w", id, err)
 		}
-		if !pause(ctx, takeWait) {
+		if !retry.Wait(ctx, takeWait) {
 			return nil, context.Cause(ctx)
 		}
 	}
@@ -107,16 +109,4 @@ func (h *hold) lift(l Ledger) error {
 		return err
 	}
 	return h.session.SetState(h.ctx, state)
-}
-
-// pause reports whether d passed before ctx ended.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return ctx.Err() == nil
-	}
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"fnobridge/internal/retry"
 )
 
 // drained makes a session whose first file failed and whose next n-1 were drained behind it, and in which files that
@@ -104,7 +106,7 @@ func TestASessionThatAWorkerHolds(t *testing.T) {
 		}
 		// The worker lets go while we wait.
 		go func() {
-			pause(context.Background(), 3*time.Second) // the clock of the bubble
+			retry.Wait(context.Background(), 3*time.Second) // the clock of the bubble
 			closeQuietly(s)
 		}()
 		rep, err = Resubmit(t.Context(), b, Options{Entity: q, Ledger: fakeLedger{}, Wait: time.Minute})

@@ -13,6 +13,8 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 	"github.com/google/go-cmp/cmp"
+
+	"fnobridge/internal/retry"
 )
 
 var q = Entity{Queue: "q"}
@@ -345,7 +347,7 @@ func TestShortLocksAreNoLoss(t *testing.T) {
 		slices.Reverse(b.dead)
 		b.fault = func(call string, n int) (bool, error) {
 			if call == "receive" || call == "send" && n%10 == 0 {
-				pause(context.Background(), time.Second) // the clock of the bubble: the broker is slow
+				retry.Wait(context.Background(), time.Second) // the clock of the bubble: the broker is slow
 			}
 			return false, nil
 		}
@@ -368,7 +370,7 @@ func TestAScanThatIsSlowerThanTheLocksEnds(t *testing.T) {
 		slices.Reverse(b.dead)
 		b.fault = func(call string, _ int) (bool, error) {
 			if call == "receive" {
-				pause(context.Background(), time.Second)
+				retry.Wait(context.Background(), time.Second)
 			}
 			return false, nil
 		}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 	"github.com/Azure/go-amqp"
+
+	"fnobridge/internal/retry"
 )
 
 const (
@@ -125,6 +127,9 @@ func (s *Service) goodbye(g *generation) {
 	})
 }
 
+// betweenTries is how long is waited before a call is made again.
+var betweenTries = retry.Doubling{First: 100 * time.Millisecond, Max: time.Second}
+
 // errRetired says that another call has found the connection broken.
 var errRetired = errors.New("the connection was replaced")
 
@@ -133,7 +138,7 @@ var errRetired = errors.New("the connection was replaced")
 func (s *Service) call(ctx context.Context, what string, bound time.Duration, fn func(context.Context, *generation) error) error {
 	var err error
 	for try := range tries {
-		if try > 0 && !pause(ctx, 50*time.Millisecond<<try) {
+		if try > 0 && !retry.Wait(ctx, betweenTries.After(try)) {
 			break
 		}
 		var g *generation

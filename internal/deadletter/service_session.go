@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+
+	"fnobridge/internal/retry"
 )
 
 // Session locks a session of e by its ID.
@@ -173,7 +175,7 @@ func (s *serviceSession) Lease(ctx context.Context) (context.Context, func()) {
 				lose(fmt.Errorf("%w: it ran out", ErrLockLost))
 				return
 			}
-			if !pause(held, (left-margin)/2) {
+			if !retry.Wait(held, (left-margin)/2) {
 				return
 			}
 			before := time.Now()

@@ -9,8 +9,8 @@ import (
 
 	"pgregory.net/rapid"
 
-	"fnobridge/internal/deadletter"
 	"fnobridge/internal/failure"
+	"fnobridge/internal/retry"
 )
 
 // A refusal is what F&O says to one post, and what happens to the process that waits because of it.
@@ -30,7 +30,7 @@ var aRefusal = rapid.Custom(func(t *rapid.T) refusal {
 // A life is one file that F&O refuses, as F&O and a clock on the wall see it.
 type life struct {
 	m        *ledgerMachine
-	b        deadletter.Backoff
+	b        retry.Backoff
 	refusals []refusal
 
 	counted  int           // attempts that F&O refused, or took and failed
@@ -119,7 +119,7 @@ func (f *life) waited(d time.Duration) {
 // neither forget nor add one.
 func TestAFilesAttemptsFollowTheirModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		b := deadletter.Backoff{
+		b := retry.Backoff{
 			Attempts: rapid.IntRange(1, 8).Draw(rt, "attempts"), First: time.Duration(rapid.IntRange(500, 20_000).Draw(rt, "first")) * time.Millisecond,
 			Multiplier: rapid.Float64Range(1, 3).Draw(rt, "multiplier"), Jitter: rapid.SampledFrom([]float64{0, 0.2, 0.5}).Draw(rt, "jitter"),
 		}
@@ -130,7 +130,7 @@ func TestAFilesAttemptsFollowTheirModel(t *testing.T) {
 		broken := ""
 		synctest.Test(t, func(t *testing.T) {
 			m := newLedgerMachine(t, Route{OnFailure: OnFailureSkip})
-			m.w.route.Retry = deadletter.Policy{Default: b}
+			m.w.route.Retry = retry.Policy{Default: b}
 			f := &life{m: m, b: b, refusals: refusals}
 			m.w.fno.outage = func(_, op string) *http.Response {
 				if op != "post" {

@@ -9,10 +9,10 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
-	"fnobridge/internal/deadletter"
 	"fnobridge/internal/dynamics"
 	"fnobridge/internal/failure"
 	"fnobridge/internal/payload"
+	"fnobridge/internal/retry"
 )
 
 // The application properties of the message contract. All are optional when the route or the session ID says the same.
@@ -54,7 +54,7 @@ type Route struct {
 	ResendUnknown bool // unknownOutcome: resend
 	OnFailure     OnFailure
 	Deadline      time.Duration // from F&O's acceptance to a final status
-	Retry         deadletter.Policy
+	Retry         retry.Policy
 	Poll          Poll
 }
 

@@ -15,11 +15,11 @@ import (
 	"fnobridge/emulator/servicebus"
 	"fnobridge/emulator/servicebus/entity"
 	"fnobridge/internal/bus"
-	"fnobridge/internal/deadletter"
 	"fnobridge/internal/dynamics"
 	"fnobridge/internal/failure"
 	"fnobridge/internal/history"
 	"fnobridge/internal/payload"
+	"fnobridge/internal/retry"
 	"fnobridge/internal/status"
 )
 
@@ -79,7 +79,7 @@ func newTCPWorld(t testing.TB, lock time.Duration, p tcpPolicy) *tcpWorld {
 	w := &tcpWorld{t: t, sb: sb, fno: f, lock: lock, sends: 600 * time.Millisecond}
 	w.route = Route{
 		Name: "all", Activity: theActivity, Timeout: time.Second, Window: 1, OnFailure: OnFailureSkip, Deadline: time.Minute,
-		Retry: deadletter.Policy{Default: deadletter.Backoff{
+		Retry: retry.Policy{Default: retry.Backoff{
 			Attempts: 8, First: 10 * time.Millisecond, Multiplier: 2, Max: 200 * time.Millisecond, Jitter: 0.5, Total: time.Minute,
 		}},
 		Poll: Poll{First: 20 * time.Millisecond, Fraction: 0.1, Max: 200 * time.Millisecond},

@@ -12,11 +12,11 @@ import (
 	"testing"
 	"time"
 
-	"fnobridge/internal/deadletter"
 	"fnobridge/internal/dynamics"
 	"fnobridge/internal/failure"
 	"fnobridge/internal/history"
 	"fnobridge/internal/payload"
+	"fnobridge/internal/retry"
 	"fnobridge/internal/status"
 	"fnobridge/internal/telemetry"
 
@@ -69,7 +69,7 @@ func newWorld(t *testing.T) *world {
 	w.topic = &fakeTopic{plan: plan, b: w.b, seen: map[string]bool{}}
 	w.route = Route{
 		Name: "all", Activity: theActivity, Timeout: 5 * time.Second, Window: 1, OnFailure: OnFailureSkip, Deadline: 2 * time.Hour,
-		Retry: deadletter.Policy{Default: deadletter.Backoff{
+		Retry: retry.Policy{Default: retry.Backoff{
 			Attempts: 8, First: time.Second, Multiplier: 2, Max: time.Minute, Jitter: 0.5, Total: 30 * time.Minute,
 		}},
 		Poll: Poll{First: 500 * time.Millisecond, Fraction: 0.1, Max: 10 * time.Second},

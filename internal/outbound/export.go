@@ -15,6 +15,7 @@ import (
 
 	"fnobridge/internal/dynamics"
 	"fnobridge/internal/failure"
+	"fnobridge/internal/retry"
 	"fnobridge/internal/status"
 	"fnobridge/internal/telemetry"
 )
@@ -75,8 +76,13 @@ func NewExport(o ExportOptions) *Export {
 	return &Export{o: o, log: o.Telemetry.Logger().With("export", o.Name, "environment", o.Environment.Name()), published: map[string]bool{}}
 }
 
-// longestPause bounds the pause after failures in a row.
-const longestPause = time.Minute
+// How long is waited after failures in a row: before F&O is asked for the next export, within one step of an export, and
+// before a file is published again.
+var (
+	betweenExports   = retry.Doubling{First: time.Second, Max: time.Minute}
+	withinExport     = retry.Doubling{First: 2 * time.Second, Max: time.Minute}
+	betweenPublishes = retry.Doubling{First: 100 * time.Millisecond, Max: 20 * time.Second}
+)
 
 const (
 	// turnTime is how long a turn is kept at most: the broker detaches a link that is idle for ten minutes.
@@ -96,7 +102,7 @@ func (x *Export) Run(intake, work context.Context) {
 		held, release, err := x.o.Turn(work)
 		if err != nil {
 			x.log.DebugContext(intake, "not this replica's turn", "error", err)
-			sleep(intake, turnPause)
+			retry.Wait(intake, turnPause)
 			continue
 		}
 		x.serve(intake, held, time.Now().Add(turnTime))
@@ -116,7 +122,7 @@ func (x *Export) serve(intake, work context.Context, until time.Time) {
 		case err != nil:
 			failures++
 			f := failure.Of(err)
-			pause = max(f.After, min(time.Second<<min(failures-1, 8), longestPause))
+			pause = max(f.After, betweenExports.After(failures))
 			if f.Verdict == failure.Pause {
 				pause = 0 // the gate waits
 			}
@@ -132,7 +138,7 @@ func (x *Export) serve(intake, work context.Context, until time.Time) {
 		if !until.IsZero() {
 			pause = min(pause, max(0, time.Until(until)))
 		}
-		if !sleep(intake, pause) {
+		if !retry.Wait(intake, pause) {
 			return
 		}
 	}
@@ -216,7 +222,7 @@ func (x *Export) download(ctx context.Context, m *dynamics.Export) (f file, err 
 		if err == nil || try == downloadTries || ctx.Err() != nil || bad.Verdict == failure.Reject {
 			return f, err
 		}
-		if !sleep(ctx, max(bad.After, time.Second<<try)) {
+		if !retry.Wait(ctx, max(bad.After, withinExport.After(try))) {
 			return f, context.Cause(ctx)
 		}
 	}
@@ -302,7 +308,7 @@ func (x *Export) publish(ctx context.Context, m *dynamics.Export, id string, f f
 		if try == 0 || try%10 == 9 {
 			x.log.WarnContext(ctx, "export not published; tried again", "tries", try+1, "error", err)
 		}
-		if !sleep(ctx, min(100*time.Millisecond<<min(try, 8), 20*time.Second)) {
+		if !retry.Wait(ctx, betweenPublishes.After(try+1)) {
 			return context.Cause(ctx)
 		}
 	}
@@ -315,20 +321,8 @@ func (x *Export) acknowledge(ctx context.Context, m *dynamics.Export) error {
 		if err == nil || try == ackTries || ctx.Err() != nil {
 			return err
 		}
-		if !sleep(ctx, max(failure.Of(err).After, time.Second<<try)) {
+		if !retry.Wait(ctx, max(failure.Of(err).After, withinExport.After(try))) {
 			return context.Cause(ctx)
 		}
-	}
-}
-
-// sleep reports whether d passed before ctx ended.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return ctx.Err() == nil
 	}
 }

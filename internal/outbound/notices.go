@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"fnobridge/internal/retry"
 	"fnobridge/internal/status"
 )
 
@@ -14,6 +15,9 @@ const (
 	noticesKept = 1000            // events that wait; more than that is an environment that flaps while nothing can be published
 	lastWords   = 5 * time.Second // for what still waits at the end
 )
+
+// betweenNotices is how long is waited before an event is published again.
+var betweenNotices = retry.Doubling{First: 100 * time.Millisecond, Max: time.Second}
 
 // errTooMany says that an event found no place to wait.
 var errTooMany = errors.New("too many events wait to be published")
@@ -83,7 +87,7 @@ func (n *Notices) publish(ctx context.Context, e status.Event) (err error) {
 		if err = n.events.Publish(ctx, e); err == nil {
 			return nil
 		}
-		sleep(ctx, min(100*time.Millisecond<<min(try, 8), time.Second))
+		retry.Wait(ctx, betweenNotices.After(try+1))
 	}
 	return cmp.Or(err, context.Cause(ctx))
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"fnobridge/internal/retry"
 	"fnobridge/internal/status"
 )
 
@@ -39,10 +40,10 @@ func TestNoticesWaitForTheTopicAndStayInOrder(t *testing.T) {
 		done := make(chan struct{})
 		go func() { n.Run(ctx, context.Background()); close(done) }()
 		n.Say(status.Event{Status: status.Paused, Environment: "prod"})
-		sleep(t.Context(), time.Minute)
+		retry.Wait(t.Context(), time.Minute)
 		n.Say(status.Event{Status: status.Resumed, Environment: "prod"})
 		n.Say(status.Event{Status: status.Paused, Environment: "test"})
-		sleep(t.Context(), 10*time.Minute)
+		retry.Wait(t.Context(), 10*time.Minute)
 		n.Say(status.Event{Status: status.Resumed, Environment: "test"})
 		stop()
 		<-done

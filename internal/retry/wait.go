@@ -1,4 +1,3 @@
-// Package retry holds how long to wait before something is tried again, and the wait itself.
 package retry
 
 import (

@@ -1,7 +1,6 @@
-package deadletter
+package retry
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -124,77 +123,11 @@ func TestJitterSpreads(t *testing.T) {
 	}
 }
 
-func TestImpossibleSettingsAreRefusedWithTheArithmetic(t *testing.T) {
-	change := func(f func(*Backoff)) Backoff { b := ordinary; f(&b); return b }
-	for _, c := range []struct {
-		b    Backoff
-		want []string
-	}{
-		{ordinary, nil},
-		{change(func(b *Backoff) { b.Attempts = 1 }), nil},
-		{change(func(b *Backoff) { b.Attempts = 0 }), []string{"attempts: 0"}},
-		{change(func(b *Backoff) { b.Attempts = 1001 }), []string{"between 1 and 1000"}},
-		{change(func(b *Backoff) { b.First = 0 }), []string{"first: 0s"}},
-		{change(func(b *Backoff) { b.Max = time.Millisecond }), []string{"max: 1ms is shorter than first: 1s"}},
-		{change(func(b *Backoff) { b.Multiplier = 0.5 }), []string{"multiplier: 0.5"}},
-		{change(func(b *Backoff) { b.Jitter = 1.5 }), []string{"jitter: 1.5"}},
-		{change(func(b *Backoff) { b.Total = 0 }), []string{"total: 0s"}},
-		{change(func(b *Backoff) { b.Total = time.Minute }), []string{"1s + 2s + 4s + 8s + 16s + 32s + 1m0s = 2m3s", "total: 1m0s", "lower attempts to 6"}},
-		{Backoff{Attempts: 1000, First: time.Second, Max: 1 << 62, Total: time.Hour, Multiplier: 10}, []string{"do not fit"}},
-		{Backoff{}, []string{"attempts", "first", "multiplier", "total"}},
-	} {
-		err := c.b.Validate()
-		if (err == nil) != (c.want == nil) {
-			t.Errorf("%+v: %v", c.b, err)
-			continue
-		}
-		for _, w := range c.want {
-			if !strings.Contains(err.Error(), w) {
-				t.Errorf("%+v: %q does not say %q", c.b, err, w)
-			}
-		}
-	}
-}
-
-// What Validate lets through can use all of its attempts when nothing else takes time.
-func TestWhatIsAcceptedFits(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		b := Backoff{
-			Attempts: rapid.IntRange(1, 30).Draw(t, "attempts"), First: time.Duration(rapid.Int64Range(1, 1e10).Draw(t, "first")),
-			Multiplier: rapid.Float64Range(1, 4).Draw(t, "multiplier"), Total: time.Duration(rapid.Int64Range(1, 1e13).Draw(t, "total")),
-		}
-		b.Max = b.First * 8
-		if b.Validate() != nil {
-			if n := b.fitting(); n >= b.Attempts {
-				t.Fatalf("refused, but %d attempts fit", n)
-			}
-			return
-		}
-		elapsed := time.Duration(0)
-		for attempt := 1; attempt < b.Attempts; attempt++ {
-			d, ok := b.Next(attempt, elapsed, 0)
-			if !ok {
-				t.Fatalf("attempt %d of %d does not fit", attempt+1, b.Attempts)
-			}
-			elapsed += d
-		}
-	})
-}
-
 func TestPolicyPrefersTheReason(t *testing.T) {
 	long := ordinary
 	long.Attempts = 20
 	p := Policy{Default: ordinary, ByReason: map[failure.Reason]Backoff{failure.ImportDeadlock: long}}
 	if p.For(failure.ImportDeadlock).Attempts != 20 || p.For(failure.Timeout).Attempts != 8 {
 		t.Fatal("the wrong backoff")
-	}
-	if err := p.Validate(); err != nil {
-		t.Fatal(err)
-	}
-	p.ByReason["Weather"] = long
-	p.ByReason[failure.Timeout] = Backoff{}
-	err := p.Validate()
-	if err == nil || !strings.Contains(err.Error(), "Weather: no such reason") || !strings.Contains(err.Error(), "Timeout: ") {
-		t.Fatalf("got %v", err)
 	}
 }
