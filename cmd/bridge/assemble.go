@@ -11,8 +11,10 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	azpolicy "github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 
+	"fnobridge/internal/admission"
 	"fnobridge/internal/bus"
 	"fnobridge/internal/config"
+	"fnobridge/internal/contract"
 	"fnobridge/internal/deadletter"
 	"fnobridge/internal/dynamics"
 	"fnobridge/internal/failure"
@@ -49,7 +51,7 @@ type bridge struct {
 
 // assemble wires up a bridge. Nothing is dialled yet.
 func assemble(cfg *config.Config, tel *telemetry.Telemetry, d doors) (*bridge, error) {
-	b := &bridge{cfg: cfg, tel: tel, desk: &desk{gates: map[string]*dynamics.Gate{}}}
+	b := &bridge{cfg: cfg, tel: tel, desk: &desk{gates: map[string]*admission.Gate{}}}
 	var err error
 	if b.bus, err = bus.Open(bus.Options{Connect: d.connect, Logger: tel.Logger()}); err != nil {
 		return nil, err
@@ -111,10 +113,10 @@ func (b *bridge) environment(e config.Environment, d doors) (*dynamics.Environme
 }
 
 // gateChanged makes a gate visible: as a log line, a metric, and an event. A probe is neither news nor an event.
-func (b *bridge) gateChanged(name string) func(dynamics.GateState) {
+func (b *bridge) gateChanged(name string) func(admission.GateState) {
 	open := true
-	return func(s dynamics.GateState) {
-		if s.Open() == open || s.Phase == dynamics.GateProbing {
+	return func(s admission.GateState) {
+		if s.Open() == open || s.Phase == admission.GateProbing {
 			return
 		}
 		open = s.Open()
@@ -186,9 +188,9 @@ func (b *bridge) inbound(environments map[string]*dynamics.Environment, storage 
 // route turns a configured route into the lane's.
 func route(r config.Route, e *config.Environment, env *dynamics.Environment, poll config.Poll) *inbound.Route {
 	return &inbound.Route{
-		Name: r.Name, Source: unstar(r.Match.Source), Match: inbound.Pair{Entity: unstar(r.Match.Entity), Company: unstar(r.Match.Company)},
-		Fixed:       inbound.Pair{Entity: r.Entity, Company: r.Company},
-		Environment: env, Timeout: e.Timeout, Activity: r.Activity,
+		Name: r.Name, Source: unstar(r.Match.Source), Match: contract.Pair{Entity: unstar(r.Match.Entity), Company: unstar(r.Match.Company)},
+		Fixed:       contract.Pair{Entity: r.Entity, Company: r.Company},
+		Environment: env, API: dynamics.Recurring{Environment: env}, Timeout: e.Timeout, Activity: r.Activity,
 		Payload: payload.Rule{
 			Package: r.Format == config.FormatPackage, Template: r.Template, Containers: r.ClaimCheck, MaxSize: int64(r.MaxSize),
 		},

@@ -1,12 +1,12 @@
 package main
 
 import (
-	"slices"
 	"strings"
 
 	"fnobridge/internal/config"
 	"fnobridge/internal/deadletter"
 	"fnobridge/internal/inbound"
+	"fnobridge/internal/ledger"
 )
 
 // marks lets the replay read and lift what the lane wrote into session state.
@@ -14,27 +14,20 @@ type marks struct{}
 
 // Mark gives the hold or drain of a ledger. Files that F&O has, or may have, must not be sent again behind others.
 func (marks) Mark(state []byte) (*deadletter.Mark, error) {
-	l, err := inbound.DecodeLedger(state)
+	l, err := ledger.Decode(state)
 	if err != nil || l.Park == nil {
 		return nil, err
 	}
-	m := &deadletter.Mark{Mode: string(l.Park.Mode), Seq: l.Park.Seq, Reason: string(l.Park.Reason)}
-	for _, f := range l.Files {
-		if f.Phase == inbound.InFno || f.Phase == inbound.Posting {
-			m.Busy = append(m.Busy, f.Seq)
-		}
-	}
-	return m, nil
+	return &deadletter.Mark{Mode: string(l.Park.Mode), Seq: l.Park.Seq, Reason: string(l.Park.Reason), Busy: l.Busy()}, nil
 }
 
 // Lift ends the hold or drain and forgets the files that were moved.
 func (marks) Lift(state []byte, moved []int64) ([]byte, error) {
-	l, err := inbound.DecodeLedger(state)
+	l, err := ledger.Decode(state)
 	if err != nil {
 		return nil, err
 	}
-	l.Park = nil
-	l.Files = slices.DeleteFunc(l.Files, func(f inbound.Entry) bool { return slices.Contains(moved, f.Seq) })
+	l.Lift(moved)
 	return l.Encode()
 }
 

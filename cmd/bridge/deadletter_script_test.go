@@ -13,7 +13,7 @@ import (
 	"fnobridge/emulator/servicebus"
 	"fnobridge/internal/deadletter"
 	"fnobridge/internal/failure"
-	"fnobridge/internal/inbound"
+	"fnobridge/internal/ledger"
 )
 
 // More commands of the scripts:
@@ -89,7 +89,7 @@ func scriptPark(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	seq, err := strconv.ParseInt(args[2], 10, 64)
 	ts.Check(err)
-	l := inbound.Ledger{Park: &inbound.Park{Mode: inbound.ParkMode(args[1]), Seq: seq, Reason: failure.ProcessedWithErrors, Detail: "the value is not found", Since: time.Now()}}
+	l := ledger.Ledger{Park: &ledger.Park{Mode: ledger.ParkMode(args[1]), Seq: seq, Reason: failure.ProcessedWithErrors, Detail: "the value is not found", Since: time.Now()}}
 	state, err := l.Encode()
 	ts.Check(err)
 	client, ctx := dialScript(ts)
@@ -114,8 +114,8 @@ func scriptOrders(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	text := "none"
 	for _, s := range ts.Value(scriptBus).(*servicebus.Server).Sessions("in") {
-		if s.ID == inbound.ControlSession(args[0]) && len(s.State) > 0 {
-			o, ok, err := inbound.DecodeOrder(s.State)
+		if s.ID == ledger.ControlSession(args[0]) && len(s.State) > 0 {
+			o, ok, err := ledger.DecodeOrder(s.State)
 			ts.Check(err)
 			text = fmt.Sprintf("%s %v", o.Do, ok)
 		}

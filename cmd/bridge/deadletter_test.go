@@ -11,14 +11,15 @@ import (
 	"fnobridge/internal/config"
 	"fnobridge/internal/deadletter"
 	"fnobridge/internal/inbound"
+	"fnobridge/internal/ledger"
 )
 
 // The replay must find in session state what the lane wrote there, and leave what the lane still needs.
 func TestMarksReadAndLiftTheLanesLedger(t *testing.T) {
-	l := inbound.Ledger{
-		Settled: 6, Park: &inbound.Park{Mode: inbound.Holding, Seq: 7, Reason: "Timeout", Since: time.Now()},
-		Files: []inbound.Entry{
-			{Seq: 7, Phase: inbound.Waiting}, {Seq: 8, Phase: inbound.InFno, FnoID: "x"}, {Seq: 9, Phase: inbound.Posting}, {Seq: 10, Phase: inbound.Waiting},
+	l := ledger.Ledger{
+		Watermark: 6, Park: &ledger.Park{Mode: ledger.Holding, Seq: 7, Reason: "Timeout", Since: time.Now()},
+		Files: []*ledger.Entry{
+			{Seq: 7, Phase: ledger.Waiting}, {Seq: 8, Phase: ledger.InFno, FnoID: "x"}, {Seq: 9, Phase: ledger.Posting}, {Seq: 10, Phase: ledger.Waiting},
 		},
 	}
 	state, err := l.Encode()
@@ -33,8 +34,8 @@ func TestMarksReadAndLiftTheLanesLedger(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	after, err := inbound.DecodeLedger(lifted)
-	if err != nil || after.Park != nil || after.Settled != 6 || len(after.Files) != 2 || after.Files[0].Seq != 8 {
+	after, err := ledger.Decode(lifted)
+	if err != nil || after.Park != nil || after.Watermark != 6 || len(after.Files) != 2 || after.Files[0].Seq != 8 {
 		t.Fatalf("%+v %v", after, err)
 	}
 	if m, err := (marks{}).Mark(lifted); m != nil || err != nil {
@@ -43,7 +44,7 @@ func TestMarksReadAndLiftTheLanesLedger(t *testing.T) {
 	if m, err := (marks{}).Mark(nil); m != nil || err != nil {
 		t.Fatalf("no state: %+v %v", m, err)
 	}
-	if _, err := (marks{}).Mark([]byte("of another program")); !errors.Is(err, inbound.ErrCorruptLedger) {
+	if _, err := (marks{}).Mark([]byte("of another program")); !errors.Is(err, ledger.ErrCorrupt) {
 		t.Fatalf("%v", err)
 	}
 }
@@ -55,7 +56,7 @@ func TestWhetherALockedSessionMayStand(t *testing.T) {
 			return
 		}
 		reply(w, []inbound.SessionView{
-			{Source: "in", Session: "parked", Parked: inbound.Holding}, {Source: "in", Session: "busy"}, {Source: "other", Session: "elsewhere", Parked: inbound.Holding},
+			{Source: "in", Session: "parked", Parked: ledger.Holding}, {Source: "in", Session: "busy"}, {Source: "other", Session: "elsewhere", Parked: ledger.Holding},
 		})
 	}))
 	defer worker.Close()

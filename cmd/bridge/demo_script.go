@@ -15,7 +15,7 @@ import (
 
 	fno "fnobridge/emulator/dynamics"
 	"fnobridge/examples"
-	"fnobridge/internal/inbound"
+	"fnobridge/internal/contract"
 )
 
 // A script is what a demo plays: files, the configuration of the bridge, and an F&O with what goes wrong in it.
@@ -31,7 +31,7 @@ type script struct {
 // A sample is one file of a script.
 type sample struct {
 	session string
-	pair    inbound.Pair
+	pair    contract.Pair
 	name    string
 	body    []byte
 }
@@ -75,7 +75,7 @@ func exampleScript() (_ *script, err error) {
 		}
 		for _, f := range files {
 			s.files = append(s.files, sample{
-				session: lane.Session(), pair: inbound.Pair{Entity: lane.Entity, Company: lane.Company}, name: f.Name, body: f.Body,
+				session: lane.Session(), pair: contract.Pair{Entity: lane.Entity, Company: lane.Company}, name: f.Name, body: f.Body,
 			})
 		}
 	}
@@ -138,7 +138,7 @@ func folderScript(dir string) (*script, error) {
 			} else {
 				others++
 			}
-			s.files = append(s.files, sample{session: folder.Name(), pair: inbound.Pair{Entity: folder.Name()}, name: f.Name(), body: body})
+			s.files = append(s.files, sample{session: folder.Name(), pair: contract.Pair{Entity: folder.Name()}, name: f.Name(), body: body})
 		}
 		if zips > 0 && others > 0 {
 			return nil, usagef("--data: %s holds data packages (.zip) and other files; F&O takes one or the other per job: use two folders", folder.Name())

@@ -17,7 +17,7 @@ import (
 	"fnobridge/emulator/servicebus"
 	"fnobridge/emulator/servicebus/entity"
 	"fnobridge/internal/config"
-	"fnobridge/internal/inbound"
+	"fnobridge/internal/contract"
 	"fnobridge/internal/status"
 	"fnobridge/internal/telemetry"
 )
@@ -118,12 +118,12 @@ func (st *stage) send(ctx context.Context, tel *telemetry.Telemetry) error {
 	}
 	for i, f := range st.script.files {
 		id := fmt.Sprintf("demo-%03d", i+1)
-		props := map[string]any{inbound.PropFileName: f.name}
+		props := map[string]any{contract.PropFileName: f.name}
 		if f.pair.Entity != "" {
-			props[inbound.PropEntity] = f.pair.Entity
+			props[contract.PropEntity] = f.pair.Entity
 		}
 		if f.pair.Company != "" {
-			props[inbound.PropCompany] = f.pair.Company
+			props[contract.PropCompany] = f.pair.Company
 		}
 		sendCtx, end := tel.Send(ctx, telemetry.Destination{Name: st.queue(), Server: st.bus.Addr()},
 			telemetry.MessageInfo{ID: id, Session: f.session, Size: len(f.body), Properties: props})

@@ -18,8 +18,8 @@ import (
 	"fnobridge/emulator/servicebus"
 	"fnobridge/emulator/storage"
 	"fnobridge/internal/config"
+	"fnobridge/internal/contract"
 	"fnobridge/internal/failure"
-	"fnobridge/internal/inbound"
 )
 
 // aFile gives a CSV file of so many records, no two alike.
@@ -102,9 +102,9 @@ func TestClaimChecksArriveAsTheyAre(t *testing.T) {
 	s.Put("/inbound/2026/Größe 1+2%.csv", large)
 	s.Put("/inbound/small.csv", small)
 	w.run()
-	w.claim("in", "Customer groups", "large", container+"/2026/Gr%C3%B6%C3%9Fe%201+2%25.csv", map[string]any{inbound.PropSHA256: sumOf(large)})
+	w.claim("in", "Customer groups", "large", container+"/2026/Gr%C3%B6%C3%9Fe%201+2%25.csv", map[string]any{contract.PropSHA256: sumOf(large)})
 	w.claim("in", "Customer groups", "small", container+"/small.csv", nil)
-	w.claim("orders", "Orders", "ordered", container+"/small.csv", map[string]any{inbound.PropSHA256: sumOf(small)})
+	w.claim("orders", "Orders", "ordered", container+"/small.csv", map[string]any{contract.PropSHA256: sumOf(small)})
 	w.empty("in", "orders/Subscriptions/fno")
 	for id, want := range map[string]struct {
 		environment string
@@ -192,8 +192,8 @@ func TestBadClaimChecksAreNeverPosted(t *testing.T) {
 		say                  string
 		asked                int // requests to Blob Storage
 	}{
-		{"sum", "Sum", container + "/a", map[string]any{inbound.PropSHA256: sumOf([]byte("x"))}, failure.ChecksumMismatch, sumOf(file), 2},
-		{"no-sum", "NoSum", container + "/a", map[string]any{inbound.PropSHA256: "abc"}, failure.BadMessage, "sha256", 0},
+		{"sum", "Sum", container + "/a", map[string]any{contract.PropSHA256: sumOf([]byte("x"))}, failure.ChecksumMismatch, sumOf(file), 2},
+		{"no-sum", "NoSum", container + "/a", map[string]any{contract.PropSHA256: "abc"}, failure.BadMessage, "sha256", 0},
 		{"size", "Small", container + "/a", nil, failure.PayloadTooLarge, fmt.Sprint(len(file)), 1},
 		{"not-there", "NotThere", container + "/b", nil, failure.ClaimCheckMissing, "must outlive the message", 1},
 		{"empty", "Empty", container + "/empty", nil, failure.EmptyBody, "no bytes", 1},
@@ -247,7 +247,7 @@ func TestARawClaimCheckBecomesAPackage(t *testing.T) {
 	w.fno["prod"].Faults().MustAdd(fno.Fault{Operation: fno.Enqueue, Act: fno.Answer, Status: 500, Times: 1})
 	w.run()
 	w.claim("in", "Fixed assets V2", "assets", container+"/assets.csv", map[string]any{
-		inbound.PropFileName: "assets & more.csv", inbound.PropSHA256: sumOf(file),
+		contract.PropFileName: "assets & more.csv", contract.PropSHA256: sumOf(file),
 	})
 	w.empty("in")
 	i, content := w.imported("prod", "assets")

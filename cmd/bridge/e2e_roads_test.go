@@ -18,8 +18,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 
 	"fnobridge/emulator/storage"
+	"fnobridge/internal/contract"
 	"fnobridge/internal/dynamics"
-	"fnobridge/internal/inbound"
 )
 
 const (
@@ -111,7 +111,7 @@ func (r *roads) posted(id string) []string {
 // claim sends a claim check.
 func (w *world) claim(to, session, id, dataref string, props map[string]any) {
 	w.t.Helper()
-	all := map[string]any{inbound.PropDataRef: dataref}
+	all := map[string]any{contract.PropDataRef: dataref}
 	maps.Copy(all, props)
 	w.send(to, message(session, id, "", all))
 }

@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"fnobridge/internal/dynamics"
+	"fnobridge/internal/admission"
 	"fnobridge/internal/inbound"
 )
 
@@ -24,17 +24,17 @@ import (
 //	/scale     JSON: {"activeSessions": N}, for a KEDA metrics-api trigger, so that replicas follow lanes, not messages
 type desk struct {
 	worker *inbound.Worker
-	gates  map[string]*dynamics.Gate
+	gates  map[string]*admission.Gate
 	taking atomic.Bool
 }
 
 // gateView is one environment's gate as /gates shows it.
 type gateView struct {
-	Phase  dynamics.Phase `json:"phase"`
-	Since  time.Time      `json:"since"`
-	Until  time.Time      `json:"until,omitzero"`
-	Reason string         `json:"reason,omitempty"`
-	Detail string         `json:"detail,omitempty"`
+	Phase  admission.GatePhase `json:"phase"`
+	Since  time.Time           `json:"since"`
+	Until  time.Time           `json:"until,omitzero"`
+	Reason string              `json:"reason,omitempty"`
+	Detail string              `json:"detail,omitempty"`
 }
 
 func (d *desk) handler() http.Handler {

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"fnobridge/internal/contract"
 	"fnobridge/internal/failure"
 	"fnobridge/internal/inbound"
 	"fnobridge/internal/status"
@@ -43,7 +44,7 @@ func newBoard(color bool) *board {
 }
 
 // expect notes a file that will be sent.
-func (b *board) expect(session string, p inbound.Pair) {
+func (b *board) expect(session string, p contract.Pair) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	r := b.rows[session]

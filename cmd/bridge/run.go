@@ -11,6 +11,7 @@ import (
 
 	"fnobridge/internal/config"
 	"fnobridge/internal/inbound"
+	"fnobridge/internal/ledger"
 	"fnobridge/internal/telemetry"
 )
 
@@ -99,7 +100,7 @@ func reportLeft(log *slog.Logger, left []inbound.Left) error {
 	cut := 0
 	for _, l := range left {
 		log.Info("left in hand", "source", l.Source, "session", l.Session, "sequence", l.Sequence, "message", l.MessageID, "phase", l.Phase, "why", l.Why)
-		if l.Phase == inbound.Posting {
+		if l.Phase == ledger.Posting {
 			cut++
 		}
 	}

@@ -22,7 +22,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"fnobridge/internal/config"
-	"fnobridge/internal/inbound"
+	"fnobridge/internal/contract"
 	"fnobridge/internal/telemetry"
 )
 
@@ -209,14 +209,14 @@ type outlet struct {
 // sendOne sends one file, or a reference when file is empty.
 func (a *app) sendOne(ctx context.Context, out outlet, f sendFlags, file string) (sent, error) {
 	one := sent{File: file, DataRef: f.dataref, To: f.queue, Session: f.session, MessageID: cmp.Or(f.messageID, uuid.NewString())}
-	m := &azservicebus.Message{SessionID: &one.Session, MessageID: &one.MessageID, ApplicationProperties: map[string]any{inbound.PropEntity: f.entity}}
+	m := &azservicebus.Message{SessionID: &one.Session, MessageID: &one.MessageID, ApplicationProperties: map[string]any{contract.PropEntity: f.entity}}
 	set := func(key, value string) {
 		if value != "" {
 			m.ApplicationProperties[key] = value
 		}
 	}
-	set(inbound.PropCompany, f.company)
-	set(inbound.PropDataRef, f.dataref)
+	set(contract.PropCompany, f.company)
+	set(contract.PropDataRef, f.dataref)
 	set(telemetry.TraceParent, cmp.Or(f.traceparent, a.env.get("TRACEPARENT")))
 	if f.traceparent == "" {
 		set(telemetry.TraceState, a.env.get("TRACESTATE"))
@@ -231,10 +231,10 @@ func (a *app) sendOne(ctx context.Context, out outlet, f sendFlags, file string)
 		}
 		sum := sha256.Sum256(body)
 		m.Body, one.Bytes, one.SHA256 = body, len(body), hex.EncodeToString(sum[:])
-		set(inbound.PropSHA256, one.SHA256)
+		set(contract.PropSHA256, one.SHA256)
 		f.filename = cmp.Or(f.filename, filepath.Base(file))
 	}
-	set(inbound.PropFileName, f.filename)
+	set(contract.PropFileName, f.filename)
 	kind := contentType(f.filename)
 	m.ContentType = &kind
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)

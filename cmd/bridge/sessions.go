@@ -17,6 +17,7 @@ import (
 
 	"fnobridge/internal/deadletter"
 	"fnobridge/internal/inbound"
+	"fnobridge/internal/ledger"
 )
 
 // sessionRow is one session as `bridge sessions` shows it.
@@ -26,7 +27,7 @@ type sessionRow struct {
 	Owner    string             `json:"owner"` // free, locked (by somebody), or worker (the one that was asked)
 	Messages *int               `json:"messages,omitempty"`
 	Oldest   time.Time          `json:"oldest,omitzero"`
-	Parked   inbound.ParkMode   `json:"parked,omitempty"`
+	Parked   ledger.ParkMode    `json:"parked,omitempty"`
 	Reason   string             `json:"reason,omitempty"`
 	Detail   string             `json:"detail,omitempty"`
 	Since    time.Time          `json:"since,omitzero"` // held, draining or owned since then
@@ -76,7 +77,7 @@ worker's listen address with --worker to ask it.`,
 	cmd.Flags().StringVar(&entity, "entity", "", "sessions of this data `ENTITY` only")
 	cmd.Flags().StringVar(&worker, "worker", "", "`URL` of a running worker's listen address, as in http://127.0.0.1:8080")
 	outputFlag(cmd, &out, formatTable, formatJSON, formatJSONL)
-	cmd.AddCommand(newSessionsOrderCommand(a, inbound.Release), newSessionsOrderCommand(a, inbound.Skip))
+	cmd.AddCommand(newSessionsOrderCommand(a, ledger.Release), newSessionsOrderCommand(a, ledger.Skip))
 	return cmd
 }
 
@@ -92,7 +93,7 @@ func (r sessionRow) of(entity string) bool {
 
 // controlSession reports whether a session only carries orders or bytes put aside.
 func controlSession(id string) bool {
-	prefix := strings.TrimRight(inbound.ControlSession(""), "0123456789abcdef")
+	prefix := strings.TrimRight(ledger.ControlSession(""), "0123456789abcdef")
 	return strings.HasPrefix(id, prefix)
 }
 
@@ -135,7 +136,7 @@ func (d *deadLetters) sessionRows(ctx context.Context, e deadletter.Entity, work
 
 // read fills in what the ledger of a free session says.
 func (r *sessionRow) read(state []byte) {
-	l, err := inbound.DecodeLedger(state)
+	l, err := ledger.Decode(state)
 	if err != nil {
 		r.Problem = err.Error()
 		return
@@ -144,7 +145,7 @@ func (r *sessionRow) read(state []byte) {
 		r.Parked, r.Reason, r.Detail, r.Since = p.Mode, string(p.Reason), p.Detail, p.Since
 	}
 	for _, f := range l.Files {
-		if f.Phase == inbound.SettledIn {
+		if f.Phase == ledger.Settled {
 			continue
 		}
 		r.Files = append(r.Files, inbound.FileView{

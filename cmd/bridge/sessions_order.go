@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fnobridge/internal/deadletter"
-	"fnobridge/internal/inbound"
+	"fnobridge/internal/ledger"
 	"fnobridge/internal/retry"
 )
 
@@ -20,7 +20,7 @@ type orderFlags struct {
 	wait           time.Duration
 }
 
-func newSessionsOrderCommand(a *app, do inbound.Do) *cobra.Command {
+func newSessionsOrderCommand(a *app, do ledger.Do) *cobra.Command {
 	var f orderFlags
 	cmd := &cobra.Command{
 		Use:   "release SESSION",
@@ -36,7 +36,7 @@ taken back if no lane has picked it up within --wait.`,
   bridge sessions skip Vendors --source fno-inbound --worker http://127.0.0.1:8080`,
 		Args: cobra.ExactArgs(1),
 	}
-	if do == inbound.Skip {
+	if do == ledger.Skip {
 		cmd.Use, cmd.Short = "skip SESSION", "Dead-letter the held file of a session, then go on; end draining"
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -65,7 +65,7 @@ taken back if no lane has picked it up within --wait.`,
 
 // order writes an operator's order where the lane of the session looks for it. An order for a session that is not held
 // would wait there for a hold that nobody has seen yet: so it is written only for one that is, or taken back.
-func (a *app) order(ctx context.Context, d *deadLetters, e deadletter.Entity, session string, do inbound.Do, f orderFlags) error {
+func (a *app) order(ctx context.Context, d *deadLetters, e deadletter.Entity, session string, do ledger.Do, f orderFlags) error {
 	parked, err := d.parked(ctx, e, session, f.worker)
 	if err != nil && !errors.Is(err, deadletter.ErrTaken) {
 		return d.fail(err, e, "listen")
@@ -74,7 +74,7 @@ func (a *app) order(ctx context.Context, d *deadLetters, e deadletter.Entity, se
 	if sure && parked == "" {
 		return exit(exitNotFound, fmt.Errorf("session %q of %s is neither held nor draining", session, e))
 	}
-	o := inbound.Order{Do: do, At: time.Now().UTC()}
+	o := ledger.Order{Do: do, At: time.Now().UTC()}
 	if u, err := user.Current(); err == nil {
 		o.By = u.Username
 	}
@@ -95,7 +95,7 @@ func (a *app) order(ctx context.Context, d *deadLetters, e deadletter.Entity, se
 
 // parked says whether the session is held or draining, from its ledger or from its worker. ErrTaken when neither can
 // be asked.
-func (d *deadLetters) parked(ctx context.Context, e deadletter.Entity, session, worker string) (inbound.ParkMode, error) {
+func (d *deadLetters) parked(ctx context.Context, e deadletter.Entity, session, worker string) (ledger.ParkMode, error) {
 	if worker != "" {
 		views, err := workerSessions(ctx, worker, e)
 		if err != nil {
@@ -114,10 +114,10 @@ func (d *deadLetters) parked(ctx context.Context, e deadletter.Entity, session, 
 	if err != nil {
 		return "", fmt.Errorf("look into session %q: %w", session, err)
 	}
-	l, err := inbound.DecodeLedger(state)
+	l, err := ledger.Decode(state)
 	switch {
-	case errors.Is(err, inbound.ErrCorruptLedger):
-		return inbound.Holding, nil // a lane stands still at it and waits for an order
+	case errors.Is(err, ledger.ErrCorrupt):
+		return ledger.Holding, nil // a lane stands still at it and waits for an order
 	case err != nil:
 		return "", fmt.Errorf("look into session %q: %w", session, err)
 	case l.Park == nil:
@@ -129,7 +129,7 @@ func (d *deadLetters) parked(ctx context.Context, e deadletter.Entity, session, 
 // control changes the state of the control session and gives what was there. A lane may be reading it just now.
 func (d *deadLetters) control(ctx context.Context, e deadletter.Entity, session string, change func([]byte) ([]byte, bool)) ([]byte, error) {
 	for begin := time.Now(); ; {
-		s, err := d.Session(ctx, e, inbound.ControlSession(session))
+		s, err := d.Session(ctx, e, ledger.ControlSession(session))
 		if errors.Is(err, deadletter.ErrTaken) && time.Since(begin) < 10*time.Second && retry.Wait(ctx, 200*time.Millisecond) {
 			continue
 		}

@@ -21,8 +21,8 @@ import (
 	"fnobridge/emulator/servicebus"
 	"fnobridge/emulator/servicebus/entity"
 	"fnobridge/emulator/storage"
+	"fnobridge/internal/contract"
 	"fnobridge/internal/history"
-	"fnobridge/internal/inbound"
 )
 
 // The names in the world.
@@ -204,14 +204,14 @@ func (w *world) send(parcels ...parcel) error {
 			m := &azservicebus.Message{MessageID: &id, SessionID: &p.session, Body: body}
 			switch {
 			case p.broken && drains(p.session): // only a file with a route drains its session
-				m.ApplicationProperties = map[string]any{inbound.PropSHA256: hex.EncodeToString(make([]byte, len(sum)))}
+				m.ApplicationProperties = map[string]any{contract.PropSHA256: hex.EncodeToString(make([]byte, len(sum)))}
 			case p.broken:
-				m.ApplicationProperties = map[string]any{inbound.PropFileName: int64(n)} // the contract wants text
+				m.ApplicationProperties = map[string]any{contract.PropFileName: int64(n)} // the contract wants text
 			case n%2 == 1: // every other file of a session is a claim check
 				blob := fmt.Sprintf("/%s/%d.csv", p.session, n)
 				w.blobs.Put(container+blob, body)
 				u := (&url.URL{Path: blob}).EscapedPath()
-				m.Body, m.ApplicationProperties = nil, map[string]any{inbound.PropDataRef: w.store + u, inbound.PropSHA256: hex.EncodeToString(sum[:])}
+				m.Body, m.ApplicationProperties = nil, map[string]any{contract.PropDataRef: w.store + u, contract.PropSHA256: hex.EncodeToString(sum[:])}
 			}
 			if err = b.AddMessage(m, nil); err != nil {
 				break

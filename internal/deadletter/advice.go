@@ -40,6 +40,7 @@ var advice = map[failure.Reason]string{
 	failure.ImportDeadlock:       "The import met a deadlock or an update conflict in F&O each time. Look for another import or batch job on the same entity, then resubmit.",
 	failure.NeverEnds:            "F&O did not finish the import before the route's deadline. Check that the recurring job's batch runs, and how the import ended: purge if it succeeded later, resubmit if it never ran.",
 
+	failure.OutOfOrder:      "It came out of its session after later files had been begun, so it was not imported. See whether it may still be imported after those: resubmit it then, or purge it.",
 	failure.Unclassified:    "An error nobody has classified. Read what was said, look into the bridge's log at the time of the last attempt, then resubmit.",
 	failure.LedgerUnusable:  "The session state cannot be read by this version of the bridge (a newer version wrote it, or another program). Run the newer version, or release the session, then resubmit.",
 	failure.Drained:         "Not at fault itself: it stood behind a failed file of a session that drains. Correct and resubmit the failed file together with these: bridge deadletter resubmit --session ID keeps the order.",

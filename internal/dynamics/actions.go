@@ -104,3 +104,13 @@ func notYet(err error) bool {
 	f, ok := errors.AsType[*failure.Failure](err)
 	return ok && f.Status == http.StatusBadRequest && f.Reason == failure.BadRequest
 }
+
+// Probe asks the environment a question that changes nothing, and returns an error when it has no answer for anybody: it
+// refuses everybody, or nothing comes back. That the answer names an error of the question is an answer.
+func (e *Environment) Probe(ctx context.Context) error {
+	_, err := e.MessageStatus(ctx, zeroGUID)
+	if bad := failure.Of(err); err != nil && (bad.Status == 0 || bad.Verdict == failure.Pause) {
+		return err
+	}
+	return nil
+}

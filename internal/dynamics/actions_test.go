@@ -1,7 +1,6 @@
 package dynamics
 
 import (
-	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -188,7 +187,7 @@ func TestStatusCallsOfAllCallersShareABudget(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 50 {
 			wg.Go(func() {
-				if err := e.StatusTurn(t.Context()); err != nil {
+				if err := e.Budget().AwaitTurn(t.Context()); err != nil {
 					t.Error(err)
 				}
 				if _, err := e.MessageStatus(t.Context(), aMessageID); err != nil {
@@ -205,46 +204,6 @@ func TestStatusCallsOfAllCallersShareABudget(t *testing.T) {
 		_, _ = e.Enqueue(t.Context(), f)
 		if time.Since(begin) != 0 {
 			t.Error("an upload waited for the budget of status calls")
-		}
-	})
-}
-
-func TestATurnThatIsNotUsedIsNotSavedUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		e := newEnvironment(t, Options{StatusCalls: 10})
-		turns := func(n int) time.Duration {
-			begin := time.Now()
-			for range n {
-				if err := e.StatusTurn(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-			}
-			return time.Since(begin)
-		}
-		if d := turns(100); d != 9*time.Second {
-			t.Errorf("100 turns in %v, want 9 s: a burst of 10, then 10 a second", d)
-		}
-		elapse(time.Hour) // an outage; what was not used in it is gone, but for a second's worth
-		if d := turns(100); d != 9*time.Second {
-			t.Errorf("100 turns in %v after an hour", d)
-		}
-	})
-}
-
-func TestWaitingForTheBudgetEndsWithTheContext(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		e := newEnvironment(t, Options{StatusCalls: 0.001})
-		if err := e.StatusTurn(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		begin := time.Now()
-		if err := e.StatusTurn(ctx); !failure.Stopped(ctx, err) || time.Since(begin) != time.Second {
-			t.Errorf("after %v: %v", time.Since(begin), err)
-		}
-		if err := e.StatusTurn(ctx); !failure.Stopped(ctx, err) {
-			t.Errorf("a turn with a dead context: %v", err)
 		}
 	})
 }

@@ -58,7 +58,7 @@ func unusable(c call, status int, why string) error {
 func broken(ctx context.Context, c call, err error, complete bool) error {
 	f := &failure.Failure{Op: c.op, Err: failure.Scrub(err)}
 	if ctx.Err() != nil {
-		f.Err = &stopError{err: ctx.Err(), cause: context.Cause(ctx)}
+		f.Err = failure.NewStop(ctx)
 	}
 	if c.kind == kindEnqueue && complete {
 		f.Verdict, f.Reason = failure.Unknown, failure.UnknownOutcome
@@ -73,7 +73,7 @@ func broken(ctx context.Context, c call, err error, complete bool) error {
 // bodyFailure gives the failure of an upload whose body could not be read. F&O has taken nothing.
 func bodyFailure(ctx context.Context, op string, err error) error {
 	if ctx.Err() != nil {
-		return stopped(ctx)
+		return failure.StoppedCall(ctx)
 	}
 	if f, ok := errors.AsType[*failure.Failure](err); ok {
 		return f
@@ -84,9 +84,9 @@ func bodyFailure(ctx context.Context, op string, err error) error {
 // tokenFailure gives the failure of a call for want of a token.
 func tokenFailure(ctx context.Context, op string, err error) error {
 	if ctx.Err() != nil {
-		return stopped(ctx)
+		return failure.StoppedCall(ctx)
 	}
-	if isStop(err) {
+	if failure.IsStop(err) {
 		err = errCallTimeout // the call's own context ended, not the caller's: that is no stop
 	}
 	r := ruleToken(err)

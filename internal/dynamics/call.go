@@ -64,7 +64,7 @@ func (e *Environment) fetch(ctx context.Context, c call) (status int, body []byt
 	body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	switch {
 	case err != nil && ctx.Err() != nil && c.kind != kindEnqueue:
-		return 0, nil, stopped(ctx)
+		return 0, nil, failure.StoppedCall(ctx)
 	case err != nil:
 		return 0, nil, broken(ctx, c, err, true)
 	case len(body) > maxAnswer:
@@ -99,7 +99,7 @@ func (e *Environment) do(callCtx, ctx context.Context, c call) (*http.Response, 
 		fresh, err := e.tokens.renew(callCtx, token, challenge)
 		switch {
 		case ctx.Err() != nil:
-			return nil, stopped(ctx)
+			return nil, failure.StoppedCall(ctx)
 		case err != nil:
 			e.log.WarnContext(ctx, "no fresh token after a 401", "environment", e.name, "error", tokenFailure(ctx, c.op, err))
 			return nil, refusal
@@ -162,7 +162,7 @@ func (e *Environment) roundTrip(callCtx, ctx context.Context, c call, token stri
 	case c.kind == kindEnqueue && complete:
 		return nil, broken(ctx, c, err, true)
 	case ctx.Err() != nil:
-		return nil, stopped(ctx)
+		return nil, failure.StoppedCall(ctx)
 	case bodyErr != nil && callCtx.Err() == nil:
 		return nil, bodyFailure(ctx, c.op, bodyErr)
 	default:
@@ -174,30 +174,4 @@ func (e *Environment) roundTrip(callCtx, ctx context.Context, c call, token stri
 func drain(body io.ReadCloser) {
 	_, _ = io.CopyN(io.Discard, body, maxError) // an error here only costs the connection
 	_ = body.Close()
-}
-
-// A stopError says that the caller's own context ended the call. failure.Stopped and the Gate know it.
-type stopError struct{ err, cause error }
-
-func (s *stopError) Error() string {
-	if s.cause == nil || errors.Is(s.err, s.cause) {
-		return s.err.Error()
-	}
-	return s.err.Error() + ": " + s.cause.Error()
-}
-
-func (s *stopError) Unwrap() []error { return []error{s.err, s.cause} }
-
-// stopped gives the failure of a call that ctx ended before F&O can have taken anything.
-func stopped(ctx context.Context) error {
-	return &failure.Failure{
-		Verdict: failure.Retry,
-		Reason:  failure.Unclassified,
-		Err:     &stopError{err: ctx.Err(), cause: context.Cause(ctx)},
-	}
-}
-
-func isStop(err error) bool {
-	_, ok := errors.AsType[*stopError](err)
-	return ok
 }

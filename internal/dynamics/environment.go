@@ -1,9 +1,9 @@
 package dynamics
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"fnobridge/internal/admission"
 	"log/slog"
 	"net"
 	"net/http"
@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-	"golang.org/x/time/rate"
 )
 
 // What Options falls back to.
@@ -46,8 +45,8 @@ type Environment struct {
 	transport http.RoundTripper
 	timeout   time.Duration
 	tokens    *tokens
-	gate      *Gate
-	status    *rate.Limiter
+	gate      *admission.Gate
+	budget    *admission.Budget
 	log       *slog.Logger
 }
 
@@ -84,8 +83,8 @@ func New(o Options) (*Environment, error) {
 		transport: o.Transport,
 		timeout:   o.Timeout,
 		tokens:    newTokens(o.Credential, scopeOf(base)),
-		gate:      NewGate(o.Requests),
-		status:    rate.NewLimiter(rate.Limit(o.StatusCalls), max(1, int(o.StatusCalls))),
+		gate:      admission.NewGate(o.Requests),
+		budget:    admission.NewBudget(o.StatusCalls),
 		log:       o.Logger,
 	}, nil
 }
@@ -97,33 +96,11 @@ func (e *Environment) Name() string { return e.name }
 func (e *Environment) URL() string { return e.base.String() }
 
 // Gate gives the one gate of this environment.
-func (e *Environment) Gate() *Gate { return e.gate }
+func (e *Environment) Gate() *admission.Gate { return e.gate }
 
-// StatusTurn waits for a turn in the budget of OData calls, which F&O throttles: one turn is for one call of
-// MessageStatus, ExecutionID, ExecutionErrors or ExecutionSummaryURL, now or never. A turn that is not used is lost, never
-// saved up. It is taken before Gate().Enter, so that callers who wait for the budget do not occupy the gate's slots, which
-// uploads need; who then waits out a closed gate needs another one.
-//
-// Unlike rate.Limiter.Wait it never refuses ahead of a deadline: the only error is that of ctx.
-func (e *Environment) StatusTurn(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return stopped(ctx)
-	}
-	r := e.status.Reserve()
-	d := r.Delay()
-	if d == 0 {
-		return nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		r.Cancel()
-		return stopped(ctx)
-	}
-}
+// Budget returns the budget of OData calls: one turn is for one call of MessageStatus, ExecutionID, ExecutionErrors or
+// ExecutionSummaryURL.
+func (e *Environment) Budget() *admission.Budget { return e.budget }
 
 // parseBase accepts what people paste from a browser (a trailing slash, capital letters) and refuses what would send a
 // token to the wrong place.

@@ -3,6 +3,7 @@ package dynamics
 import (
 	"context"
 	"errors"
+	"fnobridge/internal/failure"
 	"io"
 	"time"
 )
@@ -25,7 +26,7 @@ func (r *stallReader) Read(p []byte) (int, error) {
 	case err == nil || errors.Is(err, io.EOF):
 		return n, err
 	case r.ctx.Err() != nil:
-		return n, stopped(r.ctx)
+		return n, failure.StoppedCall(r.ctx)
 	case r.call.Err() != nil:
 		err = context.Cause(r.call)
 	}

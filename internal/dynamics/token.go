@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"fnobridge/internal/failure"
 	"net/http"
 	"regexp"
 	"sync"
@@ -80,12 +81,12 @@ func (t *tokens) fetch(ctx context.Context, refused string, o policy.TokenReques
 		select {
 		case <-f.done:
 		case <-ctx.Done():
-			return "", stopped(ctx)
+			return "", failure.StoppedCall(ctx)
 		}
 		switch {
 		case ctx.Err() != nil:
-			return "", stopped(ctx)
-		case f.err != nil && !isStop(f.err):
+			return "", failure.StoppedCall(ctx)
+		case f.err != nil && !failure.IsStop(f.err):
 			return "", f.err
 		case f.err == nil && f.token != refused:
 			return f.token, nil
@@ -110,7 +111,7 @@ func (t *tokens) fly(ctx context.Context, o policy.TokenRequestOptions, f *fligh
 			t.replace = a.RefreshOn
 		}
 	case ctx.Err() != nil:
-		f.err = stopped(ctx)
+		f.err = failure.StoppedCall(ctx)
 	case o.Claims == "" && now.Before(t.current.ExpiresOn):
 		f.token = t.current.Token // replacing it ahead of time failed, and the old one still holds
 		t.replace = now.Add(min(tokenAgain, t.current.ExpiresOn.Sub(now)))

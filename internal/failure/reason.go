@@ -51,6 +51,7 @@ const (
 
 // What the bridge itself or an operator decided.
 const (
+	OutOfOrder      Reason = "OutOfOrder"      // it came out of its session after later files had been begun
 	Unclassified    Reason = "Unclassified"    // an error nobody gave a verdict
 	LedgerUnusable  Reason = "LedgerUnusable"  // session state that this version cannot read
 	Drained         Reason = "Drained"         // behind a failed file of a route with onFailure: drain
@@ -65,6 +66,6 @@ func Reasons() []Reason {
 		Redirected, BadAnswer, TokenRefused, NameNotResolved, TLSFailed, ConnectionRefused, ConnectionBroken, Timeout,
 		StorageFailed, UnknownOutcome,
 		ProcessedWithErrors, PreProcessingError, PostProcessingFailed, ImportDeadlock, NeverEnds,
-		Unclassified, LedgerUnusable, Drained, OperatorSkipped,
+		OutOfOrder, Unclassified, LedgerUnusable, Drained, OperatorSkipped,
 	}
 }

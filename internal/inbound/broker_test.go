@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"fnobridge/internal/bus"
+	"fnobridge/internal/retry"
 )
 
 // A fakeBroker is a small session broker: sessions with locks that expire, state, redelivery and a dead-letter queue.
@@ -335,7 +336,7 @@ func (a fakeAcceptor) AcceptNext(ctx context.Context, d time.Duration) (Session,
 
 func (a fakeAcceptor) AcceptByID(ctx context.Context, id string) (Session, error) {
 	kind := a.b.plan.at("accept by id")
-	if !wait(ctx, a.b.delay) {
+	if !retry.Wait(ctx, a.b.delay) {
 		return nil, context.Cause(ctx)
 	}
 	switch {
@@ -344,7 +345,7 @@ func (a fakeAcceptor) AcceptByID(ctx context.Context, id string) (Session, error
 	case kind == failsBefore:
 		return nil, errors.New("accept: connection refused")
 	case kind == hangs:
-		if !wait(ctx, 5*time.Second) {
+		if !retry.Wait(ctx, 5*time.Second) {
 			return nil, context.Cause(ctx)
 		}
 		return nil, context.DeadlineExceeded

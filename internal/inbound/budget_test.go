@@ -24,7 +24,7 @@ func TestAnOutageSavesNoStatusCalls(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			standard.Environment = env
+			standard.into(env)
 			return []*Route{&standard}
 		}
 		began := time.Now()

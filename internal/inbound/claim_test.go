@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"fnobridge/internal/contract"
 	"fnobridge/internal/failure"
 	"fnobridge/internal/history"
 	"fnobridge/internal/status"
@@ -57,7 +58,7 @@ func (b *fakeBlob) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // claim sends a file as a claim check; in the end its content is what body says.
 func (w *world) claim(session, id, body string, props map[string]any) {
-	all := map[string]any{PropDataRef: theContainer + "/a"}
+	all := map[string]any{contract.PropDataRef: theContainer + "/a"}
 	maps.Copy(all, props)
 	seq := w.b.send(session, id, nil, all)
 	w.sent = append(w.sent, history.Sent{Session: session, Index: int(seq), MessageID: id, Hash: hashOf(body)})
@@ -99,7 +100,7 @@ func TestABlobThatChangedIsCheckedAnew(t *testing.T) {
 			}
 		}}
 		w.blobs, w.route.Payload.Containers = blob, []string{theContainer}
-		w.claim("Entity 0", "a", "first", map[string]any{PropSHA256: hashOf("first")})
+		w.claim("Entity 0", "a", "first", map[string]any{contract.PropSHA256: hashOf("first")})
 		w.start()
 		w.drained()
 		w.check()

@@ -8,7 +8,7 @@ import (
 // flights remembers the posts this process made whose answer is not in a ledger yet.
 //
 // A session can be lost while a post is on its way: the post cannot be called back, but its answer still comes, to a
-// lane that may no longer write it down. The lane that next holds the session in this process finds it here, so that
+// lane that may no longer write it down. The lane that next owns the session in this process finds it here, so that
 // only the crash of a process, or a hand-over to another one, leaves an outcome unknown. It also knows the opposite: an
 // intent that this process wrote and never followed by a post was never posted.
 type flights struct {
@@ -21,11 +21,11 @@ type flightKey struct {
 	seq             int64
 }
 
-// flight is one post. done is closed when fnoID and err are final.
+// A flight is one post. done is closed when id and err are final.
 type flight struct {
-	done  chan struct{}
-	fnoID string
-	err   error
+	done chan struct{}
+	id   string // F&O's
+	err  error
 }
 
 func newFlights() *flights { return &flights{open: map[flightKey]*flight{}} }
@@ -39,32 +39,25 @@ func (f *flights) begin(k flightKey) *flight {
 	return fl
 }
 
-func (fl *flight) land(fnoID string, err error) {
-	fl.fnoID, fl.err = fnoID, err
+func (fl *flight) land(id string, err error) {
+	fl.id, fl.err = id, err
 	close(fl.done)
 }
 
-// recorded forgets a flight whose answer is in the ledger.
-func (f *flights) recorded(k flightKey) {
-	f.mu.Lock()
-	delete(f.open, k)
-	f.mu.Unlock()
-}
-
-// sweep forgets the flights of a session that keep does not name: what the ledger says of those files was written by
-// somebody who knew better.
-func (f *flights) sweep(source, session string, keep func(seq int64) bool) {
+// sweep forgets the flights of a session that the ledger does not ask for any more: the answer is in it, or somebody
+// else wrote it who knew better.
+func (f *flights) sweep(source, session string, asked func(seq int64) bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for k := range f.open {
-		if k.source == source && k.session == session && !keep(k.seq) {
+		if k.source == source && k.session == session && !asked(k.seq) {
 			delete(f.open, k)
 		}
 	}
 }
 
-// find waits for the answer of a flight; nil when this process made no such post, or ctx ended first.
-func (f *flights) find(ctx context.Context, k flightKey) *flight {
+// await waits for the answer of a flight; nil when this process made no such post, or ctx ended first.
+func (f *flights) await(ctx context.Context, k flightKey) *flight {
 	f.mu.Lock()
 	fl := f.open[k]
 	f.mu.Unlock()

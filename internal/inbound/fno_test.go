@@ -17,6 +17,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 
 	"fnobridge/internal/history"
+	"fnobridge/internal/retry"
 )
 
 // A fakeFno plays F&O behind an http.RoundTripper. Imports of one entity at the same time end in a deadlock, unless
@@ -113,7 +114,7 @@ func (r fakeRoad) RoundTrip(req *http.Request) (*http.Response, error) {
 	if op == "post" && f.post > 0 {
 		d = f.post
 	}
-	if !wait(req.Context(), d) {
+	if !retry.Wait(req.Context(), d) {
 		return nil, context.Cause(req.Context())
 	}
 	if !r.p.alive() && kind != replyLost {

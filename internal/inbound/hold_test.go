@@ -6,7 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"fnobridge/internal/contract"
 	"fnobridge/internal/failure"
+	"fnobridge/internal/ledger"
 	"fnobridge/internal/status"
 )
 
@@ -14,7 +16,7 @@ func TestACorruptLedgerWaitsForAnOrder(t *testing.T) {
 	const garbage = "\x00not a ledger"
 	for _, window := range []int{1, 3} {
 		for _, resend := range []bool{false, true} {
-			for _, do := range []Do{Release, Skip} {
+			for _, do := range []ledger.Do{ledger.Release, ledger.Skip} {
 				t.Run(fmt.Sprintf("%s, resend %v, window %d", do, resend, window), func(t *testing.T) {
 					in(t, func(t *testing.T, w *world) {
 						w.o.Sessions = 1
@@ -38,11 +40,11 @@ func TestACorruptLedgerWaitsForAnOrder(t *testing.T) {
 						w.order("Entity 0", do)
 						w.drained()
 						rep := w.check()
-						if got := string(w.b.stateOf(AsideSession("Entity 0"))); got != garbage {
+						if got := string(w.b.stateOf(ledger.AsideSession("Entity 0"))); got != garbage {
 							t.Errorf("kept aside: %q", got)
 						}
 						doubted := window
-						if do == Skip {
+						if do == ledger.Skip {
 							doubted--
 							wantLetter(t, w, "s0-f0", failure.LedgerUnusable)
 						} else if !resend {
@@ -51,7 +53,7 @@ func TestACorruptLedgerWaitsForAnOrder(t *testing.T) {
 						if rep.Unknown != doubted {
 							t.Errorf("%d files in doubt, want %d", rep.Unknown, doubted)
 						}
-						if wantDead := map[bool]int{true: 0, false: window}[resend]; do == Release && rep.DeadLettered != wantDead {
+						if wantDead := map[bool]int{true: 0, false: window}[resend]; do == ledger.Release && rep.DeadLettered != wantDead {
 							t.Errorf("%d dead letters, want %d", rep.DeadLettered, wantDead)
 						}
 					})
@@ -62,7 +64,7 @@ func TestACorruptLedgerWaitsForAnOrder(t *testing.T) {
 }
 
 func TestAHeldSessionWaitsForAnOrder(t *testing.T) {
-	for _, do := range []Do{Release, Skip} {
+	for _, do := range []ledger.Do{ledger.Release, ledger.Skip} {
 		t.Run(string(do), func(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {
 				w.o.Sessions = 1
@@ -81,7 +83,7 @@ func TestAHeldSessionWaitsForAnOrder(t *testing.T) {
 				}
 				wantStatuses(t, w, "second", status.Enqueued, status.Processing, status.ProcessedWithErrors, status.Held)
 				v := r.w.Sessions()
-				if len(v) != 1 || v[0].Parked != Holding || v[0].Reason != failure.ProcessedWithErrors {
+				if len(v) != 1 || v[0].Parked != ledger.Holding || v[0].Reason != failure.ProcessedWithErrors {
 					t.Errorf("view %+v", v)
 				}
 				raw := w.topic.raw
@@ -91,7 +93,7 @@ func TestAHeldSessionWaitsForAnOrder(t *testing.T) {
 				if raw != 3+4+3 {
 					t.Errorf("%d events published while held", raw)
 				}
-				if do == Skip {
+				if do == ledger.Skip {
 					wantLetter(t, w, "second", failure.OperatorSkipped)
 					return
 				}
@@ -105,12 +107,12 @@ func TestAHeldSessionWaitsForAnOrder(t *testing.T) {
 func TestAFileThatIsHeldAgainSaysSoAgain(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		w.route.OnFailure = OnFailureHold
-		w.sendWith("Entity 0", "odd", "good", map[string]any{PropCompany: "far too long"})
+		w.sendWith("Entity 0", "odd", "good", map[string]any{contract.PropCompany: "far too long"})
 		w.start()
 		pass(time.Minute)
-		w.order("Entity 0", Release)
+		w.order("Entity 0", ledger.Release)
 		pass(time.Minute)
-		w.order("Entity 0", Skip)
+		w.order("Entity 0", ledger.Skip)
 		w.drained()
 		w.check()
 		wantStatuses(t, w, "odd", status.Held, status.Released, status.Held, status.DeadLettered)
@@ -139,7 +141,7 @@ func TestFilesOfAWindowAreHeldInTheirOrder(t *testing.T) {
 							r = w.start()
 							pass(time.Minute)
 						}
-						w.order("Entity 0", Release)
+						w.order("Entity 0", ledger.Release)
 					}
 					w.drained()
 					if rep := w.check(); rep.Processed != 5 || rep.Unknown != 0 {
@@ -181,7 +183,7 @@ func TestADrainedSessionIsDeadLetteredInOrderUntilReleased(t *testing.T) {
 				pass(time.Minute)
 				w.send("Entity 0", "late", "good")
 				w.drained()
-				w.order("Entity 0", Release)
+				w.order("Entity 0", ledger.Release)
 				w.send("Entity 0", "after", "good")
 				w.drained()
 				w.check()
@@ -203,4 +205,33 @@ func TestADrainedSessionIsDeadLetteredInOrderUntilReleased(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What is said of an attempt is of that attempt: after a release the import of the first one is over.
+func TestASecondAttemptDoesNotCarryTheExecutionOfTheFirst(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.route.OnFailure = OnFailureHold
+		w.plan.add("post", 2, replyLost)
+		w.send("Entity 0", "odd", "bad")
+		w.start()
+		pass(time.Minute)
+		w.order("Entity 0", ledger.Release)
+		pass(time.Minute)
+		w.order("Entity 0", ledger.Skip)
+		w.drained()
+		w.end()
+		first := ""
+		for _, e := range w.topic.list {
+			switch {
+			case e.Attempt == 1 && e.ExecutionID != "":
+				first = e.ExecutionID
+			case e.Attempt == 2 && e.ExecutionID != "":
+				t.Errorf("%s of attempt 2 carries execution %s; attempt 1 had %s", e.Status, e.ExecutionID, first)
+			}
+		}
+		d := wantLetter(t, w, "odd", failure.OperatorSkipped)
+		if first == "" || d.props["fnobridge-execution-id"] != nil {
+			t.Errorf("execution of attempt 1 %q, of the dead letter %v", first, d.props["fnobridge-execution-id"])
+		}
+	})
 }

@@ -6,15 +6,17 @@ import (
 	"sync"
 	"time"
 
+	"fnobridge/internal/admission"
 	"fnobridge/internal/bus"
 	"fnobridge/internal/lease"
+	"fnobridge/internal/retry"
 )
-
-// errStopping is the cause with which everything that only waits ends when the worker stops.
-var errStopping = errors.New("the bridge is stopping")
 
 // ErrGraceOver is the cause with which work that is still under way ends when the grace period is over.
 var ErrGraceOver = errors.New("the grace period is over")
+
+// acceptRetries is how an accept that failed is repeated.
+var acceptRetries = retry.Doubling{First: 50 * time.Millisecond, Max: 10 * time.Second}
 
 // Run takes sessions until intake ends, then lets every lane finish or write down what it has in hand, until work ends.
 // It returns when every goroutine it started has returned, with what was left behind.
@@ -26,7 +28,7 @@ func (w *Worker) Run(intake, work context.Context) []Left {
 	each := max(1, min(w.o.Accepts, w.o.Sessions)/len(w.o.Sources))
 	for i := range w.o.Sources {
 		for range each {
-			wg.Go(func() { w.take(intake, work, &w.o.Sources[i], &wg) })
+			wg.Go(func() { w.acceptAll(intake, work, &w.o.Sources[i], &wg) })
 		}
 	}
 	wg.Wait()
@@ -35,46 +37,40 @@ func (w *Worker) Run(intake, work context.Context) []Left {
 	return w.report
 }
 
-// take is one long accept after another. "No session" is the normal answer of an idle queue, not a failure; only real
-// failures are waited out.
-func (w *Worker) take(intake, work context.Context, src *Source, wg *sync.WaitGroup) {
+// acceptAll makes one long accept after another. "No session" is the normal answer of an idle queue, not a failure; only
+// real failures are waited out.
+func (w *Worker) acceptAll(intake, work context.Context, src *Source, wg *sync.WaitGroup) {
 	failures := 0
-	for intake.Err() == nil {
-		if !w.passable(intake, src) {
-			return
-		}
-		if !w.slots.ask(intake, src) {
-			return
-		}
+	for w.awaitOpenGate(intake, src) && w.slots.AwaitAccept(intake, src.Name) {
 		began := time.Now()
 		s, err := src.Acceptor.AcceptNext(intake, w.o.AcceptWait)
-		switch {
-		case err == nil:
+		if err == nil {
 			failures = 0
-			if w.slots.taken(src) {
-				wg.Go(func() { w.serve(intake, work, src, s, began) }) // gives the slot back
+			if slot := w.slots.Take(src.Name); slot != nil {
+				wg.Go(func() { w.serve(intake, work, src, s, slot, began) })
 			} else { // several accepts, one slot: another got it
 				w.giveBack(work, s)
 			}
 			continue
-		case errors.Is(err, bus.ErrIdle):
+		}
+		if errors.Is(err, bus.ErrIdle) {
 			failures = 0
-		case intake.Err() == nil:
+		} else if intake.Err() == nil {
 			failures++
 			w.o.Telemetry.Accepted(intake, src.Destination, began, "", err)
 			if failures == 1 || failures%10 == 0 { // the same failure again and again is one piece of news
 				w.log.WarnContext(intake, "no session can be accepted", "source", src.Name, "failures", failures, "error", err)
 			}
-			wait(intake, min(50*time.Millisecond<<min(failures-1, 8), 10*time.Second))
+			retry.Wait(intake, acceptRetries.After(failures))
 		}
-		w.slots.idle(src)
+		w.slots.NothingFound(src.Name)
 	}
 }
 
 // idle is how long a lane waits for another message before it releases its session: shortly when sessions could be
 // taken but for the slots, because then thousands of short ones would each cost the whole wait.
 func (w *Worker) idle() time.Duration {
-	if w.slots.wanted() {
+	if w.slots.Wanted() {
 		return min(w.o.Idle, wantedIdle)
 	}
 	return w.o.Idle
@@ -83,65 +79,58 @@ func (w *Worker) idle() time.Duration {
 // wantedIdle is more than a message that is already there takes to arrive.
 const wantedIdle = 20 * time.Millisecond
 
-// giveBack closes a session of a lane.
-func (w *Worker) giveBack(ctx context.Context, s Session) {
-	if err := lease.Close(ctx, s); err != nil {
-		w.log.DebugContext(ctx, "session not closed in an orderly way; its lock runs out", "session", s.ID(), "error", err)
+// giveBack closes a session: the broker may hand it out at once.
+func (w *Worker) giveBack(work context.Context, s Session) {
+	if err := lease.Close(work, s); err != nil {
+		w.log.DebugContext(work, "session not closed in an orderly way; its lock runs out", "session", s.ID(), "error", err)
 	}
 }
 
-// passable waits while every environment that this source feeds is closed: an outage is waited out with no session in
-// hand but those that were already there, so that other replicas and other environments are not kept from theirs.
-func (w *Worker) passable(ctx context.Context, src *Source) bool {
-	for {
-		var until time.Time
-		open := false
-		for _, r := range w.o.Routes {
-			if r.Source != "" && r.Source != src.Name {
-				continue
-			}
-			s := r.Environment.Gate().State()
-			if s.Open() || !s.Until.After(time.Now()) { // closed with its time up: a session is needed to probe
-				open = true
-				break
-			}
-			if until.IsZero() || s.Until.Before(until) {
-				until = s.Until
-			}
-		}
-		if open || until.IsZero() {
+// awaitOpenGate waits while every environment that this source feeds is closed: an outage is waited out with no session
+// in hand but those that were already there, so that other replicas and other environments are not kept from theirs. It
+// reports whether ctx goes on.
+func (w *Worker) awaitOpenGate(ctx context.Context, src *Source) bool {
+	for ctx.Err() == nil {
+		until, closed := w.closedUntil(src)
+		if !closed {
 			return true
 		}
-		if !wait(ctx, time.Until(until)) {
-			return false
-		}
+		retry.Wait(ctx, time.Until(until))
 	}
+	return false
 }
 
-// serve runs lanes for one session until it is released. A lane that asks for a fresh receiver gets one.
-func (w *Worker) serve(intake, work context.Context, src *Source, s Session, began time.Time) {
-	held := true // the slot
-	defer func() {
-		if held {
-			w.slots.give()
+// closedUntil returns when the first of the environments that this source feeds may be probed, if all of them are closed
+// for longer.
+func (w *Worker) closedUntil(src *Source) (until time.Time, closed bool) {
+	for _, r := range w.o.Routes {
+		if r.Source != "" && r.Source != src.Name {
+			continue
 		}
-	}()
+		s := r.Environment.Gate().State()
+		if s.Open() || !s.Until.After(time.Now()) { // closed with its time up: a session is needed to probe
+			return time.Time{}, false
+		}
+		if until.IsZero() || s.Until.Before(until) {
+			until = s.Until
+		}
+	}
+	return until, !until.IsZero()
+}
+
+// serve runs lanes for one session until it is released. A lane whose receiver is due gets a fresh one.
+func (w *Worker) serve(intake, work context.Context, src *Source, s Session, slot *admission.Slot, began time.Time) {
+	defer slot.GiveBack()
 	w.o.Telemetry.Accepted(work, src.Destination, began, s.ID(), nil)
 	w.o.Telemetry.SessionHeld(work, src.Destination, 1)
 	defer w.o.Telemetry.SessionHeld(work, src.Destination, -1)
 	for {
-		l := newLane(w, src, s)
-		l.yield = func() {
-			if held {
-				held = false
-				w.slots.give()
-			}
-		}
+		l := newLane(w, src, s, slot)
 		w.enter(l)
-		end := l.run(intake, work)
-		w.leave(l, end.left)
+		end, left := l.run(intake, work)
+		w.leave(l, left)
 		w.giveBack(work, s)
-		if !end.again || intake.Err() != nil {
+		if end != due || intake.Err() != nil {
 			return
 		}
 		// The broker detaches a link that has been idle for ten minutes, and what was received on it can then not be

@@ -8,231 +8,302 @@ import (
 	"sync"
 	"time"
 
-	"fnobridge/internal/dynamics"
+	"fnobridge/internal/admission"
+	"fnobridge/internal/bus"
 	"fnobridge/internal/lease"
+	"fnobridge/internal/ledger"
+	"fnobridge/internal/retry"
 	"fnobridge/internal/telemetry"
-)
-
-// errAgain ends a lane whose receiver has to be replaced; errRelease one that has nothing to do.
-var (
-	errAgain   = errors.New("the receiver is due to be replaced")
-	errRelease = errors.New("the session is released")
-	errOrder   = errors.New("a message came out of order")
 )
 
 // A lane is one session: one goroutine, one file at a time into F&O, in order.
 //
-//	            +--------------------------------- next file ---------------------------------+
-//	            v                                                                             |
-//	load --> take 1 --> resolve --> open --> [gate] --> intent --> post --> record --> follow -+--> settle
-//	  |         |                               ^                    |                  |
-//	  |         idle: release                   +---- backoff -------+---- it passes ---+
-//	  |
-//	  +--> parked (hold): wait for an operator's order
+//	accept --> load ledger --> receive 1 --> begin --> post --> follow --> complete ----+
+//	               |               ^           ^ |       |        |                     |
+//	               |               |           | +-------+--------+--> dead-letter -----+
+//	               |               |           |         |        |                     |
+//	               |               |           +-- backing off <--+--> held: operator   |
+//	               |               +----------------------------------- next file <-----+
+//	               |               |
+//	               |               +--> idle: release
+//	               +--> unreadable: operator
 //
-// Everything up to post runs under the lease; a post under the worker's own context, because a request on its way
+// Everything runs under the lease but a post, which runs under the worker's own context, because a request on its way
 // cannot be called back and its answer is worth having (see flights). Waiting ends at a stop, working does not.
 type lane struct {
 	w      *Worker
 	src    *Source
 	s      Session
 	log    *slog.Logger
-	ledger *Ledger
+	slot   *admission.Slot
 	lease  *lease.Lease
-	yield  func() // gives the slot back while parked
+	ledger *ledger.Ledger // what this session did with F&O; nil until it was read
+	known  ledgerState    // what the broker holds of it
 
 	intake  context.Context // ends at SIGTERM
 	work    context.Context // ends when the grace period is over
-	held    context.Context // ends with the lease; state, settle and publish run under it
-	waiting context.Context // ends with the lease or with intake: whatever only waits runs under it
+	owned   context.Context // ends with the lease; state, settle and publish run under it
+	waiting context.Context // ends with the lease, with intake, or when the receiver is due: whatever only waits runs under it
 
-	inFno     []*file        // posted and not ended, in order
-	cur       *file          // begun, not posted
-	kept      *file          // the file this session is held at
-	aside     []*file        // failed while the session was held at an earlier file; they get their turn from the ledger
-	ahead     *file          // received, not begun
-	pass      *dynamics.Pass // the right to post the file in ahead, got before it is needed
-	contended int            // so many files more are posted without an intent written ahead: that right was hard to get
-	trouble   error          // ends the lane at its next step
-
-	highest int64 // sequence number of the last message received
-	began   time.Time
-	stored  []byte // what the broker is known to hold of the ledger
-	tried   []byte // a write of it whose outcome is not known; nil when there is none
-	dirty   bool   // the ledger holds something that is not stored
-	fresh   bool   // it holds a published transition that is not stored; worth no write of its own
+	imports []*fileImport // received and not settled, in the order of the session
+	highest int64         // sequence number of the last message received
+	files   int           // settled
 
 	mu   sync.Mutex // guards view
 	view SessionView
 }
 
-// ending is how a lane ended.
-type ending struct {
-	again bool // accept the same session again at once
-	left  []Left
-}
+// A next is what a step of the lane says comes next.
+type next int
 
-func newLane(w *Worker, src *Source, s Session) *lane {
+const (
+	goOn    next = iota // ask the files for their phases again
+	release             // give the session back: there is nothing to do, or its next owner does it
+)
+
+// An ending is how a lane ended.
+type ending string
+
+const (
+	idle        ending = "idle"         // there was nothing to do
+	due         ending = "due"          // its receiver has to be replaced: accept the same session again at once
+	stopping    ending = "stopping"     // the worker takes no more
+	cutShort    ending = "cut short"    // the grace period is over
+	sessionLost ending = "session lost" // it is not ours any more
+	brokenOff   ending = "broken off"   // something is wrong with the session; accepted again it may be better
+)
+
+// giveBackWait is how long a session that broke off is kept: the broker hands it out again at once.
+const giveBackWait = time.Second
+
+// roomyLedger is the size up to which another file is taken beside those in F&O. A file that F&O takes hours for, with a
+// window beside it, leaves an entry for every later one that has ended.
+const roomyLedger = ledger.MaxBytes / 2
+
+var (
+	errStopping = errors.New("the bridge is stopping")
+	errDue      = errors.New("the receiver is due to be replaced")
+)
+
+func newLane(w *Worker, src *Source, s Session, slot *admission.Slot) *lane {
 	return &lane{
-		w: w, src: src, s: s, began: time.Now(), yield: func() {},
-		log:  w.log.With("source", src.Name, "session", s.ID()),
+		w: w, src: src, s: s, slot: slot, log: w.log.With("source", src.Name, "session", s.ID()),
 		view: SessionView{Source: src.Name, Session: s.ID(), Since: time.Now()},
 	}
 }
 
-// run holds the session until it is idle, lost, or the worker stops. It does not close it.
-func (l *lane) run(intake, work context.Context) ending {
+// run owns the session until it is idle, lost, or the worker stops. It does not close it. It returns how it ended and,
+// at a stop, what was left.
+func (l *lane) run(intake, work context.Context) (ending, []Left) {
+	defer l.own(intake, work)()
+	step, err := l.load()
+	for err == nil && step == goOn {
+		step, err = l.step()
+	}
+	end := l.end(err)
+	var left []Left
+	if intake.Err() != nil {
+		left = l.remains()
+	}
+	for _, f := range slices.Clone(l.imports) {
+		l.letGo(f, err)
+	}
+	return end, left
+}
+
+// own starts the lease and makes the contexts that hang on it. The function it returns ends them.
+func (l *lane) own(intake, work context.Context) (disown func()) {
 	l.intake, l.work = intake, work
 	l.lease = lease.Start(work, l.s, l.src.Lock, func(err error) {
 		if err == nil {
 			l.w.o.Telemetry.LockRenewed(work)
 		}
 	})
-	defer l.lease.Stop()
-	l.held = l.lease.Context()
-	waiting, stop := context.WithCancelCause(l.held)
-	defer stop(nil)
-	defer context.AfterFunc(intake, func() { stop(errStopping) })()
+	l.owned = l.lease.Context()
+	waiting, stop := context.WithCancelCause(l.owned)
+	l.waiting = waiting
+	release := context.AfterFunc(intake, func() { stop(errStopping) })
 	// The broker detaches a link that has been idle for ten minutes, and with it goes the session, whatever is renewed.
 	// So nothing waits on a receiver for longer than that, for whatever reason.
-	due := time.AfterFunc(l.w.o.Refresh, func() { stop(errAgain) })
-	defer due.Stop()
-	l.waiting = waiting
+	refresh := time.AfterFunc(l.w.o.Refresh, func() { stop(errDue) })
+	return func() {
+		refresh.Stop()
+		release()
+		stop(nil)
+		l.lease.Stop()
+	}
+}
 
-	err := l.load()
-	for err == nil {
-		err = l.step()
-	}
-	l.leave(errNotMade)
-	end := ending{again: errors.Is(err, errAgain)}
+// step lets the first file that can go on do so, or waits for one.
+func (l *lane) step() (next, error) {
+	l.show("", time.Time{})
+	f, soonest := l.first()
 	switch {
-	case work.Err() != nil:
-		l.log.InfoContext(work, "session cut short; its ledger says where the next owner goes on", "error", context.Cause(work))
-	case lost(err) || l.held.Err() != nil:
-		end.again = false
-		l.w.o.Telemetry.LockLost(work)
-		l.log.WarnContext(work, "session lost; its ledger says where the next owner goes on", "error", cause(l.held, err))
+	case f != nil && (l.waiting.Err() == nil || f.entry.Phase == ledger.Dead): // what was decided is done, also at a stop
+		return l.advance(f)
+	case l.waiting.Err() != nil:
+		return goOn, context.Cause(l.waiting)
+	case l.mayReceive():
+		f, err := l.receive(l.patience(soonest))
+		if f == nil && len(l.imports) == 0 && err == nil {
+			return release, nil
+		}
+		return goOn, err
+	}
+	l.showBackoff()
+	retry.Wait(l.waiting, time.Until(soonest))
+	return goOn, nil
+}
+
+// advance does the next thing there is to do for a file. Its phase says what that is, and every way out of a phase is a
+// transition of the ledger's table: this is the whole life of a file.
+func (l *lane) advance(f *fileImport) (next, error) {
+	switch f.entry.Phase {
+	case ledger.New, ledger.Waiting:
+		return l.begin(f) // -> Posting -> InFno; or Waiting, Held, Dead
+	case ledger.Posting:
+		return l.recall(f) // an earlier owner began its post -> InFno, Waiting, Held, Dead
+	case ledger.InFno:
+		return l.follow(f) // -> Settled; or Waiting, Held, Dead
+	case ledger.Held:
+		return l.awaitOrder(f) // -> Waiting, Dead
+	case ledger.Dead:
+		return l.deadLetter(f) // -> Settled
+	default: // ledger.Settled: handed out again
+		return l.completeAgain(f)
+	}
+}
+
+// first returns the first file that can go on now. If there is none it returns the earliest time at which one can.
+func (l *lane) first() (_ *fileImport, soonest time.Time) {
+	for i, f := range l.imports {
+		if !l.hasTurn(i) {
+			continue
+		}
+		if time.Until(f.due) <= 0 {
+			return f, time.Time{}
+		}
+		if soonest.IsZero() || f.due.Before(soonest) {
+			soonest = f.due
+		}
+	}
+	return nil, soonest
+}
+
+// hasTurn reports whether nothing but time keeps the ith file from its next step. A file that F&O has, or whose end is
+// decided, waits for no other; all else happens in order, and not beside files that must be alone in F&O.
+func (l *lane) hasTurn(i int) bool {
+	f := l.imports[i]
+	switch f.entry.Phase {
+	case ledger.InFno, ledger.Dead, ledger.Settled:
+		return true
+	case ledger.Held:
+		if l.ledger.Holds() {
+			return l.ledger.HeldAt(f.msg.seq) && l.inFno() == 0
+		}
 	default:
-		if err := l.checkpoint(); err != nil {
-			l.log.WarnContext(work, "ledger not written at the end; the next owner goes by what it says", "error", err)
-		}
-		if !errors.Is(err, errRelease) && !errors.Is(err, errAgain) && !errors.Is(err, errStopping) {
-			l.log.ErrorContext(work, "session given back", "error", err)
-			wait(l.waiting, time.Second) // the broker hands it out again at once: not in a busy loop
+		if l.ledger.Holds() {
+			return false
 		}
 	}
-	if intake.Err() != nil {
-		end.left = l.remains()
+	inOrder := !slices.ContainsFunc(l.imports[:i], func(o *fileImport) bool { return o.entry.Phase != ledger.InFno })
+	return inOrder && l.fits(f)
+}
+
+// fits reports whether f may be begun beside the files in F&O. Files of one session may have different routes: the
+// stricter of two neighbours decides.
+func (l *lane) fits(f *fileImport) bool {
+	n := l.inFno()
+	return n == 0 || l.roomBeside() && (f.route == nil || f.route.overlaps() && n < f.route.Window)
+}
+
+// roomBeside reports whether the files in F&O allow another one beside them.
+func (l *lane) roomBeside() bool {
+	n := l.inFno()
+	return !slices.ContainsFunc(l.imports, func(f *fileImport) bool {
+		return f.entry.Phase == ledger.InFno && (!f.route.overlaps() || n >= f.route.Window)
+	})
+}
+
+// mayReceive reports whether another message may be received: nothing is in hand, or all that is in hand is in F&O and
+// allows another one beside it. A session that stands at a held file needs that file in hand, and no other.
+func (l *lane) mayReceive() bool {
+	if len(l.imports) == 0 {
+		return true
 	}
-	l.closeFiles(err)
+	return !l.ledger.Holds() && l.inFno() == len(l.imports) && len(l.known.stored) <= roomyLedger && l.roomBeside()
+}
+
+// patience is how long to wait for another message: until a file in hand has its turn, or until the session counts as
+// idle.
+func (l *lane) patience(soonest time.Time) time.Duration {
+	if len(l.imports) == 0 {
+		return l.w.idle()
+	}
+	return max(0, time.Until(soonest))
+}
+
+// end says how the lane ended, and writes down what is not written yet if it still owns the session.
+func (l *lane) end(err error) ending {
+	end := l.ended(err)
+	switch end {
+	case cutShort:
+		l.log.InfoContext(l.work, "session cut short; its ledger says where the next owner goes on", "error", context.Cause(l.work))
+		return end
+	case sessionLost:
+		l.w.o.Telemetry.LockLost(l.work)
+		l.log.WarnContext(l.work, "session lost; its ledger says where the next owner goes on", "error", causeOf(l.owned, err))
+		return end
+	}
+	if failed := l.checkpoint(); failed != nil {
+		l.log.WarnContext(l.work, "ledger not written at the end; the next owner goes by what it says", "error", failed)
+	}
+	if end == brokenOff {
+		l.log.ErrorContext(l.work, "session given back", "error", err)
+		retry.Wait(l.waiting, giveBackWait)
+	}
 	return end
 }
 
-// cause prefers why a context ended over the bare fact that it did.
-func cause(ctx context.Context, err error) error {
+func (l *lane) ended(err error) ending {
+	switch {
+	case l.work.Err() != nil:
+		return cutShort
+	case lost(err) || l.owned.Err() != nil:
+		return sessionLost
+	case err == nil:
+		return idle
+	case l.intake.Err() != nil:
+		return stopping
+	case l.waiting.Err() != nil:
+		return due
+	}
+	return brokenOff
+}
+
+// lost reports whether err says that the session is not ours any more.
+func lost(err error) bool {
+	return errors.Is(err, bus.ErrLost) || errors.Is(err, lease.ErrLost)
+}
+
+// causeOf prefers why a context ended over the bare fact that it did.
+func causeOf(ctx context.Context, err error) error {
 	if c := context.Cause(ctx); c != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
 		return c
 	}
 	return err
 }
 
-// step does the next thing there is to do. Its error ends the lane.
-func (l *lane) step() error {
-	if l.trouble != nil {
-		return l.trouble
-	}
-	if l.waiting.Err() != nil {
-		return l.stopped()
-	}
-	if l.holding() && len(l.inFno) == 0 {
-		return l.parked()
-	}
-	if l.room() {
-		f, err := l.take(l.patience())
-		switch {
-		case err != nil:
-			return err
-		case f != nil && l.fits(f):
-			return l.begin(f)
-		case f != nil:
-			l.ahead = f
-		case len(l.inFno) == 0:
-			return errRelease
-		}
-	}
-	if len(l.inFno) == 0 {
-		return nil
-	}
-	if !l.room() && !wait(l.waiting, time.Until(l.soonest().nextPoll)) {
-		return l.stopped()
-	}
-	for _, f := range slices.Clone(l.inFno) {
-		if time.Until(f.nextPoll) > 0 {
-			continue
-		}
-		if err := l.follow(f); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// holding reports whether the session is held at a file.
-func (l *lane) holding() bool { return l.ledger.Park != nil && l.ledger.Park.Mode == Holding }
-
-// roomyLedger is the size up to which another file is taken into a ledger that has files in flight. A file that F&O takes
-// hours for, with a window beside it, leaves an entry for every later one that has ended.
-const roomyLedger = MaxLedgerBytes / 2
-
-// room reports whether another file may be begun now.
-func (l *lane) room() bool {
-	if l.holding() || l.ahead != nil && !l.fits(l.ahead) || len(l.inFno) > 0 && len(l.stored) > roomyLedger {
-		return false
-	}
-	return !slices.ContainsFunc(l.inFno, func(f *file) bool { return !f.overlaps() || len(l.inFno) >= f.route.Window })
-}
-
-// fits reports whether f itself may be begun beside the files in F&O. Files of one session may have different routes:
-// the stricter of two neighbours decides.
-func (l *lane) fits(f *file) bool {
-	return len(l.inFno) == 0 || f.route == nil || f.overlaps() && len(l.inFno) < f.route.Window
-}
-
-// overlaps reports whether another file of the session may be in F&O together with f.
-func (f *file) overlaps() bool { return f.route != nil && f.route.Overlap && f.route.Window > 1 }
-
-// patience is how long to wait for another message: until the next question is due, or until the session counts as idle.
-func (l *lane) patience() time.Duration {
-	if len(l.inFno) > 0 {
-		return max(0, time.Until(l.soonest().nextPoll))
-	}
-	return l.w.idle()
-}
-
-func (l *lane) soonest() *file {
-	return slices.MinFunc(l.inFno, func(a, b *file) int { return a.nextPoll.Compare(b.nextPoll) })
-}
-
-// stopped gives why waiting ended.
-func (l *lane) stopped() error { return context.Cause(l.waiting) }
-
 func (l *lane) key(seq int64) flightKey { return flightKey{l.src.Name, l.s.ID(), seq} }
 
-// span runs one call to the broker under the lease and in a span.
+// span makes one call to the broker under the lease and in a span of the file that it is for, if there is one.
 func (l *lane) span(op telemetry.Operation, call func(context.Context) error) error {
-	ctx, end := l.w.o.Telemetry.Generic(l.tracing(), l.src.Destination, op, l.s.ID())
+	within := l.owned
+	if n := len(l.imports); n > 0 {
+		within = l.imports[n-1].ctx
+	}
+	ctx, end := l.w.o.Telemetry.Generic(within, l.src.Destination, op, l.s.ID())
 	err := call(ctx)
 	end(err)
 	return err
-}
-
-// tracing gives the context of the file in hand, so that ledger calls show in its trace; the lane's own without one.
-func (l *lane) tracing() context.Context {
-	switch {
-	case l.cur != nil:
-		return l.cur.ctx
-	case len(l.inFno) > 0:
-		return l.inFno[len(l.inFno)-1].ctx
-	}
-	return l.held
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
 	"fnobridge/internal/bus"
+	"fnobridge/internal/retry"
 )
 
 // A fakeLink is an accepted session.
@@ -73,14 +74,14 @@ func (k *fakeLink) do(ctx context.Context, op string, effect func()) error {
 	case failsBefore:
 		return k.lose(op, errors.New("link detached"))
 	case hangs:
-		if !wait(ctx, bus.DefaultCallTimeout) {
+		if !retry.Wait(ctx, bus.DefaultCallTimeout) {
 			return context.Cause(ctx)
 		}
 		return k.lose(op, context.DeadlineExceeded)
 	case lockLost:
 		k.b.steal(k.s.id)
 	}
-	if !wait(ctx, k.b.delay) {
+	if !retry.Wait(ctx, k.b.delay) {
 		return context.Cause(ctx)
 	}
 	k.b.mu.Lock()
@@ -229,7 +230,7 @@ func (k *fakeLink) Close(ctx context.Context) error {
 	if !k.p.alive() {
 		return errKilled
 	}
-	if !wait(ctx, k.b.delay) {
+	if !retry.Wait(ctx, k.b.delay) {
 		return context.Cause(ctx)
 	}
 	k.b.mu.Lock()

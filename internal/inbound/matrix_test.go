@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"fnobridge/internal/history"
+	"fnobridge/internal/ledger"
 )
 
 // laneCalls are the external calls of a lane.
@@ -48,7 +49,7 @@ var policies = []rowPolicy{
 	{"processed, drain", func(w *world) { w.route.OnFailure = OnFailureDrain }},
 	{"processed, hold", func(w *world) {
 		w.route.OnFailure = OnFailureHold
-		w.operator(Skip)
+		w.operator(ledger.Skip)
 	}},
 }
 
@@ -231,7 +232,7 @@ func TestAStopAtEveryPointIsNoFailure(t *testing.T) {
 									t.Errorf("the stop took %s", d)
 								}
 								for _, x := range first.left {
-									if x.Phase == Posting {
+									if x.Phase == ledger.Posting {
 										t.Errorf("left behind in doubt: %+v", x)
 									}
 									if x.Why == "" || x.MessageID == "" || x.Session == "" {
@@ -287,21 +288,21 @@ func TestTheReportOfAStopIsTrue(t *testing.T) {
 								return
 							}
 							w.stop(first)
-							l, err := DecodeLedger(w.b.stateOf("Entity 0"))
+							l, err := ledger.Decode(w.b.stateOf("Entity 0"))
 							if err != nil {
 								t.Error(err)
 							}
 							for _, x := range first.left {
 								reports++
-								e := l.find(x.Sequence)
-								inDoubt := e != nil && e.Phase == Posting && !w.b.has("Entity 0", e.After)
+								e := l.Find(x.Sequence)
+								inDoubt := e != nil && e.Phase == ledger.Posting
 								switch {
-								case x.Phase == Posting:
+								case x.Phase == ledger.Posting:
 									doubts++
 								case strings.Contains(x.Why, "nobody knows whether") && !inDoubt:
 								case inDoubt:
 									t.Errorf("the next owner will not know whether F&O has it, and the report says %q: %s", x.Phase, x.Why)
-								case e == nil && x.Phase != "", e != nil && e.Phase != Posting && x.Phase != e.Phase:
+								case e == nil && x.Phase != "", e != nil && e.Phase != ledger.Posting && x.Phase != e.Phase:
 									t.Errorf("the next owner finds %+v, and the report says %q: %s", e, x.Phase, x.Why)
 								}
 							}

@@ -2,6 +2,7 @@ package inbound
 
 import (
 	"fmt"
+	"fnobridge/internal/contract"
 	"net/http"
 	"testing"
 	"time"
@@ -88,7 +89,8 @@ func (w *world) twoEnvironments(sessions int) time.Time {
 		down, routes := w.environment("down", r.process), []*Route{}
 		for n := range sessions {
 			other := standard
-			other.Name, other.Match, other.Environment = "other", Pair{Entity: fmt.Sprintf("Down %d", n)}, down
+			other.Name, other.Match = "other", contract.Pair{Entity: fmt.Sprintf("Down %d", n)}
+			other.into(down)
 			routes = append(routes, &other)
 		}
 		return append(routes, &standard)

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"fnobridge/internal/failure"
+	"fnobridge/internal/ledger"
 	"fnobridge/internal/retry"
 )
 
@@ -45,7 +46,7 @@ type life struct {
 func (f *life) post() *http.Response {
 	f.m.mu.Lock()
 	defer f.m.mu.Unlock()
-	e := f.m.last.find(1)
+	e := f.m.last.Find(1)
 	if e == nil || e.Attempts != f.counted+1 || f.counted >= f.b.Attempts {
 		f.m.fail("%d attempts were made, of at most %d, and the next is announced as %+v", f.counted, f.b.Attempts, e)
 	}
@@ -65,7 +66,7 @@ func (f *life) post() *http.Response {
 		time.AfterFunc(time.Duration(r.Dies)*time.Millisecond, func() {
 			f.m.mu.Lock()
 			defer f.m.mu.Unlock()
-			if e := f.m.last.find(1); f.m.of == of && e != nil && e.Phase == Waiting {
+			if e := f.m.last.Find(1); f.m.of == of && e != nil && e.Phase == ledger.Waiting {
 				if of.kill(); f.last.Outage {
 					f.lost += time.Since(f.at)
 				}
@@ -150,7 +151,7 @@ func TestAFilesAttemptsFollowTheirModel(t *testing.T) {
 				}
 			}
 			if m.l != nil {
-				m.part(errRelease)
+				m.part(nil)
 			}
 			d, dead := m.w.letter("f1")
 			m.mu.Lock()

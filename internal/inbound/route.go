@@ -1,50 +1,55 @@
 package inbound
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
+	"fnobridge/internal/contract"
 	"fnobridge/internal/dynamics"
 	"fnobridge/internal/failure"
 	"fnobridge/internal/payload"
 	"fnobridge/internal/retry"
 )
 
-// The application properties of the message contract. All are optional when the route or the session ID says the same.
-const (
-	PropEntity   = "entity"
-	PropCompany  = "company"
-	PropDataRef  = "dataref"
-	PropFileName = "filename"
-	PropSHA256   = "sha256"
-	// PropKey holds the original message ID of a copy that had to get a new one, such as a resubmitted dead letter. It
-	// is the idempotency key before MessageID.
-	PropKey = "fnobridge-message-id"
-)
-
 // OnFailure says what a session does after a file of it was given up.
 type OnFailure string
 
-// The poison policies of a route.
+// The policies of a route.
 const (
 	OnFailureSkip  OnFailure = "skip"  // dead-letter the file, go on with the next
 	OnFailureHold  OnFailure = "hold"  // stop the session at the file until an operator decides
 	OnFailureDrain OnFailure = "drain" // dead-letter the file and, behind it, the rest of the session
 )
 
+// An API is one way into an environment of F&O: how an import is begun, asked about, and explained when it failed. The
+// recurring integrations API is dynamics.Recurring. A way that can only do one thing at a time, or that lets the caller
+// choose the names, is another implementation; the lane does not know the difference.
+//
+// Calls are made under the lane's right to make them (see package admission). Their errors are *failure.Failure.
+type API interface {
+	// Post brings a file into F&O and returns the name of the import there. After an error with the verdict Unknown F&O
+	// may have the file, after any other it has nothing.
+	Post(ctx context.Context, f dynamics.File) (id string, err error)
+	// Ask asks how far the import is.
+	Ask(ctx context.Context, id string) (dynamics.Status, error)
+	// Explain asks why an import failed. Each question it has goes through ask, which asks for the right to make the
+	// call, repeats it within bounds, and returns an error only when nothing more shall be asked.
+	Explain(ctx context.Context, id string, ask func(question func(context.Context) error) error) (dynamics.Explanation, error)
+}
+
 // A Route says what happens to the files of one entity, or of many.
 type Route struct {
 	Name   string
-	Source string // matches files of this source only; empty matches all
-	Match  Pair   // matches these; an empty field matches all
+	Source string        // matches files of this source only; empty matches all
+	Match  contract.Pair // matches these; an empty field matches all
 
-	Fixed       Pair // what is fixed here wins over what the message says
+	Fixed       contract.Pair // what is fixed here wins over what the message says
 	Environment *dynamics.Environment
+	API         API           // the way into the environment
 	Timeout     time.Duration // of one call to the environment
 	Activity    string
 	Payload     payload.Rule
@@ -58,124 +63,37 @@ type Route struct {
 	Poll          Poll
 }
 
-// A Pair is an entity and a company (legal entity).
-type Pair struct{ Entity, Company string }
-
-// A place is where a message wants to go.
-type place struct {
-	route   *Route
-	entity  string
-	company string
-	key     string // the idempotency key
-	file    string
-	dataref string
-	sha256  string
-}
-
-// resolve reads a message's contract and finds its route. Its error is a *failure.Failure that rejects the message.
-// What could be read before the error is in the place all the same, for the event and the dead letter.
-func (w *Worker) resolve(source string, m *azservicebus.ReceivedMessage) (place, error) {
-	p := place{key: m.MessageID}
-	text := map[string]*string{
-		PropEntity: &p.entity, PropCompany: &p.company, PropDataRef: &p.dataref, PropFileName: &p.file, PropSHA256: &p.sha256,
-		PropKey: &p.key,
+// routed reads what a message says about its file and finds its route. Its error is a *failure.Failure that rejects the
+// message. What could be read before the error is returned all the same, for the event and the dead letter.
+func (w *Worker) routed(source string, m *azservicebus.ReceivedMessage) (contract.Message, *Route, error) {
+	said, err := contract.Read(source, m)
+	if err != nil {
+		return said, nil, err
 	}
-	for _, name := range []string{PropKey, PropEntity, PropCompany, PropDataRef, PropFileName, PropSHA256} {
-		v, ok := m.ApplicationProperties[name]
-		if !ok || v == nil {
-			continue
-		}
-		s, ok := v.(string)
-		if !ok {
-			return p, reject(failure.BadMessage, "application property %q is a %T, it must be a string", name, v)
-		}
-		if s != "" {
-			*text[name] = s
-		}
-	}
-	if p.key == "" {
-		p.key = fmt.Sprintf("sequence-%d", *m.SequenceNumber)
-	}
-	session := ""
-	if m.SessionID != nil {
-		session = *m.SessionID
-	}
-	byName := pairOfSession(session)
-	if p.entity == "" {
-		p.entity = byName.Entity
-	}
-	if p.company == "" {
-		p.company = byName.Company
-	}
+	var route *Route
 	for _, r := range w.o.Routes {
-		if r.takes(source, p.entity, p.company) {
-			p.route = r
+		if r.takes(source, said.Pair) {
+			route = r
 			break
 		}
 	}
-	if p.route == nil {
-		return p, reject(failure.NoRoute, "no route takes entity %q, company %q from %s (session %q); add a route or correct the properties %q and %q",
-			p.entity, p.company, source, session, PropEntity, PropCompany)
+	if route == nil {
+		return said, nil, reject(failure.NoRoute, "no route takes entity %q, company %q from %s (session %q); add a route or correct the properties %q and %q",
+			said.Entity, said.Company, source, contract.SessionOf(m), contract.PropEntity, contract.PropCompany)
 	}
-	if p.route.Fixed.Entity != "" {
-		p.entity = p.route.Fixed.Entity
-	}
-	if p.route.Fixed.Company != "" {
-		p.company = p.route.Fixed.Company
-	}
-	if err := checkEntity(p.entity); err != nil {
-		return p, err
-	}
-	return p, checkCompany(p.company)
+	said.Pair = route.Fixed.Or(said.Pair)
+	return said, route, said.Check()
 }
 
-func (r *Route) takes(source, entity, company string) bool {
+func (r *Route) takes(source string, p contract.Pair) bool {
 	return (r.Source == "" || r.Source == source) &&
-		(r.Match.Entity == "" || strings.EqualFold(r.Match.Entity, entity)) &&
-		(r.Match.Company == "" || strings.EqualFold(r.Match.Company, company))
+		(r.Match.Entity == "" || strings.EqualFold(r.Match.Entity, p.Entity)) &&
+		(r.Match.Company == "" || strings.EqualFold(r.Match.Company, p.Company))
 }
 
-// pairOfSession reads the convention for session IDs: "Entity" or "company/Entity". What stands before the first slash
-// counts as a company only if it could be one, so an entity label with a slash of its own stays whole.
-func pairOfSession(id string) Pair {
-	if before, after, ok := strings.Cut(id, "/"); ok && checkCompany(before) == nil && before != "" && after != "" {
-		return Pair{Entity: after, Company: before}
-	}
-	return Pair{Entity: id}
-}
-
-// checkEntity refuses what can't be the label of a data entity. Everything printable is allowed: labels hold spaces,
-// quotes, plus signs, ampersands and any script.
-func checkEntity(s string) error {
-	switch {
-	case strings.TrimSpace(s) == "":
-		return reject(failure.BadMessage, "no entity: neither the route, nor the property %q, nor the session ID names one", PropEntity)
-	case !utf8.ValidString(s):
-		return reject(failure.BadMessage, "the entity is not valid UTF-8")
-	case len(s) > 512:
-		return reject(failure.BadMessage, "the entity is %d bytes long, a label has at most 512", len(s))
-	}
-	for _, r := range s {
-		if unicode.IsControl(r) {
-			return reject(failure.BadMessage, "the entity %q holds a control character", s)
-		}
-	}
-	return nil
-}
-
-// checkCompany refuses what can't be a legal entity: F&O's dataAreaId has one to four characters. An empty company is
-// right, F&O then imports into the company of the batch user.
-func checkCompany(s string) error {
-	if utf8.RuneCountInString(s) > 4 {
-		return reject(failure.BadMessage, "company %q is longer than four characters: want F&O's legal entity ID, as in \"usmf\"", s)
-	}
-	for _, r := range s {
-		if !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '-' && r != '_' {
-			return reject(failure.BadMessage, "company %q holds %q: want F&O's legal entity ID, as in \"usmf\"", s, r)
-		}
-	}
-	return nil
-}
+// overlaps reports whether another file of the session may be in F&O together with one of this route. A file that has no
+// route overlaps with nothing.
+func (r *Route) overlaps() bool { return r != nil && r.Overlap && r.Window > 1 }
 
 func reject(r failure.Reason, format string, args ...any) *failure.Failure {
 	return &failure.Failure{Verdict: failure.Reject, Reason: r, Op: "read message", Detail: fmt.Sprintf(format, args...)}
@@ -192,7 +110,7 @@ type Poll struct {
 // minPoll keeps a poll without First from becoming a busy loop.
 const minPoll = 20 * time.Millisecond
 
-// next gives the wait before the next question about an import that F&O accepted elapsed ago.
+// next returns the wait before the next question about an import that F&O accepted elapsed ago.
 func (p Poll) next(elapsed time.Duration) time.Duration {
 	if elapsed < p.First {
 		return p.First - elapsed

@@ -11,11 +11,12 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 	"pgregory.net/rapid"
 
+	"fnobridge/internal/contract"
 	"fnobridge/internal/failure"
 )
 
 // message makes a received message.
-func message(session string, props map[string]any) *azservicebus.ReceivedMessage {
+func aMessage(session string, props map[string]any) *azservicebus.ReceivedMessage {
 	seq := int64(7)
 	return &azservicebus.ReceivedMessage{MessageID: "the key", SessionID: &session, SequenceNumber: &seq, ApplicationProperties: props}
 }
@@ -24,7 +25,7 @@ func resolver(routes ...*Route) *Worker { return &Worker{o: Options{Routes: rout
 
 func TestTheSessionNamesEntityAndCompany(t *testing.T) {
 	w := resolver(&Route{Name: "all"})
-	for session, want := range map[string]Pair{
+	for session, want := range map[string]contract.Pair{
 		"Customer groups":                 {Entity: "Customer groups"},
 		"usmf/Customer groups":            {Entity: "Customer groups", Company: "usmf"},
 		"usmf/Terms / conditions":         {Entity: "Terms / conditions", Company: "usmf"},
@@ -38,36 +39,36 @@ func TestTheSessionNamesEntityAndCompany(t *testing.T) {
 		strings.Repeat("x", 128):          {Entity: strings.Repeat("x", 128)},
 		"ab-1/" + strings.Repeat("é", 61): {Entity: strings.Repeat("é", 61), Company: "ab-1"},
 	} {
-		p, err := w.resolve("q", message(session, nil))
-		if err != nil || p.entity != want.Entity || p.company != want.Company {
-			t.Errorf("%q: entity %q, company %q, %v", session, p.entity, p.company, err)
+		p, _, err := w.routed("q", aMessage(session, nil))
+		if err != nil || p.Entity != want.Entity || p.Company != want.Company {
+			t.Errorf("%q: entity %q, company %q, %v", session, p.Entity, p.Company, err)
 		}
 	}
 }
 
 func TestPropertiesWinOverTheSessionAndTheRouteOverBoth(t *testing.T) {
-	w := resolver(&Route{Name: "fixed", Match: Pair{Entity: "vendors"}, Fixed: Pair{Entity: "Vendors V2", Company: "dat"}}, &Route{Name: "all"})
-	p, err := w.resolve("q", message("usmf/Customers", map[string]any{
-		PropEntity: "Items", PropCompany: "demf", PropDataRef: "https://x/y", PropFileName: "a.csv", PropSHA256: "ff", PropKey: "the first key", "other": 42,
+	w := resolver(&Route{Name: "fixed", Match: contract.Pair{Entity: "vendors"}, Fixed: contract.Pair{Entity: "Vendors V2", Company: "dat"}}, &Route{Name: "all"})
+	p, route, err := w.routed("q", aMessage("usmf/Customers", map[string]any{
+		contract.PropEntity: "Items", contract.PropCompany: "demf", contract.PropDataRef: "https://x/y", contract.PropFileName: "a.csv", contract.PropSHA256: "ff", contract.PropKey: "the first key", "other": 42,
 	}))
-	if err != nil || p.route.Name != "all" || p.entity != "Items" || p.company != "demf" || p.dataref != "https://x/y" || p.file != "a.csv" || p.sha256 != "ff" || p.key != "the first key" {
+	if err != nil || route.Name != "all" || p.Entity != "Items" || p.Company != "demf" || p.DataRef != "https://x/y" || p.File != "a.csv" || p.SHA256 != "ff" || p.Key != "the first key" {
 		t.Errorf("%+v, %v", p, err)
 	}
-	p, err = w.resolve("q", message("VENDORS", nil))
-	if err != nil || p.route.Name != "fixed" || p.entity != "Vendors V2" || p.company != "dat" || p.key != "the key" {
+	p, route, err = w.routed("q", aMessage("VENDORS", nil))
+	if err != nil || route.Name != "fixed" || p.Entity != "Vendors V2" || p.Company != "dat" || p.Key != "the key" {
 		t.Errorf("%+v, %v", p, err)
 	}
-	p, err = w.resolve("q", message("Items", map[string]any{PropEntity: "", PropCompany: nil}))
-	if err != nil || p.entity != "Items" {
+	p, _, err = w.routed("q", aMessage("Items", map[string]any{contract.PropEntity: "", contract.PropCompany: nil}))
+	if err != nil || p.Entity != "Items" {
 		t.Errorf("%+v, %v", p, err)
 	}
 }
 
 func TestTheFirstMatchingRouteWins(t *testing.T) {
 	w := resolver(
-		&Route{Name: "one source", Source: "topic/Subscriptions/fno", Match: Pair{Entity: "Customers"}},
-		&Route{Name: "one company", Match: Pair{Entity: "Customers", Company: "usmf"}},
-		&Route{Name: "one entity", Match: Pair{Entity: "Customers"}},
+		&Route{Name: "one source", Source: "topic/Subscriptions/fno", Match: contract.Pair{Entity: "Customers"}},
+		&Route{Name: "one company", Match: contract.Pair{Entity: "Customers", Company: "usmf"}},
+		&Route{Name: "one entity", Match: contract.Pair{Entity: "Customers"}},
 	)
 	for _, x := range []struct{ source, session, want string }{
 		{"topic/Subscriptions/fno", "usmf/Customers", "one source"},
@@ -76,10 +77,10 @@ func TestTheFirstMatchingRouteWins(t *testing.T) {
 		{"queue", "Customers", "one entity"},
 		{"queue", "Vendors", ""},
 	} {
-		p, err := w.resolve(x.source, message(x.session, nil))
+		_, route, err := w.routed(x.source, aMessage(x.session, nil))
 		got := ""
-		if p.route != nil {
-			got = p.route.Name
+		if route != nil {
+			got = route.Name
 		}
 		if got != x.want || (err != nil) != (x.want == "") {
 			t.Errorf("%+v: %q, %v", x, got, err)
@@ -98,8 +99,8 @@ func TestRoutesFollowTheirModel(t *testing.T) {
 	aRoute := rapid.Custom(func(t *rapid.T) *Route {
 		return &Route{
 			Source: rapid.SampledFrom([]string{"", "", "q", "topic/Subscriptions/fno"}).Draw(t, "source"),
-			Match:  Pair{Entity: or(entities, "", "").Draw(t, "entity"), Company: or(companies, "", "", "").Draw(t, "company")},
-			Fixed:  Pair{Entity: or(nil, "", "", "Fixed").Draw(t, "fixed entity"), Company: or(nil, "", "", "dat").Draw(t, "fixed company")},
+			Match:  contract.Pair{Entity: or(entities, "", "").Draw(t, "entity"), Company: or(companies, "", "", "").Draw(t, "company")},
+			Fixed:  contract.Pair{Entity: or(nil, "", "", "Fixed").Draw(t, "fixed entity"), Company: or(nil, "", "", "dat").Draw(t, "fixed company")},
 		}
 	})
 	rapid.Check(t, func(t *rapid.T) {
@@ -116,17 +117,17 @@ func TestRoutesFollowTheirModel(t *testing.T) {
 				props[name] = v
 			}
 		}
-		draw(PropEntity, entities)
-		draw(PropCompany, append(companies, "contoso"))
+		draw(contract.PropEntity, entities)
+		draw(contract.PropCompany, append(companies, "contoso"))
 
-		want := Pair{Entity: session}
+		want := contract.Pair{Entity: session}
 		if parts := strings.SplitN(session, "/", 2); len(parts) == 2 && aName.MatchString(parts[0]) && parts[1] != "" {
-			want = Pair{Company: parts[0], Entity: parts[1]}
+			want = contract.Pair{Company: parts[0], Entity: parts[1]}
 		}
-		if s, _ := props[PropEntity].(string); s != "" {
+		if s, _ := props[contract.PropEntity].(string); s != "" {
 			want.Entity = s
 		}
-		if s, _ := props[PropCompany].(string); s != "" {
+		if s, _ := props[contract.PropCompany].(string); s != "" {
 			want.Company = s
 		}
 		var matches []*Route
@@ -143,13 +144,13 @@ func TestRoutesFollowTheirModel(t *testing.T) {
 			}
 		}
 
-		p, err := resolver(routes...).resolve(source, message(session, props))
+		p, route, err := resolver(routes...).routed(source, aMessage(session, props))
 		if len(matches) == 0 {
-			if f := failure.Of(err); f == nil || f.Verdict != failure.Reject || f.Reason != failure.NoRoute || p.route != nil {
-				t.Fatalf("%+v of session %q: route %+v, %v, want none", want, session, p.route, err)
+			if f := failure.Of(err); f == nil || f.Verdict != failure.Reject || f.Reason != failure.NoRoute || route != nil {
+				t.Fatalf("%+v of session %q: route %+v, %v, want none", want, session, route, err)
 			}
-			if p.entity != want.Entity || p.company != want.Company {
-				t.Fatalf("entity %q, company %q are told of, want %+v", p.entity, p.company, want)
+			if p.Entity != want.Entity || p.Company != want.Company {
+				t.Fatalf("entity %q, company %q are told of, want %+v", p.Entity, p.Company, want)
 			}
 			return
 		}
@@ -160,7 +161,7 @@ func TestRoutesFollowTheirModel(t *testing.T) {
 		if first.Fixed.Company != "" {
 			want.Company = first.Fixed.Company
 		}
-		if p.route != first || p.entity != want.Entity || p.company != want.Company {
+		if route != first || p.Entity != want.Entity || p.Company != want.Company {
 			t.Fatalf("session %q, %v: %+v, want %+v by %+v", session, props, p, want, first)
 		}
 		bad := want.Entity == "" || want.Company != "" && !aName.MatchString(want.Company)
@@ -173,28 +174,28 @@ func TestRoutesFollowTheirModel(t *testing.T) {
 func TestWrongContractsAreRejected(t *testing.T) {
 	w := resolver(&Route{Name: "all"})
 	for name, m := range map[string]*azservicebus.ReceivedMessage{
-		"entity is a number":   message("x", map[string]any{PropEntity: int64(1)}),
-		"company is bytes":     message("x", map[string]any{PropCompany: []byte("usmf")}),
-		"dataref is a bool":    message("x", map[string]any{PropDataRef: true}),
-		"filename is a list":   message("x", map[string]any{PropFileName: []any{"a"}}),
-		"company too long":     message("x", map[string]any{PropCompany: "contoso"}),
-		"company with a slash": message("x", map[string]any{PropCompany: "a/b"}),
-		"no entity":            message("", nil),
-		"blank entity":         message("   ", nil),
-		"control character":    message("a\nb", nil),
-		"not UTF-8":            message("a\xffb", nil),
-		"entity too long":      message("x", map[string]any{PropEntity: strings.Repeat("x", 513)}),
+		"entity is a number":   aMessage("x", map[string]any{contract.PropEntity: int64(1)}),
+		"company is bytes":     aMessage("x", map[string]any{contract.PropCompany: []byte("usmf")}),
+		"dataref is a bool":    aMessage("x", map[string]any{contract.PropDataRef: true}),
+		"filename is a list":   aMessage("x", map[string]any{contract.PropFileName: []any{"a"}}),
+		"company too long":     aMessage("x", map[string]any{contract.PropCompany: "contoso"}),
+		"company with a slash": aMessage("x", map[string]any{contract.PropCompany: "a/b"}),
+		"no entity":            aMessage("", nil),
+		"blank entity":         aMessage("   ", nil),
+		"control character":    aMessage("a\nb", nil),
+		"not UTF-8":            aMessage("a\xffb", nil),
+		"entity too long":      aMessage("x", map[string]any{contract.PropEntity: strings.Repeat("x", 513)}),
 	} {
-		_, err := w.resolve("q", m)
+		_, _, err := w.routed("q", m)
 		if f := failure.Of(err); f == nil || f.Verdict != failure.Reject || f.Reason != failure.BadMessage || f.Detail == "" {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	m := message("x", nil)
+	m := aMessage("x", nil)
 	m.MessageID, m.SessionID = "", nil
-	p, err := w.resolve("q", m)
-	if err == nil || p.key != "sequence-7" {
-		t.Errorf("a message without session or ID: key %q, %v", p.key, err)
+	p, _, err := w.routed("q", m)
+	if err == nil || p.Key != "q#7" {
+		t.Errorf("a message without session or ID: key %q, %v", p.Key, err)
 	}
 }
 
@@ -203,17 +204,17 @@ func TestEveryMessageIsResolvedOrRejected(t *testing.T) {
 	w := resolver(&Route{Name: "all"})
 	rapid.Check(t, func(t *rapid.T) {
 		props := rapid.MapOf(
-			rapid.SampledFrom([]string{PropEntity, PropCompany, PropDataRef, PropFileName, PropSHA256, PropKey, "x"}),
+			rapid.SampledFrom([]string{contract.PropEntity, contract.PropCompany, contract.PropDataRef, contract.PropFileName, contract.PropSHA256, contract.PropKey, "x"}),
 			rapid.OneOf(rapid.String().AsAny(), rapid.Int64().AsAny(), rapid.Bool().AsAny(), rapid.Just[any](nil)),
 		).Draw(t, "properties")
-		p, err := w.resolve("q", message(rapid.String().Draw(t, "session"), props))
+		p, route, err := w.routed("q", aMessage(rapid.String().Draw(t, "session"), props))
 		if err != nil {
 			if failure.Of(err).Verdict != failure.Reject {
 				t.Fatalf("not a rejection: %v", err)
 			}
 			return
 		}
-		if p.route == nil || strings.TrimSpace(p.entity) == "" || len([]rune(p.company)) > 4 || p.key == "" {
+		if route == nil || strings.TrimSpace(p.Entity) == "" || len([]rune(p.Company)) > 4 || p.Key == "" {
 			t.Fatalf("%+v", p)
 		}
 	})
@@ -251,30 +252,30 @@ func TestFlightsAreFoundUntilTheyAreRecorded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFlights()
 		k := flightKey{"q", "s", 1}
-		if f.find(t.Context(), k) != nil {
+		if f.await(t.Context(), k) != nil {
 			t.Error("found a flight that never began")
 		}
 		fl := f.begin(k)
 		gone, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if f.find(gone, k) != nil {
+		if f.await(gone, k) != nil {
 			t.Error("found a flight that has not landed")
 		}
 		time.AfterFunc(time.Minute, func() { fl.land("an id", nil) })
-		if got := f.find(t.Context(), k); got == nil || got.fnoID != "an id" {
+		if got := f.await(t.Context(), k); got == nil || got.id != "an id" {
 			t.Errorf("%+v", got)
 		}
 		other := flightKey{"q", "another", 1}
-		f.begin(other).land("", errNotMade)
+		f.begin(other).land("", errKilled)
 		f.sweep("q", "s", func(seq int64) bool { return seq == 1 })
-		if f.find(t.Context(), k) == nil {
+		if f.await(t.Context(), k) == nil {
 			t.Error("swept a flight that was to be kept")
 		}
 		f.sweep("q", "s", func(int64) bool { return false })
-		if f.find(t.Context(), k) != nil || f.find(t.Context(), other) == nil {
+		if f.await(t.Context(), k) != nil || f.await(t.Context(), other) == nil {
 			t.Error("swept the wrong flight")
 		}
-		f.recorded(other)
+		f.sweep("q", "another", func(int64) bool { return false })
 		if len(f.open) != 0 {
 			t.Errorf("%d flights are remembered for nothing", len(f.open))
 		}

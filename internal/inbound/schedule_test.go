@@ -2,6 +2,7 @@ package inbound
 
 import (
 	"fmt"
+	"fnobridge/internal/ledger"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -59,9 +60,9 @@ func randomSchedule(t *testing.T, r *rand.Rand) {
 	w.route.OnFailure = []OnFailure{OnFailureSkip, OnFailureSkip, OnFailureHold, OnFailureDrain}[r.IntN(4)]
 	texts := []string{"good", "good", "good", "good", "deadlock", "bad", "bad mended"}
 	if w.route.OnFailure == OnFailureHold {
-		do := []Do{Release, Skip}[r.IntN(2)]
+		do := []ledger.Do{ledger.Release, ledger.Skip}[r.IntN(2)]
 		w.operator(do)
-		if do == Release {
+		if do == ledger.Release {
 			texts[5] = "bad mended" // else it is released for ever
 		}
 	}

@@ -161,7 +161,7 @@ func (w *tcpWorld) start() *tcpProcess {
 		w.t.Fatal(err)
 	}
 	route := w.route
-	route.Environment = env
+	route.into(env)
 	o := w.o
 	o.Sources = []Source{{Name: source, Acceptor: busAcceptor{b, bus.Source{Queue: source}, w.takeBack}, Lock: w.lock}}
 	o.Routes, o.Payloads, o.Events = []*Route{&route}, payload.NewOpener(payload.Options{}), senderEvents{b.Sender("status")}

@@ -7,6 +7,7 @@ import (
 
 	"fnobridge/internal/history"
 	"fnobridge/internal/payload"
+	"fnobridge/internal/retry"
 	"fnobridge/internal/status"
 )
 
@@ -56,7 +57,7 @@ func (r fakePublisher) PublishIf(ctx context.Context, may func() error, events .
 	case failsBefore:
 		return errReset
 	case hangs:
-		if !wait(ctx, 5*time.Second) {
+		if !retry.Wait(ctx, 5*time.Second) {
 			return context.Cause(ctx)
 		}
 		return context.DeadlineExceeded
@@ -65,7 +66,7 @@ func (r fakePublisher) PublishIf(ctx context.Context, may func() error, events .
 			t.b.steal(e.Session)
 		}
 	}
-	if !wait(ctx, t.b.delay) {
+	if !retry.Wait(ctx, t.b.delay) {
 		return context.Cause(ctx)
 	}
 	if !r.p.alive() {
@@ -122,7 +123,7 @@ func (o fakePayloads) Open(ctx context.Context, s payload.Source, r payload.Rule
 	case failsBefore, replyLost:
 		return nil, storageFailed()
 	case hangs:
-		if !wait(ctx, 10*time.Second) {
+		if !retry.Wait(ctx, 10*time.Second) {
 			return nil, context.Cause(ctx)
 		}
 		return nil, storageFailed()

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"fnobridge/internal/failure"
+	"fnobridge/internal/ledger"
+	"fnobridge/internal/retry"
 	"fnobridge/internal/status"
 )
 
@@ -16,68 +18,75 @@ import (
 // A newer version's state is left alone, and the session is given back after a while, for a replica of that version. A
 // corrupt one waits for an operator's order; the bytes are then kept as the state of the session AsideSession names,
 // and the first file counts as one whose outcome is unknown.
-func (l *lane) unreadable(state []byte, why error) error {
-	l.log.ErrorContext(l.held, "session state cannot be read; the session stands still", "bytes", len(state), "error", why)
-	l.yield()
-	l.show(func(v *SessionView) { v.Parked, v.Reason, v.Waiting = Holding, failure.LedgerUnusable, why.Error() })
-	if errors.Is(why, ErrNewerLedger) {
-		if !wait(l.waiting, 6*l.w.o.ParkCheck) {
-			return l.stopped()
+func (l *lane) unreadable(state []byte, why error) (next, error) {
+	l.log.ErrorContext(l.owned, "session state cannot be read; the session stands still", "bytes", len(state), "error", why)
+	l.slot.GiveBack()
+	l.showParked(ledger.Holding, failure.LedgerUnusable, why.Error())
+	if errors.Is(why, ledger.ErrNewer) {
+		retry.Wait(l.waiting, 6*l.w.o.ParkCheck)
+		return release, nil
+	}
+	l.ledger, l.known = &ledger.Ledger{}, ledgerState{} // nothing to store before the order has come
+	f, err := l.receive(l.w.o.Idle)
+	if f == nil || err != nil {
+		return release, err
+	}
+	if err := l.sayUnreadable(f, why); err != nil {
+		return goOn, err
+	}
+	l.showParked(ledger.Holding, failure.LedgerUnusable, why.Error())
+	o, ok := l.order()
+	for !ok {
+		if !retry.Wait(l.waiting, l.w.o.ParkCheck) {
+			return goOn, context.Cause(l.waiting)
 		}
-		return errRelease
+		o, ok = l.order()
 	}
-	l.ledger = &Ledger{} // in memory: nothing stores it before the order has come
-	f, err := l.take(l.w.o.Idle)
-	switch {
-	case err != nil:
-		return err
-	case f == nil:
-		return errRelease
+	if err := l.keepAside(state); err != nil {
+		return goOn, err
 	}
-	l.cur = f
-	if !l.w.told(l.key(f.seq)) {
-		l.say(f, l.event(f, status.Held, failure.LedgerUnusable, why.Error()))
-		if err := l.flush(f); err != nil {
-			return err
-		}
-		l.w.tell(l.key(f.seq), true)
+	return l.startOver(f, o, why)
+}
+
+// sayUnreadable tells the world that a file stands before an unreadable ledger, once: the ledger cannot remember it, and
+// every fresh receiver comes by here.
+func (l *lane) sayUnreadable(f *fileImport, why error) error {
+	if l.w.unreadableSaid(l.key(f.msg.seq)) {
+		return nil
 	}
-	o, err := l.awaitOrder()
-	if err == nil {
-		err = l.keepAside(state)
-	}
-	if err != nil {
+	l.say(f, l.event(f, status.Held, failure.LedgerUnusable, why.Error()))
+	if err := l.flush(f); err != nil {
 		return err
 	}
-	l.w.tell(l.key(f.seq), false)
-	if o.Do == Release {
+	f.entry.Published = ""
+	l.w.noteUnreadable(l.key(f.msg.seq), true)
+	return nil
+}
+
+// startOver carries out the order of an operator with an empty ledger. Whatever it leaves to do is in the new ledger, and
+// needs a slot: so it is the next owner's.
+func (l *lane) startOver(f *fileImport, o ledger.Order, why error) (next, error) {
+	l.w.noteUnreadable(l.key(f.msg.seq), false)
+	if o.Do == ledger.Release {
 		l.say(f, l.event(f, status.Released, failure.LedgerUnusable, "released by "+o.By))
 	}
-	if f.overlaps() {
+	if f.route.overlaps() {
 		l.ledger.Doubt = f.route.Window - 1 // they may have been posted too
 	}
 	bad := &failure.Failure{Verdict: failure.Unknown, Reason: failure.LedgerUnusable, Op: "read ledger", Detail: why.Error(), Err: why}
-	if f.bad != nil || o.Do == Skip {
+	if f.broken != nil || o.Do == ledger.Skip {
 		bad.Verdict = failure.Reject
-		if err := l.move(f, bad); err != nil {
-			return err
-		}
-		return errRelease
+		return l.skip(f, bad)
 	}
-	l.attempt(f)
-	if _, err := l.unknown(f, bad); err != nil {
-		return err
-	}
-	return errRelease // the rest is in the ledger, and needs a slot
+	f.entry.Tried(time.Now())
+	_, err := l.unknown(f, bad)
+	return release, err
 }
 
-// AsideSession names the session whose state keeps the unreadable bytes of another one.
-func AsideSession(session string) string { return ControlSession(session) + "-aside" }
-
 func (l *lane) keepAside(state []byte) error {
-	ctx, cancel := context.WithTimeout(l.held, 10*time.Second)
+	ctx, cancel := context.WithTimeout(l.owned, 10*time.Second)
 	defer cancel()
-	s, err := l.src.Acceptor.AcceptByID(ctx, AsideSession(l.s.ID()))
+	s, err := l.src.Acceptor.AcceptByID(ctx, ledger.AsideSession(l.s.ID()))
 	if err != nil {
 		return fmt.Errorf("keep unreadable session state aside: %w", err)
 	}

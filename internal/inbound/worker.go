@@ -11,11 +11,9 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
-	"go.opentelemetry.io/otel/trace"
 
-	"fnobridge/internal/bus"
+	"fnobridge/internal/admission"
 	"fnobridge/internal/deadletter"
-	"fnobridge/internal/lease"
 	"fnobridge/internal/payload"
 	"fnobridge/internal/status"
 	"fnobridge/internal/telemetry"
@@ -70,7 +68,7 @@ type Options struct {
 	Overflow  deadletter.Overflow // where long execution errors go; may be nil
 	Telemetry *telemetry.Telemetry
 
-	Sessions   int           // lanes that run at most; not counted are parked ones and, up to as many again, those at a closed gate
+	Sessions   int           // lanes at work at most; not counted are parked ones and, up to as many again, those at a closed gate
 	Accepts    int           // accepts that wait in parallel, all sources together
 	AcceptWait time.Duration // how long one accept waits; default 30 s
 	Idle       time.Duration // an empty session is released after this
@@ -88,15 +86,15 @@ type Worker struct {
 	log      *slog.Logger
 	instance string // names this process in the intents it writes
 	flights  *flights
-	slots    *slots
+	slots    *admission.Slots
 
-	mu     sync.Mutex
-	lanes  map[*lane]struct{}
-	unread map[flightKey]bool // files told to be held by an unreadable ledger, in which it cannot be noted
-	report []Left
+	mu         sync.Mutex
+	lanes      map[*lane]struct{}
+	unreadable map[flightKey]bool // files of which was said that they stand before an unreadable ledger
+	report     []Left
 }
 
-// New checks the options and gives a worker; Run starts it.
+// New checks the options and returns a worker; Run starts it.
 func New(o Options) (*Worker, error) {
 	switch {
 	case len(o.Sources) == 0:
@@ -107,8 +105,8 @@ func New(o Options) (*Worker, error) {
 		return nil, errors.New("inbound: no payloads or no events")
 	}
 	for _, r := range o.Routes {
-		if r.Environment == nil || r.Timeout <= 0 {
-			return nil, fmt.Errorf("inbound: route %q has no environment, or no timeout of its calls", r.Name)
+		if r.Environment == nil || r.API == nil || r.Timeout <= 0 {
+			return nil, fmt.Errorf("inbound: route %q has no environment, no way into it, or no timeout of its calls", r.Name)
 		}
 	}
 	if o.Telemetry == nil {
@@ -124,8 +122,8 @@ func New(o Options) (*Worker, error) {
 	_, _ = rand.Read(id[:]) // never fails, says crypto/rand
 	w := &Worker{
 		o: o, log: o.Telemetry.Logger(), instance: hex.EncodeToString(id[:]), flights: newFlights(),
-		slots: newSlots(o.Sessions, o.Routes), lanes: map[*lane]struct{}{},
-		unread: map[flightKey]bool{},
+		slots: admission.NewSlots(o.Sessions), lanes: map[*lane]struct{}{},
+		unreadable: map[flightKey]bool{},
 	}
 	return w, nil
 }
@@ -151,31 +149,20 @@ func (w *Worker) leave(l *lane, left []Left) {
 	w.mu.Unlock()
 }
 
-// told and tell keep what was said about sessions whose ledger is unreadable: every fresh receiver comes by there.
-func (w *Worker) told(k flightKey) bool {
+// unreadableSaid and noteUnreadable keep what was said about files that stand before an unreadable ledger: the ledger
+// itself cannot remember it.
+func (w *Worker) unreadableSaid(k flightKey) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.unread[k]
+	return w.unreadable[k]
 }
 
-func (w *Worker) tell(k flightKey, yes bool) {
+func (w *Worker) noteUnreadable(k flightKey, said bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if yes {
-		w.unread[k] = true
+	if said {
+		w.unreadable[k] = true
 	} else {
-		delete(w.unread, k)
+		delete(w.unreadable, k)
 	}
-}
-
-func traceID(ctx context.Context) string {
-	if sc := trace.SpanContextFromContext(ctx); sc.HasTraceID() {
-		return sc.TraceID().String()
-	}
-	return ""
-}
-
-// lost reports whether err says that the session is not ours any more.
-func lost(err error) bool {
-	return errors.Is(err, bus.ErrLost) || errors.Is(err, lease.ErrLost)
 }

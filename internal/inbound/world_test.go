@@ -15,6 +15,7 @@ import (
 	"fnobridge/internal/dynamics"
 	"fnobridge/internal/failure"
 	"fnobridge/internal/history"
+	"fnobridge/internal/ledger"
 	"fnobridge/internal/payload"
 	"fnobridge/internal/retry"
 	"fnobridge/internal/status"
@@ -92,7 +93,7 @@ func (w *world) start() *running {
 	}
 	r.env = w.environment("prod", r.process)
 	route := w.route
-	route.Environment = r.env
+	route.into(r.env)
 	o := w.o
 	o.Routes = []*Route{&route}
 	if w.routes != nil {
@@ -122,7 +123,12 @@ func (w *world) start() *running {
 	return r
 }
 
-// environment gives a client of F&O for a process.
+// into leads a route to an environment, through its recurring integrations.
+func (r *Route) into(env *dynamics.Environment) {
+	r.Environment, r.API = env, dynamics.Recurring{Environment: env}
+}
+
+// environment returns a client of F&O for a process.
 func (w *world) environment(name string, p *process) *dynamics.Environment {
 	w.t.Helper()
 	env, err := dynamics.New(dynamics.Options{
@@ -265,19 +271,19 @@ func (w *world) check() history.Report {
 }
 
 // order gives an operator's order for a session, as `bridge sessions` does.
-func (w *world) order(session string, do Do) {
+func (w *world) order(session string, do ledger.Do) {
 	w.t.Helper()
-	b, err := Order{Do: do, By: "a test", At: time.Now()}.Encode()
+	b, err := ledger.Order{Do: do, By: "a test", At: time.Now()}.Encode()
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.b.mu.Lock()
 	defer w.b.mu.Unlock()
-	w.b.session(ControlSession(session)).state = b
+	w.b.session(ledger.ControlSession(session)).state = b
 }
 
 // operator starts somebody who looks once a minute for sessions that are held, and gives the same order for each.
-func (w *world) operator(do Do) {
+func (w *world) operator(do ledger.Do) {
 	w.wg.Go(func() {
 		for {
 			pass(time.Minute)
@@ -285,7 +291,7 @@ func (w *world) operator(do Do) {
 			over := w.over
 			var held []string
 			for id, s := range w.b.sessions {
-				if l, err := DecodeLedger(s.state); err == nil && l.Park != nil && l.Park.Mode == Holding && len(s.messages) > 0 {
+				if l, err := ledger.Decode(s.state); err == nil && l.Park != nil && l.Park.Mode == ledger.Holding && len(s.messages) > 0 {
 					held = append(held, id)
 				}
 			}
@@ -323,4 +329,4 @@ func (w *world) posts(id string) int {
 }
 
 // pass lets time pass in the bubble.
-func pass(d time.Duration) { wait(context.Background(), d) }
+func pass(d time.Duration) { retry.Wait(context.Background(), d) }

@@ -186,7 +186,7 @@ func (x *Export) next(intake, work context.Context) (found bool, _ error) {
 
 // through makes a call inside the environment's gate.
 func (x *Export) through(ctx context.Context, call func() error) error {
-	pass, err := x.o.Environment.Gate().Enter(ctx)
+	pass, err := x.o.Environment.Gate().AwaitPass(ctx, nil)
 	if err != nil {
 		return err
 	}

@@ -126,21 +126,20 @@ func (t *Telemetry) SessionHeld(ctx context.Context, d Destination, delta int64)
 	t.metrics.sessions.Add(ctx, delta, labels(d.attributes()...))
 }
 
-// FileBegan notes a file received and routed. Every call is followed by one of FileEnded or FileLeft.
+// FileBegan notes a file received and routed. Every call is followed by one of FileLeft.
 func (t *Telemetry) FileBegan(ctx context.Context, route string) {
 	t.metrics.inflight.Add(ctx, 1, labels(routeKey.String(route)))
 }
 
-// FileLeft notes a file that this replica no longer works on although it has not ended: after a stop or a lost lock.
+// FileLeft notes that this replica no longer works on a file: it has ended, or the lane has.
 func (t *Telemetry) FileLeft(ctx context.Context, route string) {
 	t.metrics.inflight.Add(ctx, -1, labels(routeKey.String(route)))
 }
 
-// FileEnded notes how a file ended that FileBegan had noted, and how long after its arrival in Service Bus. The route
-// is a configured name, or empty for a message that no route takes.
+// FileEnded notes how a file ended, and how long after its arrival in Service Bus. The route is a configured name, or
+// empty for a message that no route takes.
 func (t *Telemetry) FileEnded(ctx context.Context, route string, o Outcome, enqueued time.Time) {
 	r, end := routeKey.String(route), outcomeKey.String(string(o))
-	t.metrics.inflight.Add(ctx, -1, labels(r))
 	t.metrics.files.Add(ctx, 1, labels(r, end))
 	if !enqueued.IsZero() {
 		t.metrics.endToEnd.Record(ctx, since(enqueued), labels(r, end))

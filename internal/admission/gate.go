@@ -1,4 +1,4 @@
-package dynamics
+package admission
 
 import (
 	"context"
@@ -21,20 +21,20 @@ const (
 	gateMax        = time.Minute
 )
 
-// A Phase is the state a Gate is in.
-type Phase string
+// A GatePhase is the state a Gate is in.
+type GatePhase string
 
 // The phases.
 const (
-	GateOpen    Phase = "open"
-	GateClosed  Phase = "closed"
-	GateProbing Phase = "probing"
+	GateOpen    GatePhase = "open"
+	GateClosed  GatePhase = "closed"
+	GateProbing GatePhase = "probing"
 )
 
 // A GateState is what a Gate shows of itself.
 type GateState struct {
-	Phase  Phase
-	Since  time.Time      // of this phase
+	Phase  GatePhase
+	Since  time.Time      // open: when it opened; closed, probing: when the outage began
 	Until  time.Time      // closed: when a probe may go; else zero
 	Reason failure.Reason // closed, probing: why it closed; else empty
 	Detail string         // closed, probing: the words that came with the reason
@@ -61,10 +61,10 @@ func (s GateState) Open() bool { return s.Phase == GateOpen }
 //
 // Waiting at the gate is not an attempt of the file.
 type Gate struct {
-	slots int // calls let through at once
+	calls int // let through at once
 
 	mu      sync.Mutex
-	phase   Phase
+	phase   GatePhase
 	since   time.Time
 	until   time.Time
 	reason  failure.Reason
@@ -80,8 +80,11 @@ type Gate struct {
 	delivering bool        // one goroutine at a time delivers, which keeps the order
 }
 
-// A waiter is one call of Enter. Its channel has room for the one pass it may get, so that granting never blocks.
-type waiter struct{ pass chan *Pass }
+// A waiter is one call of AwaitPass. Its channel has room for the one pass it may get, so that granting never blocks.
+type waiter struct {
+	pass     chan *Pass
+	onClosed func() // called once, when the waiter has to wait for a closed gate; nil before and after
+}
 
 // A Pass is the right to make one call. Leave must be called once the call has ended; calling it again does nothing.
 type Pass struct {
@@ -89,8 +92,8 @@ type Pass struct {
 	left bool // under gate.mu
 }
 
-// NewGate gives an open gate that lets slots calls through at once (at least one).
-func NewGate(slots int) *Gate {
+// NewGate returns an open gate that lets so many calls through at once (at least one).
+func NewGate(calls int) *Gate {
 	b := backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(gateFirst),
 		backoff.WithMultiplier(gateMultiplier),
@@ -98,18 +101,21 @@ func NewGate(slots int) *Gate {
 		backoff.WithMaxInterval(gateMax),
 		backoff.WithMaxElapsedTime(0), // never gives up
 	)
-	return &Gate{slots: max(1, slots), phase: GateOpen, since: time.Now(), backoff: b}
+	return &Gate{calls: max(1, calls), phase: GateOpen, since: time.Now(), backoff: b}
 }
 
-// Enter waits until the gate lets the caller through. Its only error is that ctx ended; failure.Stopped knows it.
-func (g *Gate) Enter(ctx context.Context) (*Pass, error) {
+// AwaitPass waits until the gate lets the caller through. onClosed, which may be nil, is called at most once, if the
+// caller has to wait for a closed gate: at once, or when the gate closes while the caller is in line. It must not use the
+// gate. The only error is that ctx ended; failure.IsStop knows it.
+func (g *Gate) AwaitPass(ctx context.Context, onClosed func()) (*Pass, error) {
 	if ctx.Err() != nil {
-		return nil, stopped(ctx)
+		return nil, failure.StoppedCall(ctx)
 	}
-	w := &waiter{pass: make(chan *Pass, 1)}
+	w := &waiter{pass: make(chan *Pass, 1), onClosed: onClosed}
 	g.mu.Lock()
 	g.waiting = append(g.waiting, w)
 	g.admit()
+	g.tellClosed()
 	g.mu.Unlock()
 	g.deliver()
 
@@ -118,8 +124,8 @@ func (g *Gate) Enter(ctx context.Context) (*Pass, error) {
 		if ctx.Err() == nil {
 			return p, nil
 		}
-		p.Leave(stopped(ctx)) // both were ready: the call will not be made, pass the right on
-		return nil, stopped(ctx)
+		p.GiveBack() // both were ready: the call will not be made, pass the right on
+		return nil, failure.StoppedCall(ctx)
 	case <-ctx.Done():
 	}
 	g.mu.Lock()
@@ -127,17 +133,17 @@ func (g *Gate) Enter(ctx context.Context) (*Pass, error) {
 	g.mu.Unlock()
 	select {
 	case p := <-w.pass: // granted between the two: nobody else can hold it
-		p.Leave(stopped(ctx))
+		p.GiveBack()
 	default:
 	}
-	return nil, stopped(ctx)
+	return nil, failure.StoppedCall(ctx)
 }
 
-// TryEnter gives a pass if the gate is open and a slot is free right now, with nobody waiting; else nil. It never waits.
-func (g *Gate) TryEnter() *Pass {
+// TryPass returns a pass if the gate is open and a call is free right now, with nobody waiting; else nil. It never waits.
+func (g *Gate) TryPass() *Pass {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.phase != GateOpen || len(g.waiting) > 0 || g.used >= g.slots {
+	if g.phase != GateOpen || len(g.waiting) > 0 || g.used >= g.calls {
 		return nil
 	}
 	g.used++
@@ -151,7 +157,13 @@ func (p *Pass) Probing() bool {
 	return p.gate.probe == p
 }
 
-// Leave gives the slot back and reports how the call ended. A Pause failure closes the gate, an answer of any other
+// errNotMade is how a pass ends under which no call was made.
+var errNotMade = errors.New("the call was not made")
+
+// GiveBack gives a pass back under which no call was made. It says nothing of the environment.
+func (p *Pass) GiveBack() { p.Leave(&failure.Failure{Op: "call", Err: errNotMade}) }
+
+// Leave gives the pass back and reports how the call ended. A Pause failure closes the gate, an answer of any other
 // kind opens it. An error without a verdict (the caller's context ended, the call was never made) does neither; when
 // the probe leaves so, the next in line probes.
 func (p *Pass) Leave(err error) {
@@ -179,7 +191,7 @@ func (p *Pass) Leave(err error) {
 		g.close(f)
 	case g.phase == GateClosed && heard == heardPause && f.After > 0:
 		if until := time.Now().Add(f.After); until.After(g.until) {
-			g.wait(f.After)
+			g.prolong(f.After)
 		}
 	}
 	g.admit()
@@ -187,7 +199,7 @@ func (p *Pass) Leave(err error) {
 	g.deliver()
 }
 
-// State gives the present state.
+// State returns the present state.
 func (g *Gate) State() GateState {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -195,7 +207,7 @@ func (g *Gate) State() GateState {
 }
 
 // OnChange registers f to be called with the new state on every change of phase: in order, one at a time, under no
-// lock, by whichever goroutine brought the change about. f may use the gate, except that it must not wait in Enter.
+// lock, by whichever goroutine brought the change about. f may use the gate, except that it must not wait in AwaitPass.
 func (g *Gate) OnChange(f func(GateState)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -214,7 +226,7 @@ func hear(err error) (int, *failure.Failure) {
 	if err == nil {
 		return heardAnswer, nil
 	}
-	if _, ok := errors.AsType[*stopError](err); ok {
+	if failure.IsStop(err) {
 		return heardNothing, nil
 	}
 	f, ok := errors.AsType[*failure.Failure](err)
@@ -232,9 +244,9 @@ func hear(err error) (int, *failure.Failure) {
 
 // The functions below want g.mu held.
 
-// admit lets through whom the phase and the slots allow, first come first served.
+// admit lets through whom the phase and the bound allow, first come first served.
 func (g *Gate) admit() {
-	for len(g.waiting) > 0 && g.used < g.slots {
+	for len(g.waiting) > 0 && g.used < g.calls {
 		switch g.phase {
 		case GateProbing:
 			return
@@ -273,11 +285,25 @@ func (g *Gate) close(f *failure.Failure) {
 	}
 	g.reason, g.detail = f.Reason, f.Detail
 	g.enter(GateClosed, time.Now().Add(d))
-	g.wait(d)
+	g.prolong(d)
+	g.tellClosed()
 }
 
-// wait keeps the gate closed for d from now.
-func (g *Gate) wait(d time.Duration) {
+// tellClosed tells those in line that they wait for the end of an outage, not for a call of somebody else.
+func (g *Gate) tellClosed() {
+	if g.phase == GateOpen {
+		return
+	}
+	for _, w := range g.waiting {
+		if w.onClosed != nil {
+			w.onClosed()
+			w.onClosed = nil
+		}
+	}
+}
+
+// prolong keeps the gate closed for d from now.
+func (g *Gate) prolong(d time.Duration) {
 	g.until = time.Now().Add(d)
 	if g.timer != nil {
 		g.timer.Stop() // a due that is already running finds the new until and does nothing
@@ -285,9 +311,13 @@ func (g *Gate) wait(d time.Duration) {
 	g.timer = time.AfterFunc(d, g.due)
 }
 
-// enter changes the phase. A timer that still runs does no harm: due finds nothing to do.
-func (g *Gate) enter(p Phase, until time.Time) {
-	g.phase, g.since, g.until = p, time.Now(), until
+// enter changes the phase. A probe neither begins nor ends an outage. A timer that still runs does no harm: due finds
+// nothing to do.
+func (g *Gate) enter(p GatePhase, until time.Time) {
+	if (p == GateOpen) != (g.phase == GateOpen) {
+		g.since = time.Now()
+	}
+	g.phase, g.until = p, until
 	g.changes = append(g.changes, g.snapshot())
 }
 

@@ -1,4 +1,4 @@
-package inbound
+package ledger
 
 import (
 	"errors"
@@ -22,9 +22,9 @@ var anEntry = rapid.Custom(func(t *rapid.T) Entry {
 		return time.Unix(rapid.Int64Range(1, 1<<32).Draw(t, "second"), 0).UTC()
 	})
 	e := Entry{
-		Key:   rapid.StringN(0, 40, 128).Draw(t, "key"),
-		Phase: rapid.SampledFrom([]Phase{Posting, Waiting, InFno, HeldBack, Dead}).Draw(t, "phase"),
-		After: rapid.Int64Range(0, 100).Draw(t, "after"), By: rapid.StringMatching(`[0-9a-f]{0,12}`).Draw(t, "by"),
+		Key:    rapid.StringN(0, 40, 128).Draw(t, "key"),
+		Phase:  rapid.SampledFrom([]Phase{Posting, Waiting, InFno, Held, Dead}).Draw(t, "phase"),
+		By:     rapid.StringMatching(`[0-9a-f]{0,12}`).Draw(t, "by"),
 		ExecID: rapid.StringMatching(`[a-z0-9-]{0,20}`).Draw(t, "execution"), Attempts: rapid.IntRange(0, 9).Draw(t, "attempts"),
 		Base: rapid.IntRange(0, 9).Draw(t, "base"), Published: rapid.SampledFrom([]status.Status{"", status.Enqueued, status.Held}).Draw(t, "published"),
 		Reason: rapid.SampledFrom(append(failure.Reasons(), "")).Draw(t, "reason"), Unknown: rapid.Bool().Draw(t, "unknown"),
@@ -34,7 +34,7 @@ var anEntry = rapid.Custom(func(t *rapid.T) Entry {
 		e.First, e.Last = at.Draw(t, "first"), at.Draw(t, "last")
 	}
 	if e.Phase == InFno {
-		e.FnoID, e.Accepted = rapid.StringMatching(`[0-9a-f-]{36}`).Draw(t, "message"), at.Draw(t, "accepted")
+		e.FnoID, e.AcceptedAt = rapid.StringMatching(`[0-9a-f-]{36}`).Draw(t, "message"), at.Draw(t, "accepted")
 	}
 	return e
 })
@@ -43,7 +43,7 @@ var anEntry = rapid.Custom(func(t *rapid.T) Entry {
 func TestALedgerKnowsWhatIsOpenAndWhatIsSettled(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := &Ledger{}
-		open, settled := map[int64]Entry{}, map[int64]bool{}
+		open, settled := map[int64]Entry{}, []int64{}
 		next := rapid.Int64Range(1, 1<<50).Draw(t, "first sequence number")
 		begin := next
 		t.Repeat(map[string]func(*rapid.T){
@@ -68,48 +68,36 @@ func TestALedgerKnowsWhatIsOpenAndWhatIsSettled(t *testing.T) {
 					t.Skip("none")
 				}
 				seq := rapid.SampledFrom(slices.Sorted(maps.Keys(open))).Draw(t, "file")
-				l.settle(seq)
+				l.settle(seq, gone)
 				delete(open, seq)
-				settled[seq] = true
+				settled = append(settled, seq)
 			},
 			"settle a file that was never put": func(t *rapid.T) {
 				next++
-				l.settle(next)
-				settled[next] = true
-			},
-			"drop": func(t *rapid.T) {
-				if len(open) == 0 {
-					t.Skip("none")
-				}
-				seq := slices.Max(slices.Collect(maps.Keys(open))) // an intent that is taken back is always the newest
-				if seq != next {
-					t.Skip("a later file was settled")
-				}
-				l.drop(seq)
-				delete(open, seq)
-				next--
+				l.Settle(next)
+				settled = append(settled, next)
 			},
 			"store and load": func(t *rapid.T) {
 				b, err := l.Encode()
 				if err != nil {
 					t.Fatal(err)
 				}
-				back, err := DecodeLedger(b)
+				back, err := Decode(b)
 				if err != nil {
 					t.Fatalf("%v: %s", err, b)
 				}
-				if diff := cmp.Diff(l.Files, back.Files, cmpopts.EquateEmpty()); diff != "" || back.Settled != l.Settled {
+				if diff := cmp.Diff(l.Files, back.Files, cmpopts.EquateEmpty(), cmpopts.IgnoreUnexported(Entry{})); diff != "" || back.Watermark != l.Watermark {
 					t.Fatalf("the ledger came back changed:\n%s", diff)
 				}
 				l = back
 			},
 			"": func(t *rapid.T) {
 				for seq, e := range open {
-					got := l.find(seq)
-					if got == nil || !cmp.Equal(*got, e) {
+					got := l.Find(seq)
+					if got == nil || !cmp.Equal(*got, e, cmpopts.IgnoreUnexported(Entry{})) {
 						t.Fatalf("file %d: %+v, want %+v", seq, got, e)
 					}
-					if l.settled(seq) {
+					if l.settledBefore(seq) {
 						t.Fatalf("open file %d counts as settled", seq)
 					}
 				}
@@ -117,18 +105,18 @@ func TestALedgerKnowsWhatIsOpenAndWhatIsSettled(t *testing.T) {
 				for seq := range open {
 					lowest = min(lowest, seq)
 				}
-				for seq := range settled {
-					if !l.settled(seq) {
+				for _, seq := range settled[max(0, len(settled)-recent):] {
+					if !l.settledBefore(seq) {
 						t.Fatalf("settled file %d does not count as settled", seq)
 					}
 				}
-				if l.settled(next + 1) {
+				if l.settledBefore(next + 1) {
 					t.Fatal("a file to come counts as settled")
 				}
 				if len(open) == 0 && len(l.Files) != 0 {
 					t.Fatalf("nothing is open, and the ledger holds %d files", len(l.Files))
 				}
-				if l.Settled < begin && len(settled) > 0 && len(open) == 0 {
+				if l.Watermark < begin && len(settled) > 0 && len(open) == 0 {
 					t.Fatal("the watermark stands still")
 				}
 			},
@@ -141,34 +129,34 @@ func TestALedgerThatSaysNothingIsNoState(t *testing.T) {
 	if b != nil || err != nil {
 		t.Errorf("%q, %v", b, err)
 	}
-	l, err := DecodeLedger(nil)
-	if err != nil || l.Settled != 0 || len(l.Files) != 0 {
+	l, err := Decode(nil)
+	if err != nil || l.Watermark != 0 || len(l.Files) != 0 {
 		t.Errorf("%+v, %v", l, err)
 	}
 }
 
 func TestStrangeStateIsNeverGuessedAt(t *testing.T) {
 	for state, want := range map[string]error{
-		`{"v":2,"files":[]}`:       ErrNewerLedger,
-		`{"v":99,"files":42}`:      ErrNewerLedger, // nothing but its version can be known
-		`{`:                        ErrCorruptLedger,
-		`[]`:                       ErrCorruptLedger,
-		`"a text"`:                 ErrCorruptLedger,
-		`{}`:                       ErrCorruptLedger,
-		`{"v":0}`:                  ErrCorruptLedger,
-		`{"v":-1}`:                 ErrCorruptLedger,
-		`{"v":1,"settled":"many"}`: ErrCorruptLedger,
-		`{"v":1,"settled":-4}`:     ErrCorruptLedger,
-		`{"v":1,"doubt":-1}`:       ErrCorruptLedger,
-		`{"v":1,"files":[{"seq":2,"phase":"flying"}]}`:                              ErrCorruptLedger,
-		`{"v":1,"files":[{"seq":2,"phase":"enqueued"}]}`:                            ErrCorruptLedger, // without a message ID there is nothing to follow
-		`{"v":1,"files":[{"seq":2,"phase":"posting"},{"seq":2,"phase":"posting"}]}`: ErrCorruptLedger,
-		`{"v":1,"files":[{"seq":3,"phase":"posting"},{"seq":2,"phase":"posting"}]}`: ErrCorruptLedger,
-		`{"v":1,"park":{"mode":"sleep","seq":1}}`:                                   ErrCorruptLedger,
-		"\x00\x01":        ErrCorruptLedger,
-		`{"v":1}trailing`: ErrCorruptLedger,
+		`{"v":2,"files":[]}`:       ErrNewer,
+		`{"v":99,"files":42}`:      ErrNewer, // nothing but its version can be known
+		`{`:                        ErrCorrupt,
+		`[]`:                       ErrCorrupt,
+		`"a text"`:                 ErrCorrupt,
+		`{}`:                       ErrCorrupt,
+		`{"v":0}`:                  ErrCorrupt,
+		`{"v":-1}`:                 ErrCorrupt,
+		`{"v":1,"settled":"many"}`: ErrCorrupt,
+		`{"v":1,"settled":-4}`:     ErrCorrupt,
+		`{"v":1,"doubt":-1}`:       ErrCorrupt,
+		`{"v":1,"files":[{"seq":2,"phase":"flying"}]}`:                              ErrCorrupt,
+		`{"v":1,"files":[{"seq":2,"phase":"enqueued"}]}`:                            ErrCorrupt, // without a message ID there is nothing to follow
+		`{"v":1,"files":[{"seq":2,"phase":"posting"},{"seq":2,"phase":"posting"}]}`: ErrCorrupt,
+		`{"v":1,"files":[{"seq":3,"phase":"posting"},{"seq":2,"phase":"posting"}]}`: ErrCorrupt,
+		`{"v":1,"park":{"mode":"sleep","seq":1}}`:                                   ErrCorrupt,
+		"\x00\x01":        ErrCorrupt,
+		`{"v":1}trailing`: ErrCorrupt,
 	} {
-		if l, err := DecodeLedger([]byte(state)); !errors.Is(err, want) || l != nil {
+		if l, err := Decode([]byte(state)); !errors.Is(err, want) || l != nil {
 			t.Errorf("%s: %+v, %v, want %v", state, l, err, want)
 		}
 	}
@@ -177,17 +165,17 @@ func TestStrangeStateIsNeverGuessedAt(t *testing.T) {
 func TestAnyStateIsReadWithoutPanic(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		b := rapid.SliceOf(rapid.Byte()).Draw(t, "state")
-		l, err := DecodeLedger(b)
-		if err == nil && l == nil || err != nil && !errors.Is(err, ErrCorruptLedger) && !errors.Is(err, ErrNewerLedger) {
+		l, err := Decode(b)
+		if err == nil && l == nil || err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrNewer) {
 			t.Fatalf("%+v, %v", l, err)
 		}
 	})
 }
 
-func FuzzDecodeLedger(f *testing.F) {
+func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"v":1,"settled":7,"files":[{"seq":8,"phase":"enqueued","mid":"x"}],"park":{"mode":"hold","seq":8}}`))
 	f.Fuzz(func(t *testing.T, state []byte) {
-		l, err := DecodeLedger(state)
+		l, err := Decode(state)
 		if err != nil {
 			return
 		}
@@ -195,8 +183,8 @@ func FuzzDecodeLedger(f *testing.F) {
 		if err != nil {
 			return // too long: refused, not cut
 		}
-		back, err := DecodeLedger(b)
-		if err != nil || len(back.Files) != len(l.Files) || back.Settled != l.Settled {
+		back, err := Decode(b)
+		if err != nil || len(back.Files) != len(l.Files) || back.Watermark != l.Watermark {
 			t.Fatalf("%s became %s: %v", state, b, err)
 		}
 	})
@@ -211,11 +199,11 @@ func TestALedgerIsBounded(t *testing.T) {
 		t.Errorf("%d bytes were written", len(b))
 	}
 	// The largest that a bridge writes: a full window, every field as long as it may be.
-	l = &Ledger{Settled: 1 << 60, Park: &Park{Mode: Holding, Detail: cutDetail(strings.Repeat("é", 5000))}}
+	l = &Ledger{Watermark: 1 << 60, Park: &Park{Mode: Holding, Detail: Cut(strings.Repeat("é", 5000))}}
 	for n := range 16 {
 		l.put(Entry{
-			Seq: 1<<60 + int64(n), Key: strings.Repeat("\x01", 128), Phase: HeldBack, By: "0123456789ab", ExecID: strings.Repeat("x", 100),
-			FnoID: strings.Repeat("x", 36), Note: cutDetail(strings.Repeat("\x01", 5000)), First: time.Now(), Last: time.Now(), Accepted: time.Now(),
+			Seq: 1<<60 + int64(n), Key: strings.Repeat("\x01", 128), Phase: Held, By: "0123456789ab", ExecID: strings.Repeat("x", 100),
+			FnoID: strings.Repeat("x", 36), Note: Cut(strings.Repeat("\x01", 5000)), First: time.Now(), Last: time.Now(), AcceptedAt: time.Now(),
 		})
 	}
 	if _, err := l.Encode(); err != nil {
@@ -225,12 +213,12 @@ func TestALedgerIsBounded(t *testing.T) {
 
 func TestDetailsAreCutOnWholeCharacters(t *testing.T) {
 	for n := range 8 {
-		got := cutDetail(strings.Repeat("x", n) + strings.Repeat("€", 400))
+		got := Cut(strings.Repeat("x", n) + strings.Repeat("€", 400))
 		if !strings.HasSuffix(got, "€…") || len(got) > 503 {
 			t.Errorf("cut to %d bytes ending in %q", len(got), got[len(got)-6:])
 		}
 	}
-	if got := cutDetail("short"); got != "short" {
+	if got := Cut("short"); got != "short" {
 		t.Error(got)
 	}
 }
@@ -264,4 +252,18 @@ func TestOrdersAreReadAsWritten(t *testing.T) {
 func ExampleControlSession() {
 	fmt.Println(ControlSession("Customer groups"))
 	// Output: fnobridge-control-84d55d5e810e9a30959a15a9173eeed48b623c60
+}
+
+// put has the ledger hold an entry, whatever it held of the file before.
+func (l *Ledger) put(e Entry) {
+	have, _ := l.Admit(e.Seq, e.Key)
+	*have = e
+}
+
+// settledBefore reports whether the ledger takes a file that comes now for one that it has settled.
+func (l *Ledger) settledBefore(seq int64) bool {
+	if e := l.Find(seq); e != nil {
+		return e.Phase == Settled
+	}
+	return l.wasSettled(seq)
 }

@@ -1,4 +1,4 @@
-package dynamics
+package admission
 
 import (
 	"context"
@@ -115,7 +115,7 @@ func TestTheGateFollowsItsModel(t *testing.T) {
 				e := &entry{pass: make(chan *Pass, 1), cancel: cancel}
 				waiting = append(waiting, e)
 				go func() {
-					if p, err := g.Enter(ctx); err == nil {
+					if p, err := g.AwaitPass(ctx, nil); err == nil {
 						e.pass <- p
 					}
 				}()
@@ -147,7 +147,7 @@ func TestTheGateFollowsItsModel(t *testing.T) {
 				},
 				"try to enter": func(*rapid.T) {
 					want := phase == GateOpen && len(waiting) == 0 && len(inside) < slots
-					p := g.TryEnter()
+					p := g.TryPass()
 					if (p != nil) != want {
 						t.Fatalf("phase %s, %d inside, %d waiting: let through %v", phase, len(inside), len(waiting), p != nil)
 					}

@@ -1,4 +1,4 @@
-package inbound
+package ledger
 
 import (
 	"crypto/sha256"
@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// An Order is what an operator wants of a parked session. A lane that holds a session keeps its lock, so the order
-// cannot be written into the session's own state; it is written as the state of a control session that never has
-// messages and is therefore never handed out by "next available". The lane reads it at its slow cadence.
+// An Order is what an operator wants of a parked session. A lane that stands at a held file keeps the session's lock, so
+// the order cannot be written into the session's own state; it is written as the state of a control session, which never
+// has messages and is therefore never handed out by "next available". The lane looks there every few seconds.
 type Order struct {
 	Do Do        `json:"do"`
 	By string    `json:"by,omitempty"` // who, for the log
@@ -26,14 +26,14 @@ const (
 	Skip    Do = "skip"    // dead-letter the held file, then go on; end draining
 )
 
-// ControlSession gives the ID of the control session that belongs to a session. Hashed, because session IDs may be as
+// ControlSession returns the ID of the control session that belongs to a session. Hashed, because session IDs may be as
 // long as Service Bus allows (128 characters).
 func ControlSession(session string) string {
 	h := sha256.Sum256([]byte(session))
 	return "fnobridge-control-" + hex.EncodeToString(h[:20])
 }
 
-// Encode gives the order as session state.
+// Encode returns the order as session state.
 func (o Order) Encode() ([]byte, error) {
 	b, err := json.Marshal(o)
 	if err != nil {
@@ -55,3 +55,6 @@ func DecodeOrder(state []byte) (o Order, ok bool, err error) {
 	}
 	return o, true, nil
 }
+
+// AsideSession returns the ID of the session whose state keeps the unreadable bytes of another one.
+func AsideSession(session string) string { return ControlSession(session) + "-aside" }

@@ -1,4 +1,4 @@
-package dynamics
+package admission
 
 import (
 	"context"
@@ -20,7 +20,7 @@ func pauseFor(d time.Duration) error {
 
 func enter(t *testing.T, g *Gate) *Pass {
 	t.Helper()
-	p, err := g.Enter(t.Context())
+	p, err := g.AwaitPass(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func TestOneProbeAndThenEverybody(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 50 {
 			wg.Go(func() {
-				p, err := g.Enter(t.Context())
+				p, err := g.AwaitPass(t.Context(), nil)
 				if err != nil {
 					t.Error(err)
 					return
@@ -124,7 +124,7 @@ func TestClosedTimesGrowAndStartAnew(t *testing.T) {
 func TestAProbeWithoutAVerdictPassesTheRightOn(t *testing.T) {
 	rows := map[string]func(ctx context.Context) error{
 		"its context ended": func(ctx context.Context) error { return context.Canceled },
-		"it was stopped":    func(ctx context.Context) error { return stopped(ctx) },
+		"it was stopped":    func(ctx context.Context) error { return failure.StoppedCall(ctx) },
 		"the payload failed": func(context.Context) error {
 			return &failure.Failure{Verdict: failure.Retry, Reason: failure.StorageFailed}
 		},
@@ -161,7 +161,7 @@ func TestWhatAnAnswerDoesToTheGate(t *testing.T) {
 	rows := []struct {
 		name             string
 		err              error
-		probe, otherwise Phase // after this outcome of the probe, and of a call through an open gate
+		probe, otherwise GatePhase // after this outcome of the probe, and of a call through an open gate
 	}{
 		{"nil", nil, GateOpen, GateOpen},
 		{"rejection", &failure.Failure{Verdict: failure.Reject, Reason: failure.PayloadTooLarge, Status: 413}, GateOpen, GateOpen},
@@ -222,7 +222,7 @@ func TestTheGateBoundsWhatRunsAtOnce(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 20 {
 			wg.Go(func() {
-				p, err := g.Enter(t.Context())
+				p, err := g.AwaitPass(t.Context(), nil)
 				if err != nil {
 					t.Error(err)
 					return
@@ -242,11 +242,11 @@ func TestTheGateBoundsWhatRunsAtOnce(t *testing.T) {
 	})
 }
 
-func TestTryEnterNeverWaitsNorOvertakes(t *testing.T) {
+func TestTryPassNeverWaitsNorOvertakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := NewGate(2)
-		a, b := g.TryEnter(), g.TryEnter()
-		if a == nil || b == nil || g.TryEnter() != nil {
+		a, b := g.TryPass(), g.TryPass()
+		if a == nil || b == nil || g.TryPass() != nil {
 			t.Fatal("two slots, no more and no less")
 		}
 		waits := make(chan *Pass)
@@ -254,24 +254,24 @@ func TestTryEnterNeverWaitsNorOvertakes(t *testing.T) {
 		synctest.Wait()
 		a.Leave(nil)
 		first := <-waits
-		if g.TryEnter() != nil {
+		if g.TryPass() != nil {
 			t.Error("overtook the one who waited")
 		}
 		b.Leave(pauseFor(time.Second))
-		if g.TryEnter() != nil {
+		if g.TryPass() != nil {
 			t.Error("through a closed gate")
 		}
 		first.Leave(nil)
 		elapse(time.Second)
-		if g.TryEnter() != nil {
+		if g.TryPass() != nil {
 			t.Error("probed: whoever tries has something else to do and may not call at all")
 		}
 		probe := enter(t, g)
-		if g.TryEnter() != nil {
+		if g.TryPass() != nil {
 			t.Error("beside the probe")
 		}
 		probe.Leave(nil)
-		if p := g.TryEnter(); p == nil {
+		if p := g.TryPass(); p == nil {
 			t.Error("not through an open gate")
 		}
 	})
@@ -284,7 +284,7 @@ func TestGoingAwayWhileWaiting(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		gone := make(chan error)
 		go func() {
-			_, err := g.Enter(ctx)
+			_, err := g.AwaitPass(ctx, nil)
 			gone <- err
 		}()
 		synctest.Wait()
@@ -298,7 +298,7 @@ func TestGoingAwayWhileWaiting(t *testing.T) {
 		}
 		held.Leave(nil)
 		(<-next).Leave(nil) // the slot went to the one behind, not to the one that is gone
-		if _, err := g.Enter(ctx); !failure.Stopped(ctx, err) {
+		if _, err := g.AwaitPass(ctx, nil); !failure.Stopped(ctx, err) {
 			t.Errorf("entering with a dead context: %v", err)
 		}
 		enter(t, g)
@@ -309,14 +309,14 @@ func TestGoingAwayWhileWaiting(t *testing.T) {
 func TestNoSlotIsLostToThoseWhoGoAway(t *testing.T) {
 	g := NewGate(1)
 	for range 2000 {
-		held, err := g.Enter(t.Context())
+		held, err := g.AwaitPass(t.Context(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			if p, err := g.Enter(ctx); err == nil {
+			if p, err := g.AwaitPass(ctx, nil); err == nil {
 				p.Leave(nil)
 			}
 		})
@@ -332,7 +332,7 @@ func TestNoSlotIsLostToThoseWhoGoAway(t *testing.T) {
 func TestChangesAreToldInOrderAndUnderNoLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := NewGate(8)
-		var told []Phase
+		var told []GatePhase
 		g.OnChange(func(s GateState) {
 			_ = g.State() // would hang under the lock
 			told = append(told, s.Phase)
@@ -342,7 +342,7 @@ func TestChangesAreToldInOrderAndUnderNoLock(t *testing.T) {
 		p := enter(t, g)
 		p.Leave(errBoom)
 		enter(t, g).Leave(nil)
-		want := []Phase{GateClosed, GateProbing, GateClosed, GateProbing, GateClosed, GateProbing, GateOpen}
+		want := []GatePhase{GateClosed, GateProbing, GateClosed, GateProbing, GateClosed, GateProbing, GateOpen}
 		if !slices.Equal(told, want) {
 			t.Errorf("told %v, want %v", told, want)
 		}
@@ -371,7 +371,7 @@ func TestChangesStayInOrderFromManyGoroutines(t *testing.T) {
 		for i := range 8 {
 			wg.Go(func() {
 				for n := range 50 {
-					p, err := g.Enter(t.Context())
+					p, err := g.AwaitPass(t.Context(), nil)
 					if err != nil {
 						t.Error(err)
 						return
@@ -396,7 +396,7 @@ func TestChangesStayInOrderFromManyGoroutines(t *testing.T) {
 	})
 }
 
-func legal(from, to Phase) bool {
+func legal(from, to GatePhase) bool {
 	switch from {
 	case GateOpen:
 		return to == GateClosed
