@@ -21,6 +21,7 @@ import (
 	"fnobridge/internal/status"
 	"fnobridge/internal/telemetry"
 
+	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 )
@@ -40,6 +41,7 @@ type world struct {
 	o     Options
 	log   bool
 	blobs http.RoundTripper // Blob Storage; nil for none
+	meter metric.MeterProvider
 
 	requests int                                       // at once, per process
 	routes   func(r *running, standard Route) []*Route // in place of the one standard route
@@ -65,7 +67,7 @@ const theActivity = "2fd2c2a1-8f6d-4b7e-9a8e-3d3f3f1f7c11"
 
 func newWorld(t *testing.T) *world {
 	plan := &faultPlan{}
-	w := &world{t: t, requests: 8, plan: plan, b: newFakeBroker(30*time.Second, plan)}
+	w := &world{t: t, requests: 8, meter: noop.NewMeterProvider(), plan: plan, b: newFakeBroker(30*time.Second, plan)}
 	w.fno = &fakeFno{plan: plan, b: w.b, call: 20 * time.Millisecond, takes: 2 * time.Second, asked: map[string]int{}}
 	w.topic = &fakeTopic{plan: plan, b: w.b, seen: map[string]bool{}}
 	w.route = Route{
@@ -87,7 +89,7 @@ func (w *world) start() *running {
 	if w.log {
 		handler = slog.NewTextHandler(w.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})
 	}
-	tel, err := telemetry.New(slog.New(handler).With("process", r.name), tracenoop.NewTracerProvider(), noop.NewMeterProvider())
+	tel, err := telemetry.New(slog.New(handler).With("process", r.name), tracenoop.NewTracerProvider(), w.meter)
 	if err != nil {
 		w.t.Fatal(err)
 	}
