@@ -57,7 +57,7 @@ func (l *lane) follow(f *fileImport) (next, error) {
 // ask makes one call to F&O about a file: within the budget of status calls, through the gate, ended by a stop.
 func (l *lane) ask(f *fileImport, call func(ctx context.Context) error) error {
 	pass, paused, err := l.awaitQuestion(f.route.Environment)
-	if paused > time.Second { // an outage moves the deadline, and is not held against the file
+	if paused > time.Second { // an outage moves the deadline, and does not count against the file
 		f.entry.Paused(paused)
 	}
 	if err != nil {

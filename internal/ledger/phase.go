@@ -4,20 +4,18 @@ import "slices"
 
 // A Phase is how far one file is. It says all there is to know about what comes next.
 //
-//	             Intended              Accepted               Settled
-//	  New ------------------> Posting ----------> InFno ------------------> Settled
-//	   |                      ^  | |                |                          ^
-//	   | BackingOff           |  | | BackingOff     | BackingOff               |
-//	   v           Intended   |  | v                v                          |
-//	Waiting ------------------+  | Waiting       Waiting                       |
-//	   ^                         |                                             |
-//	   +------- Withdrawn -------+                                             |
-//	   |                                                                       |
-//	   +------- Released ------- Held <--- Held --- any that is not settled    |
-//	                                                                           |
-//	             any that is not settled --- Dead ---> Dead ------- Settled ---+
+//	           Intended              Accepted             Settled
+//	New ------------------> Posting ----------> InFno ----------------> Settled
+//	 |                       ^   |                |                        ^
+//	 |              Intended |   | Withdrawn,     | BackingOff             |
+//	 |                       |   v BackingOff     |                        |
+//	 +---- BackingOff ----> Waiting <-------------+                        |
+//	                           ^                                           |
+//	                           | Released                                  |
+//	  any of these -- Held --> Held                                        |
+//	  any of these -- Dead --> Dead ------------- Settled -----------------+
 //
-// The drawing is Transitions for people; a test holds the documents against it.
+// The drawing is Transitions for people, without the rare ones; a test holds the documents against the table.
 type Phase string
 
 // The phases. New is never written: a file nothing was done for needs no entry.
