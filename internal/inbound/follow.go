@@ -5,21 +5,12 @@ import (
 	"strings"
 	"time"
 
-	"fnobridge/internal/admission"
 	"fnobridge/internal/dynamics"
 	"fnobridge/internal/failure"
 	"fnobridge/internal/retry"
 	"fnobridge/internal/status"
 	"fnobridge/internal/telemetry"
 )
-
-// statusOf gives F&O's states in the words of the status events.
-var statusOf = map[dynamics.State]status.Status{
-	dynamics.Enqueued: status.Enqueued, dynamics.Dequeued: status.Dequeued,
-	dynamics.Preprocessing: status.PreProcessing, dynamics.Processing: status.Processing,
-	dynamics.Processed: status.Processed, dynamics.ProcessedWithErrors: status.ProcessedWithErrors,
-	dynamics.PreProcessingError: status.PreProcessingError, dynamics.PostProcessingFailed: status.PostProcessingFailed,
-}
 
 // follow asks F&O once how an import is doing, and acts on the answer.
 func (l *lane) follow(f *fileImport) (next, error) {
@@ -28,7 +19,7 @@ func (l *lane) follow(f *fileImport) (next, error) {
 	}
 	f.broken = nil // what was wrong with the message did not keep F&O from taking it
 	if f.entry.Published == "" && len(f.pending) == 0 {
-		l.say(f, l.event(f, status.Enqueued, "", "")) // taken up from a ledger that was written before it was published
+		l.events.say(f, status.Enqueued, "", "") // taken up from a ledger that was written before it was published
 	}
 	var s dynamics.Status
 	err := l.ask(f, func(ctx context.Context) error {
@@ -46,7 +37,7 @@ func (l *lane) follow(f *fileImport) (next, error) {
 	l.w.o.At("status-read")
 	switch {
 	case s.OK():
-		l.say(f, l.fnoEvent(f, s))
+		l.events.sayFno(f, s)
 		return l.complete(f)
 	case s.Final():
 		return l.importFailed(f, s)
@@ -54,40 +45,13 @@ func (l *lane) follow(f *fileImport) (next, error) {
 	return l.progress(f, s)
 }
 
-// ask makes one call to F&O about a file: within the budget of status calls, through the gate, ended by a stop.
+// ask asks F&O about a file. An outage moves the file's deadline, and does not count against it.
 func (l *lane) ask(f *fileImport, call func(ctx context.Context) error) error {
-	pass, paused, err := l.awaitQuestion(f.route.Environment)
-	if paused > time.Second { // an outage moves the deadline, and does not count against the file
+	paused, err := l.access.ask(f.ctx, f.route.Environment, call)
+	if paused > time.Second {
 		f.entry.Paused(paused)
 	}
-	if err != nil {
-		return err
-	}
-	ctx, cancel := l.untilStopped(f.ctx)
-	defer cancel()
-	err = call(ctx)
-	pass.Leave(err)
 	return err
-}
-
-// awaitQuestion waits for the right to ask one question: a turn of the budget, then a pass, for which it waited so long.
-// Who has waited for the end of an outage takes another turn, because all others have waited with a turn in hand, too.
-func (l *lane) awaitQuestion(env *dynamics.Environment) (pass *admission.Pass, paused time.Duration, _ error) {
-	for {
-		if err := env.Budget().AwaitTurn(l.waiting); err != nil {
-			return nil, paused, err
-		}
-		began := time.Now()
-		pass, err := l.awaitGate(env)
-		paused += time.Since(began)
-		if err != nil {
-			return nil, paused, err
-		}
-		if pass.Probing() || !env.Gate().State().Since.After(began) {
-			return pass, paused, nil
-		}
-		pass.GiveBack()
-	}
 }
 
 // questionRetries is how a status question that failed is repeated, where the route's polling is not slower.
@@ -108,7 +72,7 @@ func (l *lane) unanswered(f *fileImport, err error) (next, error) {
 		}
 		f.due = time.Now().Add(max(f.route.Poll.next(elapsed), questionRetries.After(f.polls), bad.After))
 	}
-	return goOn, l.flush(f)
+	return goOn, l.events.flush(f)
 }
 
 // progress publishes what is new about an import that has not ended.
@@ -123,32 +87,21 @@ func (l *lane) progress(f *fileImport, s dynamics.Status) (next, error) {
 			f.word = s.Raw
 			l.log.WarnContext(f.ctx, "F&O answered with a status this version does not know; it is reported and waited out", "sequence", f.msg.seq, "status", s.Raw)
 		}
-		l.say(f, l.fnoEvent(f, s))
+		l.events.sayFno(f, s)
 	}
-	if err := l.flush(f); err != nil {
+	if err := l.events.flush(f); err != nil {
 		return goOn, err
 	}
 	if elapsed > f.route.Deadline {
 		return l.neverEnds(f, "F&O still says "+strings.TrimSpace(string(word)+" "+s.Raw))
 	}
 	if l.changed() { // it takes long: a new owner should not repeat what was said, nor a topic remember it for ever
-		if err := l.store(); err != nil {
+		if err := l.store(f.ctx); err != nil {
 			return goOn, err
 		}
 	}
 	f.due = time.Now().Add(f.route.Poll.next(elapsed))
 	return goOn, nil
-}
-
-// fnoEvent describes a transition that F&O reported.
-func (l *lane) fnoEvent(f *fileImport, s dynamics.Status) status.Event {
-	word, known := statusOf[s.State]
-	if !known {
-		word = status.Unrecognised
-	}
-	e := l.event(f, word, "", "")
-	e.FnoStatus = s.Raw
-	return e
 }
 
 // neverEnds gives up following. The file is not posted again: F&O may still import it.
@@ -157,7 +110,7 @@ func (l *lane) neverEnds(f *fileImport, said string) (next, error) {
 		Verdict: failure.Reject, Reason: failure.NeverEnds, Op: "follow import",
 		Detail: "no final status within " + f.route.Deadline.String() + " of F&O's acceptance; " + said,
 	}
-	l.say(f, l.event(f, status.NeverEnds, failure.NeverEnds, bad.Detail))
+	l.events.say(f, status.NeverEnds, failure.NeverEnds, bad.Detail)
 	return l.giveUp(f, bad)
 }
 
@@ -167,9 +120,8 @@ func (l *lane) importFailed(f *fileImport, s dynamics.Status) (next, error) {
 		return goOn, err
 	}
 	bad := dynamics.ImportFailure(s, f.why.Errors)
-	e := l.fnoEvent(f, s)
+	e := l.events.sayFno(f, s)
 	e.Reason, e.Detail, e.SummaryURL = bad.Reason, bad.Detail, f.why.SummaryURL
-	l.say(f, e)
 	if bad.Verdict != failure.Retry || l.ledger.Drains(f.msg.seq) {
 		return l.giveUp(f, bad)
 	}

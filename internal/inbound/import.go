@@ -2,7 +2,6 @@ package inbound
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"fnobridge/internal/dynamics"
@@ -34,14 +33,15 @@ type fileImport struct {
 	failed  *failure.Failure     // why it was given up, for the letter; nil when an earlier owner gave it up
 }
 
-// newImport finds the place of a message in the ledger and its route, and takes it into the lane's hand.
-func (l *lane) newImport(m *message) *fileImport {
+// take finds the place of a message in the ledger and its route, and takes it into the lane's hand.
+func (l *lane) take(m *message) *fileImport {
 	f := &fileImport{msg: m, ctx: m.ctx}
 	var err error
 	if m.Message, f.route, err = l.w.routed(l.src.Name, m.raw); err != nil {
 		f.broken = failure.Of(err)
 	}
-	if park := l.ledger.Park; l.passed(m.seq) {
+	park := l.ledger.Park
+	if l.ledger.Passed(m.seq, l.has); park != nil && l.ledger.Park == nil {
 		l.log.InfoContext(l.owned, "the held file is gone; the session goes on", "sequence", park.Seq)
 	}
 	entry, late := l.ledger.Admit(m.seq, m.Key)
@@ -51,7 +51,7 @@ func (l *lane) newImport(m *message) *fileImport {
 	d := telemetry.File{Entity: m.Entity, Company: m.Company, FnoMessage: f.entry.FnoID, FnoExecution: f.entry.ExecID}
 	if f.route != nil {
 		d.Route, d.Environment = f.route.Name, f.route.Environment.Name()
-		l.w.o.Telemetry.FileBegan(f.ctx, f.route.Name)
+		l.tel.FileBegan(f.ctx, f.route.Name)
 	}
 	telemetry.Describe(f.ctx, d)
 	if f.entry.Phase == ledger.InFno {
@@ -59,15 +59,6 @@ func (l *lane) newImport(m *message) *fileImport {
 	}
 	l.imports = append(l.imports, f)
 	return f
-}
-
-// passed notes that everything before a message has left the queue. It reports whether the session stood at one of those.
-func (l *lane) passed(seq int64) (freed bool) {
-	held := l.ledger.Holds()
-	l.ledger.Passed(seq, func(earlier int64) bool {
-		return slices.ContainsFunc(l.imports, func(f *fileImport) bool { return f.msg.seq == earlier })
-	})
-	return held && !l.ledger.Holds()
 }
 
 // open opens the payload, unless it is open.
@@ -94,37 +85,12 @@ func (f *fileImport) close() {
 	}
 }
 
-// event describes a transition of the file.
-func (l *lane) event(f *fileImport, s status.Status, reason failure.Reason, detail string) status.Event {
-	e := status.Event{
-		Status: s, Reason: reason, Detail: detail, Time: time.Now(), Entity: f.msg.Entity, Company: f.msg.Company,
-		Session: l.s.ID(), MessageID: f.msg.Key, SequenceNumber: f.msg.seq, Queue: l.src.Name, FileName: f.msg.File,
-		FnoMessageID: f.entry.FnoID, ExecutionID: f.entry.ExecID, Attempt: max(f.entry.Attempts, 1),
-	}
-	if f.route != nil {
-		e.Route, e.Environment = f.route.Name, f.route.Environment.Name()
-	}
-	e.TraceParent, e.TraceState = telemetry.Context(f.ctx)
-	return e
-}
-
 // letGo ends the lane's work on a file, settled or not; err is how its process span ends.
 func (l *lane) letGo(f *fileImport, err error) {
-	l.imports = slices.DeleteFunc(l.imports, func(o *fileImport) bool { return o == f })
+	l.drop(f)
 	f.close()
 	if f.route != nil {
-		l.w.o.Telemetry.FileLeft(f.ctx, f.route.Name)
+		l.tel.FileLeft(f.ctx, f.route.Name)
 	}
 	f.msg.end(err)
-}
-
-// inFno counts the imports under way.
-func (l *lane) inFno() int {
-	n := 0
-	for _, f := range l.imports {
-		if f.entry.Phase == ledger.InFno {
-			n++
-		}
-	}
-	return n
 }

@@ -125,22 +125,30 @@ func (w *Worker) serve(intake, work context.Context, src *Source, s Session, slo
 	w.o.Telemetry.SessionHeld(work, src.Destination, 1)
 	defer w.o.Telemetry.SessionHeld(work, src.Destination, -1)
 	for {
-		l := newLane(w, src, s, slot)
-		w.enter(l)
-		end, left := l.run(intake, work)
-		w.leave(l, left)
+		end := w.runLane(w.own(intake, work, src, s), slot)
 		w.giveBack(work, s)
 		if end != due || intake.Err() != nil {
 			return
 		}
 		// The broker detaches a link that has been idle for ten minutes, and what was received on it can then not be
 		// settled any more. Closing gives the messages back without counting a delivery; the ledger finds their place.
-		var err error
-		if s, err = src.Acceptor.AcceptByID(intake, s.ID()); err != nil {
+		again, err := src.Acceptor.AcceptByID(intake, s.ID())
+		if err != nil {
 			if !errors.Is(err, bus.ErrTaken) && intake.Err() == nil {
-				w.log.InfoContext(intake, "session not taken back; whoever accepts it next goes on", "session", l.s.ID(), "error", err)
+				w.log.InfoContext(intake, "session not taken back; whoever accepts it next goes on", "session", s.ID(), "error", err)
 			}
 			return
 		}
+		s = again
 	}
+}
+
+// runLane runs one lane of a session.
+func (w *Worker) runLane(o *ownedSession, slot *admission.Slot) ending {
+	defer o.release()
+	v := newView(o.src.Name, o.ID())
+	w.enter(v)
+	end, left := newLane(w, o, slot, v).run()
+	w.leave(v, left)
+	return end
 }

@@ -3,9 +3,8 @@ package inbound
 import (
 	"context"
 	"errors"
-	"log/slog"
+	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"fnobridge/internal/admission"
@@ -13,7 +12,6 @@ import (
 	"fnobridge/internal/lease"
 	"fnobridge/internal/ledger"
 	"fnobridge/internal/retry"
-	"fnobridge/internal/telemetry"
 )
 
 // A lane is one session: one goroutine, one file at a time into F&O, in order.
@@ -31,26 +29,15 @@ import (
 // Everything runs under the lease but a post, which runs under the worker's own context, because a request on its way
 // cannot be called back and its answer is worth having (see flights). Waiting ends at a stop, working does not.
 type lane struct {
-	w      *Worker
-	src    *Source
-	s      Session
-	log    *slog.Logger
-	slot   *admission.Slot
-	lease  *lease.Lease
-	ledger *ledger.Ledger // what this session did with F&O; nil until it was read
-	known  ledgerState    // what the broker holds of it
-
-	intake  context.Context // ends at SIGTERM
-	work    context.Context // ends when the grace period is over
-	owned   context.Context // ends with the lease; state, settle and publish run under it
-	waiting context.Context // ends with the lease, with intake, or when the receiver is due: whatever only waits runs under it
-
-	imports []*fileImport // received and not settled, in the order of the session
-	highest int64         // sequence number of the last message received
-	files   int           // settled
-
-	mu   sync.Mutex // guards view
-	view SessionView
+	*ownedSession // the session, its lease and its contexts
+	*book         // what it did with F&O
+	hand          // what it has received and not settled
+	w             *Worker
+	access        *access    // to F&O
+	events        *announcer // to the world
+	orders        *orders    // of an operator
+	view          *view      // for people
+	highest       int64      // sequence number of the last message received
 }
 
 // A next is what a step of the lane says comes next.
@@ -80,29 +67,24 @@ const giveBackWait = time.Second
 // window beside it, leaves an entry for every later one that has ended.
 const roomyLedger = ledger.MaxBytes / 2
 
-var (
-	errStopping = errors.New("the bridge is stopping")
-	errDue      = errors.New("the receiver is due to be replaced")
-)
-
-func newLane(w *Worker, src *Source, s Session, slot *admission.Slot) *lane {
-	return &lane{
-		w: w, src: src, s: s, slot: slot, log: w.log.With("source", src.Name, "session", s.ID()),
-		view: SessionView{Source: src.Name, Session: s.ID(), Since: time.Now()},
-	}
+func newLane(w *Worker, o *ownedSession, slot *admission.Slot, v *view) *lane {
+	l := &lane{ownedSession: o, w: w, view: v, book: &book{ownedSession: o, w: w}}
+	l.access = &access{ownedSession: o, slot: slot, show: l.show}
+	l.events = &announcer{ownedSession: o, to: w.o.Events, at: w.o.At, show: l.show}
+	l.orders = &orders{ownedSession: o}
+	return l
 }
 
-// run owns the session until it is idle, lost, or the worker stops. It does not close it. It returns how it ended and,
-// at a stop, what was left.
-func (l *lane) run(intake, work context.Context) (ending, []Left) {
-	defer l.own(intake, work)()
-	step, err := l.load()
+// run works at the session until it is idle, lost, or the worker stops. It does not close it. It returns how it ended
+// and, at a stop, what was left.
+func (l *lane) run() (ending, []Left) {
+	step, err := l.begun()
 	for err == nil && step == goOn {
 		step, err = l.step()
 	}
 	end := l.end(err)
 	var left []Left
-	if intake.Err() != nil {
+	if l.intake.Err() != nil {
 		left = l.remains()
 	}
 	for _, f := range slices.Clone(l.imports) {
@@ -111,39 +93,25 @@ func (l *lane) run(intake, work context.Context) (ending, []Left) {
 	return end, left
 }
 
-// own starts the lease and makes the contexts that hang on it. The function it returns ends them.
-func (l *lane) own(intake, work context.Context) (disown func()) {
-	l.intake, l.work = intake, work
-	l.lease = lease.Start(work, l.s, l.src.Lock, func(err error) {
-		if err == nil {
-			l.w.o.Telemetry.LockRenewed(work)
-		}
-	})
-	l.owned = l.lease.Context()
-	waiting, stop := context.WithCancelCause(l.owned)
-	l.waiting = waiting
-	release := context.AfterFunc(intake, func() { stop(errStopping) })
-	// The broker detaches a link that has been idle for ten minutes, and with it goes the session, whatever is renewed.
-	// So nothing waits on a receiver for longer than that, for whatever reason.
-	refresh := time.AfterFunc(l.w.o.Refresh, func() { stop(errDue) })
-	return func() {
-		refresh.Stop()
-		release()
-		stop(nil)
-		l.lease.Stop()
+// begun reads the ledger, from which all else follows.
+func (l *lane) begun() (next, error) {
+	state, err := l.load()
+	if errors.Is(err, ledger.ErrNewer) || errors.Is(err, ledger.ErrCorrupt) {
+		return l.unreadable(state, err)
 	}
+	return goOn, err
 }
 
 // step lets the first file that can go on do so, or waits for one.
 func (l *lane) step() (next, error) {
 	l.show("", time.Time{})
-	f, soonest := l.first()
+	f, soonest := l.first(l.ledger)
 	switch {
 	case f != nil && (l.waiting.Err() == nil || f.entry.Phase == ledger.Dead): // what was decided is done, also at a stop
 		return l.advance(f)
 	case l.waiting.Err() != nil:
 		return goOn, context.Cause(l.waiting)
-	case l.mayReceive():
+	case l.hasRoom(l.ledger) && (len(l.imports) == 0 || len(l.stored) <= roomyLedger):
 		f, err := l.receive(l.patience(soonest))
 		if f == nil && len(l.imports) == 0 && err == nil {
 			return release, nil
@@ -174,66 +142,6 @@ func (l *lane) advance(f *fileImport) (next, error) {
 	}
 }
 
-// first returns the first file that can go on now. If there is none it returns the earliest time at which one can.
-func (l *lane) first() (_ *fileImport, soonest time.Time) {
-	for i, f := range l.imports {
-		if !l.hasTurn(i) {
-			continue
-		}
-		if time.Until(f.due) <= 0 {
-			return f, time.Time{}
-		}
-		if soonest.IsZero() || f.due.Before(soonest) {
-			soonest = f.due
-		}
-	}
-	return nil, soonest
-}
-
-// hasTurn reports whether nothing but time keeps the ith file from its next step. A file that F&O has, or whose end is
-// decided, waits for no other; all else happens in order, and not beside files that must be alone in F&O.
-func (l *lane) hasTurn(i int) bool {
-	f := l.imports[i]
-	switch f.entry.Phase {
-	case ledger.InFno, ledger.Dead, ledger.Settled:
-		return true
-	case ledger.Held:
-		if l.ledger.Holds() {
-			return l.ledger.HeldAt(f.msg.seq) && l.inFno() == 0
-		}
-	default:
-		if l.ledger.Holds() {
-			return false
-		}
-	}
-	inOrder := !slices.ContainsFunc(l.imports[:i], func(o *fileImport) bool { return o.entry.Phase != ledger.InFno })
-	return inOrder && l.fits(f)
-}
-
-// fits reports whether f may be begun beside the files in F&O. Files of one session may have different routes: the
-// stricter of two neighbours decides.
-func (l *lane) fits(f *fileImport) bool {
-	n := l.inFno()
-	return n == 0 || l.roomBeside() && (f.route == nil || f.route.overlaps() && n < f.route.Window)
-}
-
-// roomBeside reports whether the files in F&O allow another one beside them.
-func (l *lane) roomBeside() bool {
-	n := l.inFno()
-	return !slices.ContainsFunc(l.imports, func(f *fileImport) bool {
-		return f.entry.Phase == ledger.InFno && (!f.route.overlaps() || n >= f.route.Window)
-	})
-}
-
-// mayReceive reports whether another message may be received: nothing is in hand, or all that is in hand is in F&O and
-// allows another one beside it. A session that stands at a held file needs that file in hand, and no other.
-func (l *lane) mayReceive() bool {
-	if len(l.imports) == 0 {
-		return true
-	}
-	return !l.ledger.Holds() && l.inFno() == len(l.imports) && len(l.known.stored) <= roomyLedger && l.roomBeside()
-}
-
 // patience is how long to wait for another message: until a file in hand has its turn, or until the session counts as
 // idle.
 func (l *lane) patience(soonest time.Time) time.Duration {
@@ -251,7 +159,7 @@ func (l *lane) end(err error) ending {
 		l.log.InfoContext(l.work, "session cut short; its ledger says where the next owner goes on", "error", context.Cause(l.work))
 		return end
 	case sessionLost:
-		l.w.o.Telemetry.LockLost(l.work)
+		l.tel.LockLost(l.work)
 		l.log.WarnContext(l.work, "session lost; its ledger says where the next owner goes on", "error", causeOf(l.owned, err))
 		return end
 	}
@@ -294,16 +202,16 @@ func causeOf(ctx context.Context, err error) error {
 	return err
 }
 
-func (l *lane) key(seq int64) flightKey { return flightKey{l.src.Name, l.s.ID(), seq} }
-
-// span makes one call to the broker under the lease and in a span of the file that it is for, if there is one.
-func (l *lane) span(op telemetry.Operation, call func(context.Context) error) error {
-	within := l.owned
-	if n := len(l.imports); n > 0 {
-		within = l.imports[n-1].ctx
+// receive waits up to d for the next file; nil when none came. A message that is older than one seen before means that the
+// broker or the SDK changed the order: better to start over than to post it.
+func (l *lane) receive(d time.Duration) (*fileImport, error) {
+	raw, began, err := l.await(d)
+	if err != nil || raw == nil {
+		return nil, err
 	}
-	ctx, end := l.w.o.Telemetry.Generic(within, l.src.Destination, op, l.s.ID())
-	err := call(ctx)
-	end(err)
-	return err
+	if seq := *raw.SequenceNumber; seq <= l.highest {
+		return nil, fmt.Errorf("a message came out of order: sequence number %d after %d", seq, l.highest)
+	}
+	l.highest = *raw.SequenceNumber
+	return l.take(l.received(raw, began)), nil
 }

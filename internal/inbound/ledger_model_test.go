@@ -114,8 +114,8 @@ func (m *ledgerMachine) accept(r *replica) error {
 	src := &r.w.o.Sources[0]
 	r.w.slots.AwaitAccept(intake, src.Name)
 	slot := r.w.slots.Take(src.Name)
-	l := newLane(r.w, src, watched{s, m}, slot)
-	end := l.own(intake, work)
+	o := r.w.own(intake, work, src, watched{s, m})
+	l := newLane(r.w, o, slot, newView(src.Name, o.ID()))
 	m.mu.Lock()
 	m.l, m.of, m.due = l, r, due
 	m.mu.Unlock()
@@ -125,13 +125,13 @@ func (m *ledgerMachine) accept(r *replica) error {
 		}
 	}
 	m.close = func() {
-		end()
+		o.release()
 		due(nil)
 		stop(nil)
 		slot.GiveBack()
 		_ = s.Close(context.Background())
 	}
-	_, err = l.load()
+	_, err = l.begun()
 	return err
 }
 

@@ -16,17 +16,17 @@ import (
 // hold stops the session at a file (onFailure: hold). The file stays in its queue, first in line; the ledger says why,
 // so any replica that gets the session stops at it too.
 func (l *lane) hold(f *fileImport, bad *failure.Failure) (next, error) {
-	if err := l.flush(f); err != nil {
+	if err := l.events.flush(f); err != nil {
 		return goOn, err
 	}
 	l.ledger.Hold(f.entry, bad.Reason, bad.Detail, time.Now())
-	if err := l.store(); err != nil {
+	if err := l.store(f.ctx); err != nil {
 		return goOn, err
 	}
 	l.log.ErrorContext(f.ctx, "session held at a file; an operator decides (bridge sessions release|skip)", "sequence", f.msg.seq,
 		"message", f.msg.Key, "entity", f.msg.Entity, "reason", bad.Reason, "error", bad)
 	if f.route != nil {
-		l.w.o.Telemetry.FileEnded(f.ctx, f.route.Name, telemetry.Held, time.Time{})
+		l.tel.FileEnded(f.ctx, f.route.Name, telemetry.Held, time.Time{})
 	}
 	f.due = time.Time{}
 	return goOn, l.sayHeld(f)
@@ -37,14 +37,14 @@ func (l *lane) sayHeld(f *fileImport) error {
 	if f.entry.Published == status.Held {
 		return nil
 	}
-	l.say(f, l.event(f, status.Held, f.entry.Reason, f.entry.Note))
-	return l.flush(f)
+	l.events.say(f, status.Held, f.entry.Reason, f.entry.Note)
+	return l.events.flush(f)
 }
 
 // sayReleased tells the world that an operator let a held file go on, before anything is done with it.
 func (l *lane) sayReleased(f *fileImport) (next, error) {
-	l.say(f, l.event(f, status.Released, f.entry.Reason, f.entry.Note))
-	if err := l.flush(f); err != nil {
+	l.events.say(f, status.Released, f.entry.Reason, f.entry.Note)
+	if err := l.events.flush(f); err != nil {
 		return goOn, err
 	}
 	f.entry.Note = ""
@@ -58,16 +58,16 @@ func (l *lane) sayReleased(f *fileImport) (next, error) {
 func (l *lane) awaitOrder(f *fileImport) (next, error) {
 	if !l.ledger.Holds() { // it was given up behind another held file, and now it is the first
 		l.ledger.Hold(f.entry, f.entry.Reason, f.entry.Note, time.Now())
-		if err := l.store(); err != nil {
+		if err := l.store(f.ctx); err != nil {
 			return goOn, err
 		}
 	}
 	if err := l.sayHeld(f); err != nil {
 		return goOn, err
 	}
-	l.slot.GiveBack()
+	l.access.slot.GiveBack()
 	l.show("", time.Time{})
-	o, ok := l.order()
+	o, ok := l.orders.next(l.ledger.Park)
 	if !ok {
 		f.due = time.Now().Add(l.w.o.ParkCheck)
 		return goOn, nil
@@ -77,7 +77,7 @@ func (l *lane) awaitOrder(f *fileImport) (next, error) {
 	l.ledger.Park = nil // stored together with what the order means for the file, and not without it
 	if o.Do == ledger.Release {
 		f.entry.Released(o.By)
-		return release, l.store()
+		return release, l.store(f.ctx)
 	}
 	return l.skip(f, &failure.Failure{
 		Verdict: failure.Reject, Reason: failure.OperatorSkipped, Op: "hold",
@@ -98,10 +98,10 @@ func (l *lane) skip(f *fileImport, bad *failure.Failure) (next, error) {
 // ends it; it is looked for with every file, so that what is sent after the order is not drained any more.
 func (l *lane) drain(f *fileImport) (next, error) {
 	p := l.ledger.Park
-	if o, ok := l.order(); ok {
+	if o, ok := l.orders.next(l.ledger.Park); ok {
 		l.log.InfoContext(f.ctx, "draining session goes on", "order", o.Do, "by", o.By, "sequence", f.msg.seq)
 		l.ledger.Park = nil
-		return goOn, l.store()
+		return goOn, l.store(f.ctx)
 	}
 	bad := &failure.Failure{
 		Verdict: failure.Reject, Reason: failure.Drained, Op: "drain session",
@@ -114,25 +114,27 @@ func (l *lane) drain(f *fileImport) (next, error) {
 	return l.giveUpForGood(f, bad)
 }
 
-// order takes the order of an operator, if there is one that can be read.
-func (l *lane) order() (ledger.Order, bool) {
-	o, ok, err := l.readOrder()
-	if err != nil {
-		l.log.WarnContext(l.owned, "order for a parked session not read", "error", err)
-	}
-	return o, ok && err == nil
-}
+// orders is where a lane finds what an operator wants of its parked session.
+type orders struct{ *ownedSession }
 
 // orderSlack is how much the operator's clock may be behind the worker's. An older order was meant for an earlier hold.
 const orderSlack = time.Minute
 
-// readOrder takes the order from the control session, if there is one. It is cleared before it is carried out: an order
-// lost to a crash leaves the session parked, where it can be seen and given again; one carried out twice could skip
-// another file.
-func (l *lane) readOrder() (ledger.Order, bool, error) {
-	ctx, cancel := context.WithTimeout(l.owned, 5*time.Second)
+// next takes the order of an operator for a session that is parked like this, if there is one that can be read.
+func (o *orders) next(park *ledger.Park) (ledger.Order, bool) {
+	order, ok, err := o.read(park)
+	if err != nil {
+		o.log.WarnContext(o.owned, "order for a parked session not read", "error", err)
+	}
+	return order, ok && err == nil
+}
+
+// read takes the order from the control session, if there is one. It is cleared before it is carried out: an order lost to
+// a crash leaves the session parked, where it can be seen and given again; one carried out twice could skip another file.
+func (o *orders) read(park *ledger.Park) (ledger.Order, bool, error) {
+	ctx, cancel := context.WithTimeout(o.owned, 5*time.Second)
 	defer cancel()
-	s, err := l.src.Acceptor.AcceptByID(ctx, ledger.ControlSession(l.s.ID()))
+	s, err := o.src.Acceptor.AcceptByID(ctx, ledger.ControlSession(o.ID()))
 	if errors.Is(err, bus.ErrTaken) {
 		return ledger.Order{}, false, nil // somebody is writing it
 	}
@@ -144,13 +146,30 @@ func (l *lane) readOrder() (ledger.Order, bool, error) {
 	if err != nil {
 		return ledger.Order{}, false, err
 	}
-	o, ok, err := ledger.DecodeOrder(state)
+	order, ok, err := ledger.DecodeOrder(state)
 	if err != nil || !ok {
 		return ledger.Order{}, false, err
 	}
-	if p := l.ledger.Park; p != nil && o.At.Before(p.Since.Add(-orderSlack)) {
-		l.log.WarnContext(ctx, "an order from before the session was parked is thrown away", "order", o.Do, "by", o.By, "given", o.At, "parked", p.Since)
+	if park != nil && order.At.Before(park.Since.Add(-orderSlack)) {
+		o.log.WarnContext(ctx, "an order from before the session was parked is thrown away",
+			"order", order.Do, "by", order.By, "given", order.At, "parked", park.Since)
 		return ledger.Order{}, false, s.SetState(ctx, nil)
 	}
-	return o, true, s.SetState(ctx, nil)
+	return order, true, s.SetState(ctx, nil)
+}
+
+// keepAside keeps the bytes of an unreadable ledger as the state of another session, for people.
+func (o *orders) keepAside(state []byte) error {
+	ctx, cancel := context.WithTimeout(o.owned, 10*time.Second)
+	defer cancel()
+	s, err := o.src.Acceptor.AcceptByID(ctx, ledger.AsideSession(o.ID()))
+	if err != nil {
+		return fmt.Errorf("keep unreadable session state aside: %w", err)
+	}
+	defer func() { _ = s.Close(context.WithoutCancel(ctx)) }() // its lock runs out by itself
+	if err := s.SetState(ctx, state); err != nil {
+		return fmt.Errorf("keep unreadable session state aside: %w", err)
+	}
+	o.log.WarnContext(ctx, "unreadable session state kept aside as the state of another session", "aside", s.ID(), "bytes", len(state))
+	return nil
 }

@@ -54,12 +54,13 @@ func (l *lane) post(f *fileImport) (next, error) {
 		f.entry.Tried(time.Now())
 		return l.failed(f, bad)
 	}
-	pass, err := l.awaitPass(f)
+	pass, paused, err := l.access.awaitCall(f.ctx, f.route)
+	f.entry.Paused(paused)
 	if err != nil {
 		return goOn, err
 	}
 	f.entry.Intended(l.w.instance, time.Now())
-	if err = l.store(); err == nil {
+	if err = l.store(f.ctx); err == nil {
 		err = l.lease.Ensure(f.route.Timeout) // writing may have taken long
 	}
 	if err != nil {
@@ -71,64 +72,6 @@ func (l *lane) post(f *fileImport) (next, error) {
 		return goOn, context.Cause(l.owned) // the answer waits among the flights
 	}
 	return l.landed(f, id, err)
-}
-
-// awaitPass waits at the environment's gate until this lane may make its call, with enough lease left for all of it. The
-// probe of a closed gate asks a question that changes nothing before it lets a file go: an environment that takes what it
-// is sent and never answers would otherwise cost one unknown outcome per probe.
-func (l *lane) awaitPass(f *fileImport) (*admission.Pass, error) {
-	env := f.route.Environment
-	pass := env.Gate().TryPass()
-	for began := time.Now(); pass == nil; {
-		var err error
-		pass, err = l.awaitGate(env)
-		if err == nil && pass.Probing() && !l.answers(f, pass) {
-			pass = nil
-		}
-		if err != nil || pass != nil {
-			f.entry.Paused(time.Since(began)) // noted also when the wait goes on in another lane
-		}
-		if err != nil {
-			return nil, context.Cause(l.waiting)
-		}
-	}
-	if err := l.lease.Ensure(f.route.Timeout); err != nil {
-		pass.GiveBack()
-		return nil, err
-	}
-	return pass, nil
-}
-
-// awaitGate waits for a pass of an environment, and lends the lane's slot to others while the environment is closed.
-func (l *lane) awaitGate(env *dynamics.Environment) (*admission.Pass, error) {
-	if s := env.Gate().State(); !s.Open() {
-		l.show("for "+env.Name()+" ("+string(s.Reason)+")", s.Until)
-		defer l.show("", time.Time{})
-	}
-	defer l.slot.Reclaim()
-	return env.Gate().AwaitPass(l.waiting, l.slot.Lend)
-}
-
-// answers reports whether a closed environment answers a question that changes nothing. Without an answer the pass is
-// gone and the gate stays closed; with one, the post itself decides.
-func (l *lane) answers(f *fileImport, pass *admission.Pass) bool {
-	ctx, cancel := l.untilStopped(f.ctx)
-	defer cancel()
-	if err := f.route.Environment.Probe(ctx); err != nil {
-		pass.Leave(err)
-		return false
-	}
-	return true
-}
-
-// untilStopped gives a question to F&O a context that ends when waiting does.
-func (l *lane) untilStopped(ctx context.Context) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	release := context.AfterFunc(l.waiting, func() { cancel(context.Cause(l.waiting)) })
-	return ctx, func() {
-		release()
-		cancel(nil)
-	}
 }
 
 // enqueue makes the call. It runs under the worker's context, not under the lease: it began with enough lease for all of
@@ -168,15 +111,15 @@ func (l *lane) landed(f *fileImport, id string, err error) (next, error) {
 	}
 	now := time.Now()
 	f.entry.Accepted(id, now)
-	if err := l.store(); err != nil {
+	if err := l.store(f.ctx); err != nil {
 		return goOn, err
 	}
 	telemetry.Describe(f.ctx, telemetry.File{FnoMessage: id})
 	f.retryAt, f.due = time.Time{}, now
-	l.say(f, l.event(f, status.Enqueued, "", ""))
+	l.events.say(f, status.Enqueued, "", "")
 	if f.route.Poll.First > 0 { // nobody waits in the dark for the first answer
 		f.due = now.Add(f.route.Poll.next(0))
-		return goOn, l.flush(f)
+		return goOn, l.events.flush(f)
 	}
 	return goOn, nil
 }
@@ -184,7 +127,7 @@ func (l *lane) landed(f *fileImport, id string, err error) (next, error) {
 // outage takes the attempt back: an outage is none. Written down, because the wait at the gate may be long.
 func (l *lane) outage(f *fileImport, bad *failure.Failure) (next, error) {
 	f.entry.Withdrawn()
-	if err := l.store(); err != nil {
+	if err := l.store(f.ctx); err != nil {
 		return goOn, err
 	}
 	l.log.InfoContext(f.ctx, "file waits for its environment", "sequence", f.msg.seq, "environment", f.route.Environment.Name(), "reason", bad.Reason)

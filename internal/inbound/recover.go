@@ -3,11 +3,10 @@ package inbound
 import (
 	"context"
 	"fmt"
-	"slices"
+	"sync"
 	"time"
 
 	"fnobridge/internal/failure"
-	"fnobridge/internal/ledger"
 )
 
 // recall finds out about a post that the ledger says was begun. This process may have made it for a lane that lost the
@@ -29,7 +28,7 @@ func (l *lane) recall(f *fileImport) (next, error) {
 		// Taken away from that process before anything is said about the post: it may still live, own the session again
 		// after this one is gone, and know the answer by then. It must not take back what was said.
 		f.entry.Disowned()
-		if err := l.store(); err != nil {
+		if err := l.store(f.ctx); err != nil {
 			return goOn, err
 		}
 	}
@@ -45,7 +44,7 @@ func (l *lane) recall(f *fileImport) (next, error) {
 func (l *lane) doubt(f *fileImport) (next, error) {
 	f.entry.Doubted(time.Now())
 	l.ledger.Doubt--
-	if err := l.store(); err != nil {
+	if err := l.store(f.ctx); err != nil {
 		return goOn, err
 	}
 	return l.unknown(f, &failure.Failure{
@@ -54,41 +53,69 @@ func (l *lane) doubt(f *fileImport) (next, error) {
 	})
 }
 
-// checkpoint is the last thing a lane does while it still owns the session. It writes down the answers to posts that
-// this process made and no lane has noted, and whatever else is not stored yet.
-func (l *lane) checkpoint() error {
-	if l.ledger == nil || l.owned.Err() != nil {
-		return nil
-	}
-	for _, e := range slices.Clone(l.ledger.Files) {
-		if e.Phase != ledger.Posting || e.By != l.w.instance {
-			continue
-		}
-		answer := l.w.flights.await(l.owned, l.key(e.Seq))
-		switch {
-		case l.owned.Err() != nil:
-			return context.Cause(l.owned)
-		case answer == nil: // it never came to the post
-			e.Withdrawn()
-		case answer.err == nil:
-			e.Accepted(answer.id, time.Now())
-		default:
-			noteFailure(e, failure.Of(answer.err))
-		}
-	}
-	if !l.changed() {
-		return nil
-	}
-	return l.store()
+// flights remembers the posts this process made whose answer is not in a ledger yet.
+//
+// A session can be lost while a post is on its way: the post cannot be called back, but its answer still comes, to a
+// lane that may no longer write it down. The lane that next owns the session in this process finds it here, so that
+// only the crash of a process, or a hand-over to another one, leaves an outcome unknown. It also knows the opposite: an
+// intent that this process wrote and never followed by a post was never posted.
+type flights struct {
+	mu   sync.Mutex
+	open map[flightKey]*flight
 }
 
-// noteFailure writes down a post that failed, for the next owner to go on from.
-func noteFailure(e *ledger.Entry, bad *failure.Failure) {
-	switch bad.Verdict {
-	case failure.Unknown: // that is what the entry says
-	case failure.Pause: // an outage is no attempt
-		e.Withdrawn()
-	default:
-		e.BackingOff(bad.Reason, time.Now())
+type flightKey struct {
+	source, session string
+	seq             int64
+}
+
+// A flight is one post. done is closed when id and err are final.
+type flight struct {
+	done chan struct{}
+	id   string // F&O's
+	err  error
+}
+
+func newFlights() *flights { return &flights{open: map[flightKey]*flight{}} }
+
+// begin notes a post that is about to be made; land must follow.
+func (f *flights) begin(k flightKey) *flight {
+	fl := &flight{done: make(chan struct{})}
+	f.mu.Lock()
+	f.open[k] = fl
+	f.mu.Unlock()
+	return fl
+}
+
+func (fl *flight) land(id string, err error) {
+	fl.id, fl.err = id, err
+	close(fl.done)
+}
+
+// sweep forgets the flights of a session that the ledger does not ask for any more: the answer is in it, or somebody
+// else wrote it who knew better.
+func (f *flights) sweep(source, session string, asked func(seq int64) bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for k := range f.open {
+		if k.source == source && k.session == session && !asked(k.seq) {
+			delete(f.open, k)
+		}
+	}
+}
+
+// await waits for the answer of a flight; nil when this process made no such post, or ctx ended first.
+func (f *flights) await(ctx context.Context, k flightKey) *flight {
+	f.mu.Lock()
+	fl := f.open[k]
+	f.mu.Unlock()
+	if fl == nil {
+		return nil
+	}
+	select {
+	case <-fl.done:
+		return fl
+	case <-ctx.Done():
+		return nil
 	}
 }

@@ -17,7 +17,7 @@ import (
 
 // complete takes a file off its queue that F&O has imported, once the world knows.
 func (l *lane) complete(f *fileImport) (next, error) {
-	if err := l.flush(f); err != nil {
+	if err := l.events.flush(f); err != nil {
 		return goOn, err
 	}
 	if err := l.completeMessage(f); err != nil {
@@ -41,7 +41,7 @@ func (l *lane) completeAgain(f *fileImport) (next, error) {
 
 func (l *lane) completeMessage(f *fileImport) error {
 	l.w.o.At("before-complete")
-	err := l.settle(f.msg, telemetry.Complete, func(ctx context.Context) error { return l.s.Complete(ctx, f.msg.raw) })
+	err := l.settle(f.msg, telemetry.Complete, func(ctx context.Context) error { return l.Complete(ctx, f.msg.raw) })
 	if err == nil {
 		l.w.o.At("completed")
 	}
@@ -54,12 +54,12 @@ func (l *lane) settled(f *fileImport, o telemetry.Outcome, err error) {
 	if f.route != nil {
 		route = f.route.Name
 	}
-	l.w.o.Telemetry.FileEnded(f.ctx, route, o, f.msg.enqueued())
+	l.tel.FileEnded(f.ctx, route, o, f.msg.info.Enqueued)
 	if f.entry.Phase != ledger.Settled {
 		l.ledger.Settle(f.msg.seq)
 	}
 	l.letGo(f, err)
-	l.files++
+	l.view.settled()
 }
 
 // failed decides about a file after an attempt that failed, or a failure that came before one: again within the
@@ -80,21 +80,21 @@ func (l *lane) failed(f *fileImport, bad *failure.Failure) (next, error) {
 		if l.ledger.Holds() {
 			again = "posted again after the held file before it"
 		}
-		l.say(f, l.event(f, status.Retrying, bad.Reason, again))
+		l.events.say(f, status.Retrying, bad.Reason, again)
 	}
 	if bad.Reason == failure.StorageFailed {
 		f.close() // its blob may be another one by now
 	}
-	if err := l.flush(f); err != nil {
+	if err := l.events.flush(f); err != nil {
 		return goOn, err
 	}
 	e.BackingOff(bad.Reason, now)
-	if err := l.store(); err != nil {
+	if err := l.store(f.ctx); err != nil {
 		return goOn, err
 	}
 	f.retryAt = time.Now().Add(delay)
 	f.due = f.retryAt
-	l.w.o.Telemetry.Retried(f.ctx, bad.Reason)
+	l.tel.Retried(f.ctx, bad.Reason)
 	l.log.InfoContext(f.ctx, "file is tried again", "sequence", f.msg.seq, "message", f.msg.Key, "attempts", e.Attempts,
 		"reason", bad.Reason, "in", delay.Round(time.Millisecond), "error", bad)
 	return goOn, nil
@@ -109,7 +109,7 @@ func (l *lane) unknown(f *fileImport, bad *failure.Failure) (next, error) {
 		bad = &named
 	}
 	if f.route != nil && f.broken == nil && f.route.ResendUnknown {
-		l.say(f, l.event(f, status.UnknownOutcome, failure.UnknownOutcome, bad.Detail+"; unknownOutcome: resend, so it is posted again and F&O may get it twice"))
+		l.events.say(f, status.UnknownOutcome, failure.UnknownOutcome, bad.Detail+"; unknownOutcome: resend, so it is posted again and F&O may get it twice")
 		again := *bad
 		again.Verdict, again.Reason = failure.Undecided, failure.UnknownOutcome // bounded like a retry, but not said twice
 		return l.failed(f, &again)
@@ -118,7 +118,7 @@ func (l *lane) unknown(f *fileImport, bad *failure.Failure) (next, error) {
 	if f.broken != nil { // found out after it was posted: the configuration has changed, or the message is not what it was
 		policy = "it cannot be posted again: " + f.broken.Error()
 	}
-	l.say(f, l.event(f, status.UnknownOutcome, failure.UnknownOutcome, bad.Detail+"; "+policy))
+	l.events.say(f, status.UnknownOutcome, failure.UnknownOutcome, bad.Detail+"; "+policy)
 	return l.giveUp(f, bad)
 }
 
@@ -145,13 +145,13 @@ func (l *lane) giveUp(f *fileImport, bad *failure.Failure) (next, error) {
 // exception: the next owner might find the import ended, so it finds the decision, and says both.
 func (l *lane) giveUpForGood(f *fileImport, bad *failure.Failure) (next, error) {
 	if bad.Reason != failure.NeverEnds {
-		if err := l.flush(f); err != nil {
+		if err := l.events.flush(f); err != nil {
 			return goOn, err
 		}
 	}
 	f.failed = bad
 	f.entry.Dead(bad.Reason, bad.Detail)
-	return goOn, l.store()
+	return goOn, l.store(f.ctx)
 }
 
 // deadLetter says that a file is dead-lettered, and does it. A crash in between repeats what was said with the same event
@@ -161,26 +161,24 @@ func (l *lane) deadLetter(f *fileImport) (next, error) {
 	if bad == nil { // decided by an earlier owner, which may have said nothing yet
 		bad = &failure.Failure{Verdict: failure.Reject, Reason: f.entry.Reason, Op: "dead-letter", Detail: f.entry.Note}
 		if bad.Reason == failure.NeverEnds {
-			l.say(f, l.event(f, status.NeverEnds, failure.NeverEnds, bad.Detail))
+			l.events.say(f, status.NeverEnds, failure.NeverEnds, bad.Detail)
 		}
 	}
 	letter := l.letter(f, bad)
-	e := l.event(f, status.DeadLettered, bad.Reason, letter.Description)
-	e.SummaryURL = letter.SummaryURL
-	l.say(f, e)
-	if err := l.flush(f); err != nil {
+	l.events.say(f, status.DeadLettered, bad.Reason, letter.Description).SummaryURL = letter.SummaryURL
+	if err := l.events.flush(f); err != nil {
 		return goOn, err
 	}
 	options := letter.Options(f.ctx, l.w.o.Overflow)
 	l.w.o.At("before-dead-letter")
-	err := l.settle(f.msg, telemetry.DeadLetter, func(ctx context.Context) error { return l.s.DeadLetter(ctx, f.msg.raw, options) })
+	err := l.settle(f.msg, telemetry.DeadLetter, func(ctx context.Context) error { return l.DeadLetter(ctx, f.msg.raw, options) })
 	if err != nil {
 		return goOn, err
 	}
 	l.w.o.At("dead-lettered")
 	l.log.WarnContext(f.ctx, "file dead-lettered", "sequence", f.msg.seq, "message", f.msg.Key, "entity", f.msg.Entity, "reason", bad.Reason,
 		"attempts", f.entry.Attempts, "detail", letter.Description)
-	l.w.o.Telemetry.DeadLettered(f.ctx, bad.Reason)
+	l.tel.DeadLettered(f.ctx, bad.Reason)
 	l.settled(f, telemetry.DeadLettered, bad)
 	return goOn, nil
 }

@@ -3,7 +3,6 @@ package inbound
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"fnobridge/internal/failure"
@@ -20,13 +19,13 @@ import (
 // and the first file counts as one whose outcome is unknown.
 func (l *lane) unreadable(state []byte, why error) (next, error) {
 	l.log.ErrorContext(l.owned, "session state cannot be read; the session stands still", "bytes", len(state), "error", why)
-	l.slot.GiveBack()
-	l.showParked(ledger.Holding, failure.LedgerUnusable, why.Error())
+	l.access.slot.GiveBack()
+	l.view.park(ledger.Holding, failure.LedgerUnusable, why.Error())
 	if errors.Is(why, ledger.ErrNewer) {
 		retry.Wait(l.waiting, 6*l.w.o.ParkCheck)
 		return release, nil
 	}
-	l.ledger, l.known = &ledger.Ledger{}, ledgerState{} // nothing to store before the order has come
+	l.ledger = &ledger.Ledger{} // nothing to store before the order has come
 	f, err := l.receive(l.w.o.Idle)
 	if f == nil || err != nil {
 		return release, err
@@ -34,15 +33,15 @@ func (l *lane) unreadable(state []byte, why error) (next, error) {
 	if err := l.sayUnreadable(f, why); err != nil {
 		return goOn, err
 	}
-	l.showParked(ledger.Holding, failure.LedgerUnusable, why.Error())
-	o, ok := l.order()
+	l.view.park(ledger.Holding, failure.LedgerUnusable, why.Error())
+	o, ok := l.orders.next(nil)
 	for !ok {
 		if !retry.Wait(l.waiting, l.w.o.ParkCheck) {
 			return goOn, context.Cause(l.waiting)
 		}
-		o, ok = l.order()
+		o, ok = l.orders.next(nil)
 	}
-	if err := l.keepAside(state); err != nil {
+	if err := l.orders.keepAside(state); err != nil {
 		return goOn, err
 	}
 	return l.startOver(f, o, why)
@@ -54,8 +53,8 @@ func (l *lane) sayUnreadable(f *fileImport, why error) error {
 	if l.w.unreadableSaid(l.key(f.msg.seq)) {
 		return nil
 	}
-	l.say(f, l.event(f, status.Held, failure.LedgerUnusable, why.Error()))
-	if err := l.flush(f); err != nil {
+	l.events.say(f, status.Held, failure.LedgerUnusable, why.Error())
+	if err := l.events.flush(f); err != nil {
 		return err
 	}
 	f.entry.Published = ""
@@ -68,7 +67,7 @@ func (l *lane) sayUnreadable(f *fileImport, why error) error {
 func (l *lane) startOver(f *fileImport, o ledger.Order, why error) (next, error) {
 	l.w.noteUnreadable(l.key(f.msg.seq), false)
 	if o.Do == ledger.Release {
-		l.say(f, l.event(f, status.Released, failure.LedgerUnusable, "released by "+o.By))
+		l.events.say(f, status.Released, failure.LedgerUnusable, "released by "+o.By)
 	}
 	if f.route.overlaps() {
 		l.ledger.Doubt = f.route.Window - 1 // they may have been posted too
@@ -81,19 +80,4 @@ func (l *lane) startOver(f *fileImport, o ledger.Order, why error) (next, error)
 	f.entry.Tried(time.Now())
 	_, err := l.unknown(f, bad)
 	return release, err
-}
-
-func (l *lane) keepAside(state []byte) error {
-	ctx, cancel := context.WithTimeout(l.owned, 10*time.Second)
-	defer cancel()
-	s, err := l.src.Acceptor.AcceptByID(ctx, ledger.AsideSession(l.s.ID()))
-	if err != nil {
-		return fmt.Errorf("keep unreadable session state aside: %w", err)
-	}
-	defer func() { _ = s.Close(context.WithoutCancel(ctx)) }() // its lock runs out by itself
-	if err := s.SetState(ctx, state); err != nil {
-		return fmt.Errorf("keep unreadable session state aside: %w", err)
-	}
-	l.log.WarnContext(ctx, "unreadable session state kept aside as the state of another session", "aside", s.ID(), "bytes", len(state))
-	return nil
 }

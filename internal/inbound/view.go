@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"fnobridge/internal/failure"
@@ -37,20 +38,43 @@ type FileView struct {
 	FnoID     string       `json:"fnoMessageId,omitempty"`
 }
 
+// A view is what a lane shows of itself.
+type view struct {
+	mu  sync.Mutex
+	now SessionView
+}
+
+func newView(source, session string) *view {
+	return &view{now: SessionView{Source: source, Session: session, Since: time.Now()}}
+}
+
+func (v *view) snapshot() SessionView {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.now
+}
+
+func (v *view) set(change func(*SessionView)) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	change(&v.now)
+}
+
+func (v *view) settled() { v.set(func(s *SessionView) { s.Files++ }) }
+
+// park shows a session that stands still for a reason that no ledger says.
+func (v *view) park(mode ledger.ParkMode, reason failure.Reason, why string) {
+	v.set(func(s *SessionView) { s.Parked, s.Reason, s.Waiting = mode, reason, why })
+}
+
 // Sessions returns what every lane is doing, ordered by source and session.
 func (w *Worker) Sessions() []SessionView {
 	w.mu.Lock()
-	lanes := make([]*lane, 0, len(w.lanes))
-	for l := range w.lanes {
-		lanes = append(lanes, l)
+	views := make([]SessionView, 0, len(w.views))
+	for v := range w.views {
+		views = append(views, v.snapshot())
 	}
 	w.mu.Unlock()
-	views := make([]SessionView, 0, len(lanes))
-	for _, l := range lanes {
-		l.mu.Lock()
-		views = append(views, l.view)
-		l.mu.Unlock()
-	}
 	slices.SortFunc(views, func(a, b SessionView) int {
 		return strings.Compare(a.Source+"\x00"+a.Session, b.Source+"\x00"+b.Session)
 	})
@@ -59,21 +83,19 @@ func (w *Worker) Sessions() []SessionView {
 
 // show brings the view up to date, with what the lane waits for from now on.
 func (l *lane) show(waiting string, until time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	v := &l.view
-	v.Files, v.Waiting, v.Until = l.files, waiting, until
-	v.Parked, v.Reason = "", ""
-	if l.ledger != nil && l.ledger.Park != nil {
-		v.Parked, v.Reason = l.ledger.Park.Mode, l.ledger.Park.Reason
-	}
-	v.InHand = make([]FileView, 0, len(l.imports)) // a new one: the old one may be somebody's
+	files := make([]FileView, 0, len(l.imports)) // a new one: the old one may be somebody's
 	for _, f := range l.imports {
-		v.InHand = append(v.InHand, FileView{
+		files = append(files, FileView{
 			Sequence: f.msg.seq, MessageID: f.msg.Key, Entity: f.msg.Entity, Company: f.msg.Company, FileName: f.msg.File,
 			Phase: f.entry.Phase, Status: string(f.last()), Attempts: f.entry.Attempts, First: f.entry.First, FnoID: f.entry.FnoID,
 		})
 	}
+	l.view.set(func(v *SessionView) {
+		v.InHand, v.Waiting, v.Until, v.Parked, v.Reason = files, waiting, until, "", ""
+		if l.ledger.Park != nil {
+			v.Parked, v.Reason = l.ledger.Park.Mode, l.ledger.Park.Reason
+		}
+	})
 }
 
 // showBackoff shows which file waits for its next attempt, if one does.
@@ -84,14 +106,6 @@ func (l *lane) showBackoff() {
 			return
 		}
 	}
-}
-
-// showParked shows a session that stands still for a reason that no ledger says.
-func (l *lane) showParked(mode ledger.ParkMode, reason failure.Reason, why string) {
-	l.show(why, time.Time{})
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.view.Parked, l.view.Reason = mode, reason
 }
 
 // A Left is one file that a stopping worker had in hand, and why nothing is wrong with that.
@@ -109,13 +123,13 @@ type Left struct {
 func (l *lane) remains() []Left {
 	var left []Left
 	for _, f := range l.imports {
-		x := Left{Source: l.src.Name, Session: l.s.ID(), Sequence: f.msg.seq, MessageID: f.msg.Key}
-		e := l.known.entry(f.msg.seq)
+		x := Left{Source: l.src.Name, Session: l.ID(), Sequence: f.msg.seq, MessageID: f.msg.Key}
+		e := l.known(f.msg.seq)
 		if e == nil {
 			e = &ledger.Entry{}
 		}
 		x.Phase, x.Why = e.Phase, nextOwner(e)
-		if l.known.tried != nil {
+		if l.tried != nil {
 			x.Why += " (nobody knows whether the last write of the ledger arrived; if it did, the next owner goes on a step further)"
 		}
 		left = append(left, x)
@@ -139,25 +153,4 @@ func nextOwner(e *ledger.Entry) string {
 			"the route's unknownOutcome policy decides"
 	}
 	return "not begun; it is still in its queue, the next owner of the session posts it"
-}
-
-// entry returns what the broker is known to hold of a file, nil when that is nothing. A post that the last write may have
-// announced counts, whether the write arrived or not.
-func (k ledgerState) entry(seq int64) *ledger.Entry {
-	var found *ledger.Entry
-	for _, state := range [][]byte{k.stored, k.tried} {
-		l, err := ledger.Decode(state)
-		if err != nil {
-			continue // an unreadable one stays where it is, and so do its files
-		}
-		e := l.Find(seq)
-		switch {
-		case e == nil:
-		case e.Phase == ledger.Posting:
-			return e
-		case found == nil:
-			found = e
-		}
-	}
-	return found
 }

@@ -89,7 +89,7 @@ type Worker struct {
 	slots    *admission.Slots
 
 	mu         sync.Mutex
-	lanes      map[*lane]struct{}
+	views      map[*view]struct{}
 	unreadable map[flightKey]bool // files of which was said that they stand before an unreadable ledger
 	report     []Left
 }
@@ -122,7 +122,7 @@ func New(o Options) (*Worker, error) {
 	_, _ = rand.Read(id[:]) // never fails, says crypto/rand
 	w := &Worker{
 		o: o, log: o.Telemetry.Logger(), instance: hex.EncodeToString(id[:]), flights: newFlights(),
-		slots: admission.NewSlots(o.Sessions), lanes: map[*lane]struct{}{},
+		slots: admission.NewSlots(o.Sessions), views: map[*view]struct{}{},
 		unreadable: map[flightKey]bool{},
 	}
 	return w, nil
@@ -136,15 +136,15 @@ func defaulted(d, otherwise time.Duration) time.Duration {
 }
 
 // enter and leave keep the list of lanes for Sessions.
-func (w *Worker) enter(l *lane) {
+func (w *Worker) enter(v *view) {
 	w.mu.Lock()
-	w.lanes[l] = struct{}{}
+	w.views[v] = struct{}{}
 	w.mu.Unlock()
 }
 
-func (w *Worker) leave(l *lane, left []Left) {
+func (w *Worker) leave(v *view, left []Left) {
 	w.mu.Lock()
-	delete(w.lanes, l)
+	delete(w.views, v)
 	w.report = append(w.report, left...)
 	w.mu.Unlock()
 }
