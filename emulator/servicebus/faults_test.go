@@ -101,7 +101,7 @@ func TestFaultOnAccept(t *testing.T) {
 				t.Errorf("refused with %v", err)
 			}
 			// The client has ended its session, which frees what it was granted.
-			if err := r.server.Await(t.Context(), func() bool { return !r.server.Sessions("s")[0].Held }); err != nil {
+			if err := r.server.Await(t.Context(), func() bool { return !r.server.Sessions("s")[0].Owned }); err != nil {
 				t.Error(err)
 			}
 		})

@@ -61,7 +61,7 @@ func FuzzConnection(f *testing.F) {
 		<-heard
 		err = server.Await(t.Context(), func() bool {
 			for _, s := range server.Sessions("s") {
-				if s.Held {
+				if s.Owned {
 					return false
 				}
 			}

@@ -279,7 +279,7 @@ func (w *world) waitAll() {
 	if err := w.waitEnded(w.ctx, n); err != nil {
 		for _, s := range w.bus.Sessions(inQueue) {
 			if s.Messages > 0 {
-				w.t.Logf("session %q: %d files, held %v, ledger %s", s.ID, s.Messages, s.Held, s.State)
+				w.t.Logf("session %q: %d files, owned %v, ledger %s", s.ID, s.Messages, s.Owned, s.State)
 			}
 		}
 		w.t.Error(err)

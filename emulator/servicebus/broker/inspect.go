@@ -39,7 +39,7 @@ type SessionInfo struct {
 	ID          string
 	State       []byte // nil when none is set
 	Messages    int    // in any state
-	Held        bool   // by a receiver
+	Owned       bool   // by a receiver
 	LockedUntil time.Time
 }
 
@@ -141,8 +141,8 @@ func (b *Broker) SessionsOf(address string) []SessionInfo {
 	}
 	out := make([]SessionInfo, 0, len(q.sessions))
 	for id, s := range q.sessions {
-		i := SessionInfo{ID: id, State: slices.Clone(s.state), Messages: s.messages, Held: s.owner != nil}
-		if i.Held {
+		i := SessionInfo{ID: id, State: slices.Clone(s.state), Messages: s.messages, Owned: s.owner != nil}
+		if i.Owned {
 			i.LockedUntil = s.until
 		}
 		out = append(out, i)
