@@ -87,13 +87,13 @@ func TestOptions(t *testing.T) {
 	clock := servicebus.NewFakeClock(time.Now())
 	bus := servicebustest.New(t,
 		servicebustest.Queue("q", func(q *entity.QueueDescription) { q.LockDuration = time.Minute }),
-		servicebustest.Topic("t", "a", "b"),
+		servicebustest.Topic("t", servicebustest.Subscription("a"), servicebustest.SessionSubscription("b")),
 		servicebustest.Namespace(entity.Namespace{Queues: []entity.QueueDescription{entity.NewQueue("other")}}),
 		func(o *servicebus.Options) { o.Clock = clock },
 	)
 	alone := servicebustest.New(t, servicebustest.Queue("q"))
 	bus.Send("q", &azservicebus.Message{})
-	bus.Send("t", &azservicebus.Message{})
+	bus.Send("t", inSession("A", ""))
 	bus.Send("other", &azservicebus.Message{})
 	for _, address := range []string{"q", "t/Subscriptions/a", "t/Subscriptions/b", "other"} {
 		if n := len(bus.Messages(address)); n != 1 {

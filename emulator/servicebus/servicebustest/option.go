@@ -20,23 +20,34 @@ func Queue(name string, set ...func(*entity.QueueDescription)) Option {
 	return func(o *servicebus.Options) { o.Namespace.Queues = append(o.Namespace.Queues, q) }
 }
 
-// SessionQueue creates a queue whose messages have sessions.
+// SessionQueue is Queue for one whose messages have sessions.
 func SessionQueue(name string, set ...func(*entity.QueueDescription)) Option {
-	q := entity.NewQueue(name)
-	q.RequiresSession = true
-	for _, f := range set {
-		f(&q)
-	}
-	return func(o *servicebus.Options) { o.Namespace.Queues = append(o.Namespace.Queues, q) }
+	withSessions := func(q *entity.QueueDescription) { q.RequiresSession = true }
+	return Queue(name, append([]func(*entity.QueueDescription){withSessions}, set...)...)
 }
 
-// Topic creates a topic with subscriptions that take every message.
-func Topic(name string, subscriptions ...string) Option {
+// Topic creates a topic. Subscription and SessionSubscription are among what can be set.
+func Topic(name string, set ...func(*entity.TopicDescription)) Option {
 	t := entity.NewTopic(name)
-	for _, s := range subscriptions {
-		t.Subscriptions = append(t.Subscriptions, entity.NewSubscription(s))
+	for _, f := range set {
+		f(&t)
 	}
 	return func(o *servicebus.Options) { o.Namespace.Topics = append(o.Namespace.Topics, t) }
+}
+
+// Subscription adds a subscription to a topic. It takes every message unless set gives it rules.
+func Subscription(name string, set ...func(*entity.SubscriptionDescription)) func(*entity.TopicDescription) {
+	s := entity.NewSubscription(name)
+	for _, f := range set {
+		f(&s)
+	}
+	return func(t *entity.TopicDescription) { t.Subscriptions = append(t.Subscriptions, s) }
+}
+
+// SessionSubscription is Subscription for one whose messages have sessions.
+func SessionSubscription(name string, set ...func(*entity.SubscriptionDescription)) func(*entity.TopicDescription) {
+	withSessions := func(s *entity.SubscriptionDescription) { s.RequiresSession = true }
+	return Subscription(name, append([]func(*entity.SubscriptionDescription){withSessions}, set...)...)
 }
 
 // Namespace creates everything in ns: for what Queue and Topic cannot say.
