@@ -70,8 +70,7 @@ func TestWebSocket(t *testing.T) {
 	}
 }
 
-// TestInABubble runs the real client and the server without a port, in time
-// that passes by itself.
+// TestInABubble runs the real client and the server without a port, in time that passes by itself.
 func TestInABubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, err := servicebus.Start(servicebus.Options{Addr: "none", Namespace: namespace()})
@@ -206,8 +205,8 @@ func TestNoClaimNoLink(t *testing.T) {
 	}
 }
 
-// TestTokenExpires detaches the links of a token whose time is over; tokens
-// follow the machine's clock, here that of the bubble.
+// TestTokenExpires detaches the links of a token whose time is over; tokens follow the machine's clock, here that of
+// the bubble.
 func TestTokenExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, err := servicebus.Start(servicebus.Options{Addr: "none", Namespace: namespace()})

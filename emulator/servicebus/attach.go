@@ -16,8 +16,8 @@ const (
 	sessionFilter    = "com.microsoft:session-filter"
 	propTimeout      = "com.microsoft:timeout"
 	propLockedUntil  = "com.microsoft:locked-until-utc"
-	// defaultAcceptWait is how long the service keeps an accept of the next
-	// session waiting when the client does not say.
+	// defaultAcceptWait is how long the service keeps an accept of the next session waiting when the client does not
+	// say.
 	defaultAcceptWait = time.Minute
 )
 
@@ -86,8 +86,8 @@ func reply(a *amqp.Attach) *amqp.Attach {
 	}
 }
 
-// refuse answers with an attach without the terminus of our side, then detaches:
-// the order clients wait for. The handle stays taken until the client's detach.
+// refuse answers with an attach without the terminus of our side, then detaches: the order clients wait for. The handle
+// stays taken until the client's detach.
 func (s *session) refuse(a *amqp.Attach, err *amqp.Error) {
 	l := &refused{linkBase{s: s, name: a.Name, handle: a.Handle}}
 	s.put(l)
@@ -163,8 +163,7 @@ func (s *session) attachConsumer(a *amqp.Attach, address string) *amqp.Error {
 		if v, ok := a.Properties.Get(propTimeout); ok {
 			if ms, ok := amqp.Integer(v); ok && ms >= 0 {
 				o.Wait = time.Duration(ms) * time.Millisecond
-				// The client gives up at its own deadline, at most 1 % later: the
-				// answer must be there before.
+				// The client gives up at its own deadline, at most 1 % later: the answer must be there before.
 				o.Wait -= min(o.Wait/20, 50*time.Millisecond)
 			}
 		}

@@ -77,8 +77,8 @@ func fill(b *testing.B, client *sb.Client, sessions, n int) {
 	}
 }
 
-// BenchmarkReceiveComplete drains 8 sessions with 8 receivers, settling up to
-// `settling` messages of a session at a time.
+// BenchmarkReceiveComplete drains 8 sessions with 8 receivers, settling up to `settling` messages of a session at a
+// time.
 func BenchmarkReceiveComplete(b *testing.B) {
 	for _, settling := range []int{1, 16} {
 		b.Run(fmt.Sprint("settling=", settling), func(b *testing.B) {
@@ -179,8 +179,8 @@ func BenchmarkAcceptCloseAMQP(b *testing.B) {
 	}
 }
 
-// BenchmarkDrainSessions drains 10,000 sessions of one message with 64 workers
-// on 8 connections that accept whatever is next, receive, complete and close.
+// BenchmarkDrainSessions drains 10,000 sessions of one message with 64 workers on 8 connections that accept whatever is
+// next, receive, complete and close.
 func BenchmarkDrainSessions(b *testing.B) {
 	const sessions, clients, workers = 10_000, 8, 8
 	for b.Loop() {
@@ -236,9 +236,8 @@ func takeSessions(b *testing.B, client *sb.Client, left <-chan struct{}) {
 	}
 }
 
-// BenchmarkDrainSessionsAMQP is the same without what the SDK adds to each
-// accept (two token exchanges and a management link): 64 AMQP sessions on 8
-// connections, each accepting, receiving, completing and detaching by itself.
+// BenchmarkDrainSessionsAMQP is the same without what the SDK adds to each accept (two token exchanges and a management
+// link): 64 AMQP sessions on 8 connections, each accepting, receiving, completing and detaching by itself.
 func BenchmarkDrainSessionsAMQP(b *testing.B) {
 	const sessions, clients, workers = 10_000, 8, 8
 	for b.Loop() {
@@ -299,9 +298,8 @@ func takeSession(ctx context.Context, s *goamqp.Session) error {
 	return x.Close(ctx)
 }
 
-// BenchmarkIdleSession measures what a held session costs the emulator: 1,000
-// sessions on one connection, each with an AMQP session, its link and a
-// management pair, as the SDK opens them. The client keeps nothing.
+// BenchmarkIdleSession measures what a held session costs the emulator: 1,000 sessions on one connection, each with an
+// AMQP session, its link and a management pair, as the SDK opens them. The client keeps nothing.
 func BenchmarkIdleSession(b *testing.B) {
 	const held = 1000
 	server, _ := benchRig(b)

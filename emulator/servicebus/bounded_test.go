@@ -36,8 +36,8 @@ func longLocks() entity.Namespace {
 	return n
 }
 
-// TestDeadClientIsCut has a client that holds a session, asks for more, and
-// then reads nothing: it is cut after the write time, which frees the session.
+// TestDeadClientIsCut has a client that holds a session, asks for more, and then reads nothing: it is cut after the
+// write time, which frees the session.
 func TestDeadClientIsCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, c := bubble(t, longLocks())
@@ -54,8 +54,7 @@ func TestDeadClientIsCut(t *testing.T) {
 	})
 }
 
-// TestSilentClientIsCut has a client that says nothing for twice the idle
-// timeout it was told.
+// TestSilentClientIsCut has a client that says nothing for twice the idle timeout it was told.
 func TestSilentClientIsCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, c := bubble(t, namespace())

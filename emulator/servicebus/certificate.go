@@ -46,8 +46,7 @@ func newAuthority(addr string) (*authority, error) {
 	leaf := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano() + 1), Subject: pkix.Name{CommonName: "localhost"},
 		NotBefore: from, NotAfter: until, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		// The Go client asks for "host:port" as the server name; only a name that
-		// is exactly that matches.
+		// The Go client asks for "host:port" as the server name; only a name that is exactly that matches.
 		DNSNames:    []string{"localhost", "localhost:" + port, host + ":" + port},
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
 	}

@@ -150,8 +150,7 @@ func (c *claims) plain(initial []byte) bool {
 	return false
 }
 
-// check refuses an attach to address without a live claim for right; no right
-// means any.
+// check refuses an attach to address without a live claim for right; no right means any.
 func (c *claims) check(address string, right entity.Right) *amqp.Error {
 	now := time.Now() // tokens follow the machine's clock: clients issue them by theirs
 	c.mu.Lock()

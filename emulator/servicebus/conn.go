@@ -24,11 +24,10 @@ const (
 	ourChannelMax  = 4999
 )
 
-// conn is one AMQP connection: a goroutine that reads and handles frames, and
-// one that writes what is queued. Whoever has something to send appends it
-// under mu and wakes the writer, so many frames become one write. What the
-// reader itself causes, or meets while it handles a frame, it writes when no
-// further frame waits: that spares most answers a change of goroutines.
+// conn is one AMQP connection: a goroutine that reads and handles frames, and one that writes what is queued. Whoever
+// has something to send appends it under mu and wakes the writer, so many frames become one write. What the reader
+// itself causes, or meets while it handles a frame, it writes when no further frame waits: that spares most answers a
+// change of goroutines.
 //
 // Lock order: the broker's lock, then mu. Nobody calls the broker while holding mu.
 type conn struct {
@@ -190,8 +189,8 @@ func (c *conn) read() error {
 	}
 }
 
-// room waits until the writer has caught up, so that a peer that asks without
-// reading the answers slows down only itself; false when the connection died.
+// room waits until the writer has caught up, so that a peer that asks without reading the answers slows down only
+// itself; false when the connection died.
 func (c *conn) room() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -41,8 +41,7 @@ type result struct {
 	Affected int `json:"affected"`
 }
 
-// ServeHTTP is the control endpoint: POST does or arms (204 or a JSON result),
-// GET lists what is armed, DELETE clears.
+// ServeHTTP is the control endpoint: POST does or arms (204 or a JSON result), GET lists what is armed, DELETE clears.
 func (f *Faults) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.Method {
 	case http.MethodGet:

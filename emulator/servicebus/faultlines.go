@@ -11,8 +11,8 @@ import (
 // CutAll cuts every AMQP connection and returns how many.
 func (f *Faults) CutAll() int { return f.cut(func(*conn) bool { return true }) }
 
-// CutLinks cuts the connections that hold a link on the entity, or with a
-// session a receiver that owns it, and returns how many.
+// CutLinks cuts the connections that hold a link on the entity, or with a session a receiver that owns it, and returns
+// how many.
 func (f *Faults) CutLinks(entity, session string) int {
 	return f.cut(func(c *conn) bool { return len(c.find(entity, session)) > 0 })
 }
@@ -26,9 +26,8 @@ func (f *Faults) cut(which func(*conn) bool) int {
 	return len(chosen)
 }
 
-// DetachLinks detaches the links on the entity (of the session, if one is
-// given) with an error condition, default amqp:link:detach-forced, and returns
-// how many.
+// DetachLinks detaches the links on the entity (of the session, if one is given) with an error condition, default
+// amqp:link:detach-forced, and returns how many.
 func (f *Faults) DetachLinks(entity, session, condition string) int {
 	if condition == "" {
 		condition = string(amqp.DetachForced)
@@ -51,8 +50,8 @@ func (f *Faults) ExpireSession(entity, session string) bool {
 // ExpireLocks ends every message and session lock of an entity now.
 func (f *Faults) ExpireLocks(entity string) { f.s.broker.ExpireLocks(entity) }
 
-// StallLinks stalls the connections that hold a link on the entity, as CutLinks
-// chooses them: bytes are neither read nor written until Unstall. It returns how many.
+// StallLinks stalls the connections that hold a link on the entity, as CutLinks chooses them: bytes are neither read
+// nor written until Unstall. It returns how many.
 func (f *Faults) StallLinks(entity, session string) int {
 	n := 0
 	for _, c := range f.s.amqpConns() {
@@ -71,8 +70,8 @@ func (f *Faults) Unstall() {
 	}
 }
 
-// RefuseConnections closes new connections at once, for d on the emulator's
-// clock, or until AcceptConnections when d is 0.
+// RefuseConnections closes new connections at once, for d on the emulator's clock, or until AcceptConnections when d is
+// 0.
 func (f *Faults) RefuseConnections(d time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -109,8 +108,8 @@ func (s *Server) amqpConns() []*conn {
 	return out
 }
 
-// find returns the connection's links on an entity, or all of them when the
-// address is empty; with a session, its owner only.
+// find returns the connection's links on an entity, or all of them when the address is empty; with a session, its owner
+// only.
 func (c *conn) find(address, session string) []forcible {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -160,8 +159,7 @@ func (c *conn) stall(on bool) {
 	c.signal()
 }
 
-// cut writes what is queued and closes without a word. Nothing the client has
-// sent is read any more.
+// cut writes what is queued and closes without a word. Nothing the client has sent is read any more.
 func (c *conn) cut() {
 	c.mu.Lock()
 	c.flush = true

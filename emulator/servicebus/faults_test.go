@@ -17,8 +17,7 @@ import (
 	goamqp "github.com/Azure/go-amqp"
 )
 
-// brief bounds a call that is not going to be answered. Only calls whose answer
-// was taken away wait for it.
+// brief bounds a call that is not going to be answered. Only calls whose answer was taken away wait for it.
 func brief(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -26,8 +25,8 @@ func brief(t *testing.T) context.Context {
 	return ctx
 }
 
-// TestFaultMatrix strikes each operation with each effect and looks at both
-// halves: what the client heard, and whether it happened.
+// TestFaultMatrix strikes each operation with each effect and looks at both halves: what the client heard, and whether
+// it happened.
 func TestFaultMatrix(t *testing.T) {
 	ops := []struct {
 		op   servicebus.Op

@@ -26,8 +26,8 @@ func frames(b []byte, ps ...amqp.Performative) []byte {
 	return b
 }
 
-// FuzzConnection says anything at all on an open connection; the emulator must
-// neither panic nor hang, nor leave locks behind.
+// FuzzConnection says anything at all on an open connection; the emulator must neither panic nor hang, nor leave locks
+// behind.
 func FuzzConnection(f *testing.F) {
 	server, err := servicebus.Start(servicebus.Options{Addr: "none", Namespace: namespace()})
 	if err != nil {

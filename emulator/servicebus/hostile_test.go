@@ -181,8 +181,7 @@ func heapMB() int64 {
 	return int64(m.HeapAlloc >> 20)
 }
 
-// TestSmallWindowAndFrames sends a large message through tiny frames and a
-// window of one transfer.
+// TestSmallWindowAndFrames sends a large message through tiny frames and a window of one transfer.
 func TestSmallWindowAndFrames(t *testing.T) {
 	r := start(t, servicebus.Options{})
 	body := make([]byte, 3000)

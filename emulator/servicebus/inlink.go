@@ -9,8 +9,8 @@ const (
 	linkCredit = 1000
 	// envelope is what a batch may take beyond the entity's message size.
 	envelope = 64 << 10
-	// maxPartial bounds what all links of a connection have received of
-	// deliveries that are not complete; it leaves room for the largest message.
+	// maxPartial bounds what all links of a connection have received of deliveries that are not complete; it leaves
+	// room for the largest message.
 	maxPartial = 128 << 20
 )
 
@@ -24,8 +24,8 @@ type assembly struct {
 	tooBig  bool
 }
 
-// add takes one transfer; done reports a complete delivery, whose payload the
-// caller owns. An aborted delivery is never done.
+// add takes one transfer; done reports a complete delivery, whose payload the caller owns. An aborted delivery is never
+// done.
 func (a *assembly) add(c *conn, t *amqp.Transfer, payload []byte, limit uint64) (done bool, err error) {
 	if !a.open {
 		if !t.HasDeliveryID {
@@ -151,8 +151,7 @@ func (l *inLink) answer(part assembly, err *amqp.Error) {
 	l.s.c.signal()
 }
 
-// sessionOf is the session ID of a message, or of the first of a batch, for
-// the faults to choose by.
+// sessionOf is the session ID of a message, or of the first of a batch, for the faults to choose by.
 func (l *inLink) sessionOf(part assembly) string {
 	raw := part.buf
 	if part.format == amqp.FormatBatch {

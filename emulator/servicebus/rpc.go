@@ -49,8 +49,8 @@ type rpcOut struct {
 	waiting [][]byte
 }
 
-// attachRPC attaches one direction of a request/response pair; a nil manager
-// means $cbs, of which a connection may have one pair.
+// attachRPC attaches one direction of a request/response pair; a nil manager means $cbs, of which a connection may have
+// one pair.
 func (s *session) attachRPC(a *amqp.Attach, m *management) *amqp.Error {
 	c := s.c
 	receiver := a.Role == amqp.RoleReceiver
@@ -185,8 +185,8 @@ func (l *rpcIn) decode(raw []byte) (*request, error) {
 	return r, err
 }
 
-// respond sends an answer: a status as HTTP has them, its text, an error
-// condition for the JavaScript client, and a body.
+// respond sends an answer: a status as HTTP has them, its text, an error condition for the JavaScript client, and a
+// body.
 func (r *request) respond(status int32, text string, condition amqp.Symbol, body any) {
 	props := amqp.Map{
 		{Key: "status-code", Value: status}, {Key: "status-description", Value: text},
@@ -231,9 +231,8 @@ func (r *request) send(raw []byte) {
 	s.c.signal()
 }
 
-// replyLink finds where answers go: the receiver whose target is the reply-to
-// of the request, or whose name it is, or the only receiver of the node. The
-// JavaScript client sets no target address.
+// replyLink finds where answers go: the receiver whose target is the reply-to of the request, or whose name it is, or
+// the only receiver of the node. The JavaScript client sets no target address.
 func (s *session) replyLink(address, replyTo string) *rpcOut {
 	var only, named *rpcOut
 	for _, l := range s.links {

@@ -13,8 +13,8 @@ import (
 	sb "github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 )
 
-// namespace is what most tests use: q, s (sessions), dup (duplicate detection),
-// t with subscriptions a and, with sessions, b.
+// namespace is what most tests use: q, s (sessions), dup (duplicate detection), t with subscriptions a and, with
+// sessions, b.
 func namespace() entity.Namespace {
 	s := entity.NewQueue("s")
 	s.RequiresSession = true
@@ -175,7 +175,8 @@ func TestSessionState(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	_, err = r.connect().AcceptNextSessionForQueue(ctx, "s", nil)
-	// The broker answers a little before the client's own deadline; on a busy machine the client may be late to hear it.
+	// The broker answers a little before the client's own deadline; on a busy machine the client may be late to hear
+	// it.
 	if se, ok := errors.AsType[*sb.Error](err); (!ok || se.Code != sb.CodeTimeout) && !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("accept without a free session: %v", err)
 	}

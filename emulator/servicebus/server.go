@@ -132,8 +132,7 @@ func (s *Server) untrack(nc net.Conn) {
 	delete(s.conns, nc)
 }
 
-// Dial connects to the server through memory. It fits
-// azservicebus.ClientOptions.NewWebSocketConn and needs no port.
+// Dial connects to the server through memory. It fits azservicebus.ClientOptions.NewWebSocketConn and needs no port.
 func (s *Server) Dial(context.Context) (net.Conn, error) {
 	client, server := net.Pipe()
 	s.take(server)

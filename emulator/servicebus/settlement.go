@@ -81,8 +81,8 @@ func (s *session) answer(id uint32, state *amqp.State) {
 	s.c.signal()
 }
 
-// settledState is the state of the answer: the client's own, without the
-// reason of a dead-lettering, which it would take for a failure.
+// settledState is the state of the answer: the client's own, without the reason of a dead-lettering, which it would
+// take for a failure.
 func settledState(state *amqp.State, err *amqp.Error) *amqp.State {
 	switch {
 	case err != nil:

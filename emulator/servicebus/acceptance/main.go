@@ -76,8 +76,7 @@ func namespace() entity.Namespace {
 	}
 }
 
-// environment points the tests at the server, and DefaultAzureCredential at an
-// az command of our own.
+// environment points the tests at the server, and DefaultAzureCredential at an az command of our own.
 func environment(dir string, s *servicebus.Server) ([]string, error) {
 	_, port, err := net.SplitHostPort(s.Addr())
 	if err != nil {

@@ -15,12 +15,11 @@ const (
 	codeFooter                = 0x78
 )
 
-// FormatBatch is the message format of a Service Bus batch: every data section
-// holds one encoded message.
+// FormatBatch is the message format of a Service Bus batch: every data section holds one encoded message.
 const FormatBatch = 0x80013700
 
-// Message is a message cut into its sections. Section bytes are values without
-// their descriptor and are immutable once parsed, so copies of a message share them.
+// Message is a message cut into its sections. Section bytes are values without their descriptor and are immutable once
+// parsed, so copies of a message share them.
 type Message struct {
 	Header                Header
 	HasHeader             bool
@@ -70,8 +69,7 @@ func ParseMessage(p []byte) (*Message, error) {
 			}
 			continue
 		case codeData, codeSequence, codeValue, codeFooter:
-			// Everything from the first body section on is kept as it is, once it
-			// is known to be well-formed sections.
+			// Everything from the first body section on is kept as it is, once it is known to be well-formed sections.
 			if err := skipBody(&r); err != nil {
 				return nil, err
 			}

@@ -1,7 +1,7 @@
 package amqp
 
-// Properties is the properties section (part 3, 3.2.4). MessageID and
-// CorrelationID may be a string, ulong, uuid or binary.
+// Properties is the properties section (part 3, 3.2.4). MessageID and CorrelationID may be a string, ulong, uuid or
+// binary.
 type Properties struct {
 	MessageID          any
 	UserID             []byte

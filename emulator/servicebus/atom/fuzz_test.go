@@ -10,8 +10,8 @@ import (
 	"fnobridge/emulator/servicebus/entity"
 )
 
-// FuzzEntry checks that no request makes the parser panic, and that what is
-// accepted reads the same after it was written.
+// FuzzEntry checks that no request makes the parser panic, and that what is accepted reads the same after it was
+// written.
 func FuzzEntry(f *testing.F) {
 	for _, s := range []string{
 		`<QueueDescription xmlns="urn:x"><LockDuration>PT1M</LockDuration><ForwardTo>sb://h/q</ForwardTo></QueueDescription>`,

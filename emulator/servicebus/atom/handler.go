@@ -49,8 +49,8 @@ const (
 // path is the resource as it is named in errors.
 func (c *call) path() string { return strings.Trim(c.URL.Path, "/") }
 
-// resolve finds out what a path means. Topic names may hold slashes, so the
-// words Subscriptions and Rules are looked for from the end.
+// resolve finds out what a path means. Topic names may hold slashes, so the words Subscriptions and Rules are looked
+// for from the end.
 func resolve(r *http.Request) *call {
 	c := &call{Request: r, host: r.Host, name: strings.Trim(r.URL.Path, "/")}
 	switch strings.ToLower(c.name) {
@@ -111,8 +111,7 @@ func (h *handler) serve(w http.ResponseWriter, c *call) error {
 	return h.get(w, c)
 }
 
-// authorize gives the texts of the service: two generations of it, for
-// entities and for what belongs to topics.
+// authorize gives the texts of the service: two generations of it, for entities and for what belongs to topics.
 func (h *handler) authorize(c *call) error {
 	err := h.auth.Authorize(c.Header.Get("Authorization"), c.path())
 	if err == nil {

@@ -6,13 +6,11 @@ import (
 	"fnobridge/emulator/servicebus/entity"
 )
 
-// partitions is how many a partitioned entity has; the size asked for is that
-// of each.
+// partitions is how many a partitioned entity has; the size asked for is that of each.
 const partitions = 16
 
-// readQueue makes a queue of a request. old is the queue that is updated, nil
-// for a new one: what cannot change, and the sizes, stay as they are when they
-// are not sent; anything else that is not sent becomes the default again.
+// readQueue makes a queue of a request. old is the queue that is updated, nil for a new one: what cannot change, and
+// the sizes, stay as they are when they are not sent; anything else that is not sent becomes the default again.
 func readQueue(e *element, name string, old *entity.QueueDescription) (entity.QueueDescription, error) {
 	q := entity.NewQueue(name)
 	if old != nil {

@@ -6,8 +6,8 @@ import (
 	"fnobridge/emulator/servicebus/entity"
 )
 
-// readSubscription makes a subscription of a request, like readQueue. A new
-// one has the default rule that the request describes, or $Default.
+// readSubscription makes a subscription of a request, like readQueue. A new one has the default rule that the request
+// describes, or $Default.
 func readSubscription(e *element, name string, old *entity.SubscriptionDescription) (entity.SubscriptionDescription, error) {
 	s := entity.NewSubscription(name)
 	if old != nil {

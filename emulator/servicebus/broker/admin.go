@@ -173,8 +173,7 @@ func (a *Admin) update(q *queue, s entity.Settings, d entity.Delivery, now time.
 	a.updated(q, was)
 }
 
-// updated detaches the links that the update ends: all of them, or those that
-// its new status no longer allows.
+// updated detaches the links that the update ends: all of them, or those that its new status no longer allows.
 func (a *Admin) updated(q *queue, was entity.Status) {
 	if a.DetachOnUpdate {
 		q.detachAll(amqp.Errorf(amqp.DetachForced, "The link '%s' is force detached because the entity was updated.", q.path))

@@ -6,11 +6,10 @@ import (
 	"fnobridge/emulator/servicebus/amqp"
 )
 
-// Sink is a receiving link. Its methods are called under the broker's lock:
-// they must not block and must not call the broker.
+// Sink is a receiving link. Its methods are called under the broker's lock: they must not block and must not call the
+// broker.
 type Sink interface {
-	// Ready reports whether the link can take a delivery now. After false the
-	// owner calls Consumer.Resume once it can.
+	// Ready reports whether the link can take a delivery now. After false the owner calls Consumer.Resume once it can.
 	Ready() bool
 	// Deliver sends a message; the Delivery is valid during the call only.
 	Deliver(Delivery)
@@ -70,8 +69,7 @@ type ConsumerOptions struct {
 	Sink    Sink
 }
 
-// Consumer is a receiving link on one entity. All fields are guarded by the
-// broker's lock.
+// Consumer is a receiving link on one entity. All fields are guarded by the broker's lock.
 type Consumer struct {
 	b       *Broker
 	q       *queue
@@ -90,8 +88,8 @@ type Consumer struct {
 	waitEnd deadline
 }
 
-// OpenConsumer attaches a receiver. For a session the sink hears Granted or
-// Refused, possibly before OpenConsumer returns.
+// OpenConsumer attaches a receiver. For a session the sink hears Granted or Refused, possibly before OpenConsumer
+// returns.
 func (b *Broker) OpenConsumer(o ConsumerOptions) (*Consumer, *amqp.Error) {
 	now := b.enter()
 	defer b.leave()
@@ -168,8 +166,8 @@ func (q *queue) lock(m *message, c *Consumer) {
 	q.b.pending.set(&m.lockEnd, m.until)
 }
 
-// Flow sets the credit from the peer's view: what it had seen, and how many
-// more it wants. With drain, credit that finds no message is consumed.
+// Flow sets the credit from the peer's view: what it had seen, and how many more it wants. With drain, credit that
+// finds no message is consumed.
 func (c *Consumer) Flow(deliveryCount, credit uint32, drain bool) {
 	now := c.b.enter()
 	defer c.b.leave()
@@ -218,8 +216,8 @@ func (c *Consumer) fetch() {
 	}
 }
 
-// Close detaches the receiver. A session becomes free and its messages
-// available again, uncounted; locks of a plain receiver live until they expire.
+// Close detaches the receiver. A session becomes free and its messages available again, uncounted; locks of a plain
+// receiver live until they expire.
 func (c *Consumer) Close() {
 	now := c.b.enter()
 	defer c.b.leave()

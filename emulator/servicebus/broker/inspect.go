@@ -43,8 +43,8 @@ type SessionInfo struct {
 	LockedUntil time.Time
 }
 
-// Messages returns the messages of an address (sub-queues included) in order
-// of sequence numbers; nil when there is no such entity.
+// Messages returns the messages of an address (sub-queues included) in order of sequence numbers; nil when there is no
+// such entity.
 func (b *Broker) Messages(address string) []MessageInfo {
 	b.enter()
 	defer b.unlock()
@@ -173,8 +173,8 @@ func (b *Broker) Entities() []string {
 	return out
 }
 
-// Await returns once check is true, looking again whenever something happened
-// in the broker; check may use the broker. It returns the cause of ctx otherwise.
+// Await returns once check is true, looking again whenever something happened in the broker; check may use the broker.
+// It returns the cause of ctx otherwise.
 func (b *Broker) Await(ctx context.Context, check func() bool) error {
 	for {
 		b.mu.Lock()
@@ -201,8 +201,7 @@ func (b *Broker) Notify() {
 	b.notify()
 }
 
-// ExpireSession ends a session lock as if its time had come; false when the
-// session is not held.
+// ExpireSession ends a session lock as if its time had come; false when the session is not held.
 func (b *Broker) ExpireSession(address, id string) bool {
 	b.enter()
 	defer b.leave()
@@ -214,8 +213,8 @@ func (b *Broker) ExpireSession(address, id string) bool {
 	return true
 }
 
-// ExpireLock ends the lock of a message by its token; false when there is none.
-// The lock of a session's message is its session's.
+// ExpireLock ends the lock of a message by its token; false when there is none. The lock of a session's message is its
+// session's.
 func (b *Broker) ExpireLock(address string, token amqp.UUID) bool {
 	now := b.enter()
 	defer b.leave()

@@ -10,15 +10,13 @@ import (
 	"fnobridge/emulator/servicebus/entity"
 )
 
-// Manager is the management node of one entity: what a client asks for by
-// request and response.
+// Manager is the management node of one entity: what a client asks for by request and response.
 type Manager struct {
 	b *Broker
 	q *queue
 }
 
-// OpenManager returns the management node of an address, with or without
-// /$management behind it.
+// OpenManager returns the management node of an address, with or without /$management behind it.
 func (b *Broker) OpenManager(address string) (*Manager, *amqp.Error) {
 	b.enter()
 	defer b.leave()
@@ -42,8 +40,7 @@ func (m *Manager) enter() (time.Time, *amqp.Error) {
 // maxPeekBytes bounds one answer to a peek.
 const maxPeekBytes = 1 << 20
 
-// Peek returns up to count encoded messages whose number is at least from, of
-// one session or of all.
+// Peek returns up to count encoded messages whose number is at least from, of one session or of all.
 func (m *Manager) Peek(from int64, count int, session *string) ([][]byte, *amqp.Error) {
 	_, err := m.enter()
 	defer m.b.leave()
@@ -164,8 +161,7 @@ func (q *queue) maxState() uint64 {
 	return q.maxMessageSize()
 }
 
-// Sessions lists sessions that have messages or state; with changedSince,
-// those whose state was set after it.
+// Sessions lists sessions that have messages or state; with changedSince, those whose state was set after it.
 func (m *Manager) Sessions(changedSince *time.Time, skip, top int) ([]string, *amqp.Error) {
 	_, err := m.enter()
 	defer m.b.leave()
@@ -189,8 +185,7 @@ func (m *Manager) Sessions(changedSince *time.Time, skip, top int) ([]string, *a
 	return ids[:min(max(top, 0), len(ids))], nil
 }
 
-// Schedule enqueues messages for their scheduled time and returns their
-// numbers, by which they can be cancelled.
+// Schedule enqueues messages for their scheduled time and returns their numbers, by which they can be cancelled.
 func (m *Manager) Schedule(raw [][]byte) ([]int64, *amqp.Error) {
 	now, err := m.enter()
 	defer m.b.leave()
@@ -346,8 +341,7 @@ func (m *Manager) RemoveRule(name string) *amqp.Error {
 	return m.ruleError(name, m.q.deleteRule(name))
 }
 
-// ruleError words what happened to a rule; the JavaScript client knows what is
-// not there by the text.
+// ruleError words what happened to a rule; the JavaScript client knows what is not there by the text.
 func (m *Manager) ruleError(name string, err error) *amqp.Error {
 	switch {
 	case err == nil:

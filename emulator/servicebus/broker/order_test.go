@@ -24,9 +24,8 @@ func dice(t *testing.T) *rand.Rand {
 	return rand.New(rand.NewPCG(s, s))
 }
 
-// TestOrderUnderCompetition lets 32 consumers compete for 8 sessions, with
-// time passing, receivers vanishing and messages being given back at random.
-// Whoever is given a message must find that all before it in its session are
+// TestOrderUnderCompetition lets 32 consumers compete for 8 sessions, with time passing, receivers vanishing and
+// messages being given back at random. Whoever is given a message must find that all before it in its session are
 // settled, and in the end every message has been completed once.
 func TestOrderUnderCompetition(t *testing.T) {
 	const lanes, each, workers = 8, 40, 32
@@ -88,8 +87,8 @@ func TestOrderUnderCompetition(t *testing.T) {
 					verdict = broker.Release
 				}
 			}
-			// Those behind it in the same receiver's hands go back with it: settling
-			// out of order would be the consumer's own doing.
+			// Those behind it in the same receiver's hands go back with it: settling out of order would be the
+			// consumer's own doing.
 			last := x.next
 			if verdict != broker.Complete {
 				for i := len(x.got) - 1; i > x.next; i-- {

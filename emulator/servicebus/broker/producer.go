@@ -112,8 +112,7 @@ func (q *queue) publish(ms []*message, now time.Time) *amqp.Error {
 	return nil
 }
 
-// schedule keeps m until it is due. Then it gets a new sequence number and
-// joins the end of the queue.
+// schedule keeps m until it is due. Then it gets a new sequence number and joins the end of the queue.
 // Source: Microsoft Learn, message-sequencing.
 func (q *queue) schedule(m *message, now time.Time) {
 	m.seq, m.enqueued, m.state, m.ttl = q.nextNumber(), now, scheduled, m.ownTTL
@@ -129,8 +128,7 @@ func (q *queue) fall(m *message) {
 	q.enqueue(c, now)
 }
 
-// forward sends a message on to another entity. What cannot be forwarded goes
-// to the transfer dead-letter queue.
+// forward sends a message on to another entity. What cannot be forwarded goes to the transfer dead-letter queue.
 func (q *queue) forward(m *message, to string, now time.Time) {
 	c := m.copy()
 	c.hops++

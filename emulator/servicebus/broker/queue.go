@@ -7,8 +7,8 @@ import (
 	"fnobridge/emulator/servicebus/entity"
 )
 
-// queue is whatever stores messages: a queue, a subscription, one of their
-// sub-queues, or a topic, which stores scheduled messages only.
+// queue is whatever stores messages: a queue, a subscription, one of their sub-queues, or a topic, which stores
+// scheduled messages only.
 type queue struct {
 	b        *Broker
 	path     string // address, in the case it was created with
@@ -161,8 +161,7 @@ func (q *queue) unlock(m *message) {
 	m.owner = nil
 }
 
-// giveBack returns a locked message to where it was received from; counted
-// deliveries can be its last.
+// giveBack returns a locked message to where it was received from; counted deliveries can be its last.
 func (q *queue) giveBack(m *message, counted bool, now time.Time) {
 	q.unlock(m)
 	if counted && q.main == nil {
@@ -221,8 +220,8 @@ func (q *queue) remove(m *message) {
 	m.body, m.notes, m.given = nil, nil, nil
 }
 
-// deadLetter moves a message that is not locked any more. Its error says that extra is wrong; the broker's own moves, which
-// have none, cannot fail.
+// deadLetter moves a message that is not locked any more. Its error says that extra is wrong; the broker's own moves,
+// which have none, cannot fail.
 func (q *queue) deadLetter(m *message, reason, description string, extra amqp.Map, now time.Time) *amqp.Error {
 	c := m.copy()
 	c.seq, c.enqueued, c.ttl, c.deliveries, c.due = m.seq, m.enqueued, m.ttl, m.deliveries, m.due

@@ -6,8 +6,7 @@ import (
 	"fnobridge/emulator/servicebus/amqp"
 )
 
-// session is one session of a queue. It exists while it has messages, state or
-// an owner.
+// session is one session of a queue. It exists while it has messages, state or an owner.
 //
 //	unowned --accept--> owned --lock expires (counts)--> unowned
 //	                      |  --owner closes (does not count)--> unowned
@@ -107,8 +106,7 @@ func (s *session) lose(counted bool) *Consumer {
 	s.owner, c.session = nil, nil
 	s.restoring = true
 	for s.held.head != nil {
-		// Without an owner nothing is delivered meanwhile, so the order is back
-		// before anybody can see the session.
+		// Without an owner nothing is delivered meanwhile, so the order is back before anybody can see the session.
 		s.q.giveBack(s.held.head, counted, now)
 	}
 	s.restoring = false

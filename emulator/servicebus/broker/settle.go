@@ -19,8 +19,7 @@ const (
 	DeadLetter                // move it to the dead-letter queue
 )
 
-// Outcome is a verdict with what belongs to it. Properties become application
-// properties of the message.
+// Outcome is a verdict with what belongs to it. Properties become application properties of the message.
 type Outcome struct {
 	Verdict     Verdict
 	Properties  amqp.Map

@@ -27,8 +27,8 @@ type AuthorizationRule struct {
 	CreatedTime, ModifiedTime time.Time
 }
 
-// RootRule is the rule that Microsoft's own emulator has, and that a
-// namespace without rules gets: every right, with a key everybody knows.
+// RootRule is the rule that Microsoft's own emulator has, and that a namespace without rules gets: every right, with a
+// key everybody knows.
 func RootRule() AuthorizationRule {
 	return AuthorizationRule{
 		Name: "RootManageSharedAccessKey", Key: "SAS_KEY_VALUE",

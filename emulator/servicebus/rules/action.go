@@ -98,8 +98,8 @@ func (m *Message) remove(name string) {
 	}
 }
 
-// set gives an application property a value: as the type it already has if
-// the value fits, else as the type of the value.
+// set gives an application property a value: as the type it already has if the value fits, else as the type of the
+// value.
 func (m *Message) set(name string, v any) {
 	i := m.find(name)
 	if i < 0 {

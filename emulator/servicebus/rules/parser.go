@@ -12,8 +12,8 @@ import (
 // maxDepth bounds how deep parentheses and NOTs nest, and with it the stack.
 const maxDepth = 100
 
-// parser is a recursive-descent parser. Predicates and expressions share the
-// parenthesis, so it reads both as a node and asks afterwards which it is.
+// parser is a recursive-descent parser. Predicates and expressions share the parenthesis, so it reads both as a node
+// and asks afterwards which it is.
 type parser struct {
 	tokens     []token
 	at, depth  int

@@ -96,8 +96,8 @@ func TestNamesAreComparedWithoutCase(t *testing.T) {
 	}
 }
 
-// Each file in testdata/wrong has as its first line, after //, the errors that
-// are expected of the rest, separated by |.
+// Each file in testdata/wrong has as its first line, after //, the errors that are expected of the rest, separated by
+// |.
 func TestEveryErrorHasItsPlace(t *testing.T) {
 	files, err := filepath.Glob("testdata/wrong/*.json")
 	if err != nil || len(files) == 0 {
@@ -139,8 +139,8 @@ func TestLoadNamesTheFile(t *testing.T) {
 	}
 }
 
-// FuzzParse checks that no file makes the parser panic, that every error has a
-// place inside the file, and that what is accepted is a valid namespace.
+// FuzzParse checks that no file makes the parser panic, that every error has a place inside the file, and that what is
+// accepted is a valid namespace.
 func FuzzParse(f *testing.F) {
 	full, err := os.ReadFile("testdata/full.json")
 	if err != nil {

@@ -81,8 +81,7 @@ func (r *reader) queue(o *object, taken names) (entity.QueueDescription, []refer
 	return q, refs
 }
 
-// validate reports what entity finds wrong; without a name it would only
-// repeat that.
+// validate reports what entity finds wrong; without a name it would only repeat that.
 func (o *object) validate(name string, err error, properties *object) {
 	if name != "" || o.members["name"] != nil {
 		o.problems(err, properties)

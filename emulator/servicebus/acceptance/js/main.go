@@ -1,12 +1,11 @@
-// Command js runs the JavaScript client of Service Bus against the embedded
-// broker, as a second client that shares no code with the first:
+// Command js runs the JavaScript client of Service Bus against the embedded broker, as a second client that shares no
+// code with the first:
 //
 //	go run ./js              # from the folder of this module
 //	go run ./js -only topics # one group of checks
 //
-// It needs node 20 and npm, and installs what package-lock.json names when it
-// is not there. It starts the broker, runs run.mjs over plain TCP, TLS and
-// WebSockets, then deadletter.mjs, and fails if a check fails.
+// It needs node 20 and npm, and installs what package-lock.json names when it is not there. It starts the broker, runs
+// run.mjs over plain TCP, TLS and WebSockets, then deadletter.mjs, and fails if a check fails.
 package main
 
 import (
