@@ -78,7 +78,8 @@ func throttled(after string) string {
 
 // drain reads the request to its end, so that the client has sent everything before it hears the answer.
 func (s *Server) drain(r *http.Request) {
-	_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, 4*s.options.MaxBody)) // a client that breaks off hears nothing anyway
+	// A client that breaks off does not hear the answer anyway.
+	_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, 4*s.options.MaxBody))
 }
 
 // hijack takes the connection from the HTTP server.

@@ -66,7 +66,7 @@ func inspect(e *Entity, body []byte) finding {
 	return c.found
 }
 
-// decode gives a file as UTF-8: CSV-Unicode is UTF-16LE with a byte order mark.
+// decode returns a file as UTF-8: CSV-Unicode is UTF-16LE with a byte order mark.
 func decode(b []byte) ([]byte, error) {
 	switch {
 	case bytes.HasPrefix(b, []byte{0xEF, 0xBB, 0xBF}):

@@ -16,9 +16,9 @@
 //	     GetExecutionSummaryStatus
 //
 // Sources: Microsoft Learn, "Recurring integrations", "Data management package REST API", "Data management error
-// descriptions", "Service protection API limits"; for what those pages leave out, what working clients send and
-// report (microsoft/Recurring-Integrations-Scheduler, d365fo.integrations, HotWax). Each quirk names its source
-// where it is made.
+// descriptions", "Service protection API limits"; for what those pages leave out, what working clients send and report
+// (microsoft/Recurring-Integrations-Scheduler, d365fo.integrations, HotWax). Each quirk names its source where it is
+// made.
 //
 // # The life of an import
 //

@@ -17,7 +17,8 @@ import (
 // Integrations Scheduler, HttpClientHelper.
 const externalHeader = "x-ms-dyn-externalidentifier"
 
-// An intake is what an import needs while it is read: the body, as far as it is looked at, and a buffer to copy through.
+// An intake is what an import needs while it is read: the body, as far as it is looked at, and a buffer to copy
+// through.
 type intake struct {
 	body    bytes.Buffer
 	scratch [32 << 10]byte

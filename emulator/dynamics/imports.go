@@ -13,8 +13,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// Statuses of a message, in the spelling of the documentation. Source: Microsoft Learn, recurring integrations,
-// "Get message status"; PostProcessingError and InProcess as the server writes them.
+// Statuses of a message, in the spelling of the documentation. Source: Microsoft Learn, recurring integrations, "Get
+// message status"; PostProcessingError and InProcess as the server writes them.
 const (
 	statusEnqueued      = "Enqueued"
 	statusDequeued      = "Dequeued"
@@ -101,7 +101,8 @@ type imports struct {
 
 func newImports(clock Clock, keep bool) *imports {
 	return &imports{
-		clock: clock, keep: keep, byID: map[uuid.UUID]*record{}, running: map[string]time.Time{}, bodies: map[uuid.UUID][]byte{},
+		clock: clock, keep: keep, byID: map[uuid.UUID]*record{}, running: map[string]time.Time{},
+		bodies: map[uuid.UUID][]byte{},
 	}
 }
 
@@ -229,7 +230,7 @@ func flip(id uuid.UUID) []byte {
 	return out
 }
 
-// export gives the record as others see it at a time.
+// export returns the record as others see it at a time.
 func (r *record) export(now time.Time) Import {
 	return Import{
 		Order: r.order, MessageID: r.id.String(), ExternalID: r.external, Activity: r.job.id.String(), Entity: r.entity,
@@ -266,7 +267,7 @@ func (t *imports) byExecution(id string, now time.Time) *record {
 	return r
 }
 
-// snapshot gives everything that was accepted, in order.
+// snapshot returns everything that was accepted, in order.
 func (t *imports) snapshot() []Import {
 	now := t.clock.Now()
 	t.mu.RLock()

@@ -181,7 +181,8 @@ func (s *Server) bearer(r *http.Request) (grant, bool) {
 }
 
 func unauthorized(w http.ResponseWriter) {
-	w.Header().Set("WWW-Authenticate", `Bearer authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize"`)
+	w.Header().Set("WWW-Authenticate",
+		`Bearer authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize"`)
 	w.WriteHeader(http.StatusUnauthorized)
 }
 

@@ -191,13 +191,13 @@ func (s *Server) Client() *http.Client { return s.client }
 // Faults is the set of armed faults.
 func (s *Server) Faults() *Faults { return s.faults }
 
-// Imports gives every accepted import in the order of acceptance, with the status it has now.
+// Imports returns every accepted import in the order of acceptance, with the status it has now.
 func (s *Server) Imports() []Import { return s.imports.snapshot() }
 
 // WaitImports blocks until n imports have been accepted.
 func (s *Server) WaitImports(ctx context.Context, n int) error { return s.imports.wait(ctx, n) }
 
-// Body gives what was accepted as a message, when Options.KeepBodies is on.
+// Body returns what was accepted as a message, when Options.KeepBodies is on.
 func (s *Server) Body(messageID string) ([]byte, bool) {
 	r := s.imports.byMessage(messageID)
 	if r == nil {

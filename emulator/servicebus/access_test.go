@@ -57,7 +57,8 @@ func TestWebSocket(t *testing.T) {
 			c, err := sb.NewClientFromConnectionString(cs, &sb.ClientOptions{
 				NewWebSocketConn: func(ctx context.Context, args sb.NewWebSocketConnArgs) (net.Conn, error) {
 					_, rest, _ := strings.Cut(args.Host, "://")
-					ws, _, err := websocket.Dial(ctx, scheme+"://"+rest, &websocket.DialOptions{Subprotocols: []string{"amqp"}, HTTPClient: &http.Client{Transport: transport}})
+					ws, _, err := websocket.Dial(ctx, scheme+"://"+rest,
+						&websocket.DialOptions{Subprotocols: []string{"amqp"}, HTTPClient: &http.Client{Transport: transport}})
 					if err != nil {
 						return nil, fmt.Errorf("dial %s: %w", args.Host, err)
 					}
@@ -122,7 +123,9 @@ func TestAdministration(t *testing.T) {
 	o.Transport = &http.Client{Transport: transport}
 	a, err := admin.NewClientFromConnectionString(r.server.TLSConnectionString(), o)
 	r.must(err)
-	_, err = a.CreateQueue(t.Context(), "new", &admin.CreateQueueOptions{Properties: &admin.QueueProperties{RequiresSession: new(true)}})
+	_, err = a.CreateQueue(t.Context(), "new", &admin.CreateQueueOptions{
+		Properties: &admin.QueueProperties{RequiresSession: new(true)},
+	})
 	r.must(err)
 	r.send("new", in("A", "x"))
 	props, err := a.GetQueueRuntimeProperties(t.Context(), "new", nil)
@@ -143,11 +146,14 @@ func TestKeys(t *testing.T) {
 	right := func(name string, rights ...entity.Right) entity.AuthorizationRule {
 		return entity.AuthorizationRule{Name: name, Key: "key of " + name, SecondaryKey: "second of " + name, Rights: rights}
 	}
-	n.AuthorizationRules = []entity.AuthorizationRule{right("root", entity.Manage, entity.Send, entity.Listen), right("sender", entity.Send), right("listener", entity.Listen)}
+	n.AuthorizationRules = []entity.AuthorizationRule{right("root", entity.Manage, entity.Send, entity.Listen),
+		right("sender", entity.Send), right("listener", entity.Listen)}
 	n.Queues[0].AuthorizationRules = []entity.AuthorizationRule{right("own", entity.Send, entity.Listen)}
 	r := start(t, servicebus.Options{Namespace: n})
 	try := func(name, key, queue string) (send, receive error) {
-		c, err := sb.NewClientFromConnectionString(fmt.Sprintf("Endpoint=sb://%s;SharedAccessKeyName=%s;SharedAccessKey=%s;UseDevelopmentEmulator=true", r.server.Addr(), name, key), nil)
+		c, err := sb.NewClientFromConnectionString(fmt.Sprintf(
+			"Endpoint=sb://%s;SharedAccessKeyName=%s;SharedAccessKey=%s;UseDevelopmentEmulator=true", r.server.Addr(), name,
+			key), nil)
 		r.must(err)
 		defer func() { r.must(c.Close(context.Background())) }()
 		s, err := c.NewSender(queue, nil)
@@ -188,7 +194,8 @@ func TestKeys(t *testing.T) {
 // TestNoClaimNoLink attaches without having shown a token.
 func TestNoClaimNoLink(t *testing.T) {
 	r := start(t, servicebus.Options{})
-	c, err := goamqp.Dial(t.Context(), "amqp://"+r.server.Addr(), &goamqp.ConnOptions{SASLType: goamqp.SASLTypeAnonymous()})
+	c, err := goamqp.Dial(t.Context(), "amqp://"+r.server.Addr(),
+		&goamqp.ConnOptions{SASLType: goamqp.SASLTypeAnonymous()})
 	r.must(err)
 	defer func() { _ = c.Close() }() // the server goes as well
 	s, err := c.NewSession(t.Context(), nil)
@@ -199,7 +206,8 @@ func TestNoClaimNoLink(t *testing.T) {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
-	_, err = goamqp.Dial(t.Context(), "amqp://"+r.server.Addr(), &goamqp.ConnOptions{SASLType: goamqp.SASLTypePlain("RootManageSharedAccessKey", "guess")})
+	_, err = goamqp.Dial(t.Context(), "amqp://"+r.server.Addr(),
+		&goamqp.ConnOptions{SASLType: goamqp.SASLTypePlain("RootManageSharedAccessKey", "guess")})
 	if err == nil {
 		t.Error("PLAIN with a wrong key")
 	}
@@ -217,7 +225,8 @@ func TestTokenExpires(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := goamqp.NewConn(t.Context(), nc, &goamqp.ConnOptions{SASLType: goamqp.SASLTypeAnonymous(), HostName: "localhost"})
+		c, err := goamqp.NewConn(t.Context(), nc, &goamqp.ConnOptions{SASLType: goamqp.SASLTypeAnonymous(),
+			HostName: "localhost"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -225,13 +234,16 @@ func TestTokenExpires(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if code := putToken(t, s, "amqp://localhost/q", sas("amqp://localhost/q", "SAS_KEY_VALUE", -time.Minute)); code != 401 {
+		if code := putToken(t, s, "amqp://localhost/q",
+			sas("amqp://localhost/q", "SAS_KEY_VALUE", -time.Minute)); code != 401 {
 			t.Errorf("an expired token: %d", code)
 		}
-		if code := putToken(t, s, "amqp://localhost/q", sas("amqp://localhost/dup", "SAS_KEY_VALUE", time.Hour)); code != 401 {
+		if code := putToken(t, s, "amqp://localhost/q",
+			sas("amqp://localhost/dup", "SAS_KEY_VALUE", time.Hour)); code != 401 {
 			t.Errorf("a token for another entity: %d", code)
 		}
-		if code := putToken(t, s, "amqp://localhost/nowhere", sas("amqp://localhost/", "SAS_KEY_VALUE", time.Hour)); code != 404 {
+		if code := putToken(t, s, "amqp://localhost/nowhere",
+			sas("amqp://localhost/", "SAS_KEY_VALUE", time.Hour)); code != 404 {
 			t.Errorf("an unknown entity: %d", code)
 		}
 		began := time.Now()

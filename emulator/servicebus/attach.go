@@ -81,8 +81,8 @@ func entityPath(address string) string {
 // reply is the attach that answers a.
 func reply(a *amqp.Attach) *amqp.Attach {
 	return &amqp.Attach{
-		Name: a.Name, Handle: a.Handle, Role: !a.Role, SenderSettleMode: a.SenderSettleMode, ReceiverSettleMode: a.ReceiverSettleMode,
-		Source: a.Source, Target: a.Target,
+		Name: a.Name, Handle: a.Handle, Role: !a.Role, SenderSettleMode: a.SenderSettleMode,
+		ReceiverSettleMode: a.ReceiverSettleMode, Source: a.Source, Target: a.Target,
 	}
 }
 
@@ -145,7 +145,8 @@ func (s *session) attachConsumer(a *amqp.Attach, address string) *amqp.Error {
 	if l.attach.Target == nil {
 		l.attach.Target = &amqp.Target{}
 	}
-	o := broker.ConsumerOptions{Address: address, Settled: a.SenderSettleMode == amqp.SenderSettled, Sink: l, Wait: defaultAcceptWait}
+	o := broker.ConsumerOptions{Address: address, Settled: a.SenderSettleMode == amqp.SenderSettled, Sink: l,
+		Wait: defaultAcceptWait}
 	if a.Source == nil {
 		return amqp.Errorf(amqp.InvalidField, "the attach has no source")
 	}

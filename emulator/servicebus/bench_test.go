@@ -155,7 +155,8 @@ func BenchmarkAcceptClose(b *testing.B) {
 func BenchmarkAcceptCloseAMQP(b *testing.B) {
 	server, client := benchRig(b)
 	fill(b, client, 1, 1)
-	conn, err := goamqp.Dial(b.Context(), "amqp://"+server.Addr(), &goamqp.ConnOptions{SASLType: goamqp.SASLTypePlain("RootManageSharedAccessKey", "SAS_KEY_VALUE")})
+	conn, err := goamqp.Dial(b.Context(), "amqp://"+server.Addr(),
+		&goamqp.ConnOptions{SASLType: goamqp.SASLTypePlain("RootManageSharedAccessKey", "SAS_KEY_VALUE")})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -250,7 +251,8 @@ func BenchmarkDrainSessionsAMQP(b *testing.B) {
 		b.StartTimer()
 		var all sync.WaitGroup
 		for range clients {
-			conn, err := goamqp.Dial(b.Context(), "amqp://"+server.Addr(), &goamqp.ConnOptions{SASLType: goamqp.SASLTypePlain("RootManageSharedAccessKey", "SAS_KEY_VALUE")})
+			conn, err := goamqp.Dial(b.Context(), "amqp://"+server.Addr(),
+				&goamqp.ConnOptions{SASLType: goamqp.SASLTypePlain("RootManageSharedAccessKey", "SAS_KEY_VALUE")})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -114,7 +114,8 @@ func TestUnfinishedDeliveriesAreBounded(t *testing.T) {
 					return
 				}
 				for range 5 { // 300 KB of what may be 320
-					if !say(channel, &amqp.Transfer{Handle: h, HasDeliveryID: true, DeliveryID: h, DeliveryTag: []byte{1}, More: true}, part) {
+					if !say(channel, &amqp.Transfer{Handle: h, HasDeliveryID: true, DeliveryID: h, DeliveryTag: []byte{1},
+						More: true}, part) {
 						return
 					}
 				}
@@ -143,10 +144,12 @@ func TestAnswersWithoutCreditAreBounded(t *testing.T) {
 	until[*amqp.Flow](c)
 	m := amqp.Message{
 		ApplicationProperties: amqp.AppendMap(nil, amqp.Map{{Key: "operation", Value: "com.microsoft:peek-message"}}),
-		Body:                  amqp.AppendValue([]byte{0, 0x53, amqp.SectionValue}, amqp.Map{{Key: "from-sequence-number", Value: int64(0)}, {Key: "message-count", Value: int32(5)}}),
+		Body: amqp.AppendValue([]byte{0, 0x53, amqp.SectionValue},
+			amqp.Map{{Key: "from-sequence-number", Value: int64(0)}, {Key: "message-count", Value: int32(5)}}),
 	}
 	for i := range uint32(15) {
-		c.transfer(0, &amqp.Transfer{HasDeliveryID: true, DeliveryID: i, DeliveryTag: []byte{1}, Settled: true}, m.Append(nil))
+		c.transfer(0, &amqp.Transfer{HasDeliveryID: true, DeliveryID: i, DeliveryTag: []byte{1}, Settled: true},
+			m.Append(nil))
 	}
 	f := credit(1, 0)
 	f.Echo, f.HasHandle = true, false

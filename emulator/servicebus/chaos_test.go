@@ -69,7 +69,8 @@ func (c *chaos) empty() bool {
 // had an error is replaced.
 func (c *chaos) work() {
 	for !c.empty() && !c.r.t.Failed() {
-		client, err := sb.NewClientFromConnectionString(c.r.server.ConnectionString(), &sb.ClientOptions{RetryOptions: sb.RetryOptions{MaxRetries: -1}})
+		client, err := sb.NewClientFromConnectionString(c.r.server.ConnectionString(),
+			&sb.ClientOptions{RetryOptions: sb.RetryOptions{MaxRetries: -1}})
 		if err != nil {
 			c.r.t.Error(err)
 			return

@@ -62,7 +62,8 @@ type conn struct {
 
 // serve runs an AMQP connection to its end. The caller closes nc.
 func (s *Server) serve(nc net.Conn, br *bufio.Reader) {
-	c := &conn{s: s, nc: nc, frames: amqp.NewFrameReader(br, ourMaxFrame), wake: make(chan struct{}, 1), sessions: map[uint16]*session{}, maxFrame: amqp.MinFrameSize}
+	c := &conn{s: s, nc: nc, frames: amqp.NewFrameReader(br, ourMaxFrame), wake: make(chan struct{}, 1),
+		sessions: map[uint16]*session{}, maxFrame: amqp.MinFrameSize}
 	c.drained.L = &c.mu
 	c.claims.s, c.claims.conn = s, c
 	defer c.claims.close()
@@ -260,8 +261,10 @@ func (c *conn) begin(channel uint16, b *amqp.Begin) error {
 	if channel > ourChannelMax {
 		return amqp.Errorf(amqp.NotAllowed, "channel %d above channel-max", channel)
 	}
-	c.sessions[channel] = &session{c: c, channel: channel, nextIncoming: b.NextOutgoingID, incomingLeft: ourWindow, remoteWindow: int64(b.IncomingWindow)}
-	c.frame(channel, &amqp.Begin{RemoteChannel: int(channel), IncomingWindow: ourWindow, OutgoingWindow: ourWindow, HandleMax: ourHandleMax})
+	c.sessions[channel] = &session{c: c, channel: channel, nextIncoming: b.NextOutgoingID, incomingLeft: ourWindow,
+		remoteWindow: int64(b.IncomingWindow)}
+	c.frame(channel, &amqp.Begin{RemoteChannel: int(channel), IncomingWindow: ourWindow, OutgoingWindow: ourWindow,
+		HandleMax: ourHandleMax})
 	c.signal()
 	return nil
 }

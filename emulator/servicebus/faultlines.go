@@ -187,7 +187,8 @@ func (c *conn) perform(a act) {
 		a.answer(a.run())
 		return
 	}
-	c.s.log.Debug("fault strikes", "op", a.op, "entity", a.address, "session", a.session, "effect", f.Effect, "then", f.Then)
+	c.s.log.Debug("fault strikes", "op", a.op, "entity", a.address, "session", a.session, "effect", f.Effect, "then",
+		f.Then)
 	switch f.Effect {
 	case Refuse:
 		a.answer(f.refusal())

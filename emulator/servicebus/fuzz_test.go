@@ -36,12 +36,14 @@ func FuzzConnection(f *testing.F) {
 	f.Cleanup(func() { _ = server.Close() }) // the process ends
 	manage, answers := sendTo("q/$management", 0), receiveFrom("q/$management", 1)
 	f.Add(frames(nil, beginRaw(10), receiveFrom("q", 0), credit(0, 10), &amqp.Detach{}, &amqp.End{}, &amqp.Close{}))
-	f.Add(frames(nil, beginRaw(10), bySession(receiveFrom("s", 0), "A"), credit(0, 10), &amqp.Disposition{Role: true, Last: 1 << 31, State: amqp.StateAccepted}))
+	f.Add(frames(nil, beginRaw(10), bySession(receiveFrom("s", 0), "A"), credit(0, 10),
+		&amqp.Disposition{Role: true, Last: 1 << 31, State: amqp.StateAccepted}))
 	f.Add(frames(nil, beginRaw(10), bySession(receiveFrom("s", 0), nil), &amqp.End{}))
 	f.Add(frames(nil, beginRaw(10), manage, answers, credit(1, 10)))
 	send := frames(nil, beginRaw(10), sendTo("q", 0))
 	b, at := amqp.BeginFrame(send, amqp.FrameAMQP, 0)
-	f.Add(amqp.EndFrame(append((&amqp.Transfer{HasDeliveryID: true, DeliveryTag: []byte{1}}).Append(b), data([]byte("x"))...), at))
+	f.Add(amqp.EndFrame(append((&amqp.Transfer{HasDeliveryID: true, DeliveryTag: []byte{1}}).Append(b),
+		data([]byte("x"))...), at))
 	head := preamble()
 	f.Fuzz(func(t *testing.T, said []byte) {
 		nc, err := server.Dial(t.Context())

@@ -64,7 +64,8 @@ func TestGarbageHurtsOnlyItself(t *testing.T) {
 			}
 		})
 	}
-	for _, hello := range []string{"A\r\n\r\n", "AMQP\x09\x09\x09\x09", "AMQP\x03\x01\x00\x00\x00\x00\x00\x08\x02\x01\x00\x00", "\x16\x03\x01\x00\x05hello", "GET / NONSENSE\r\n\r\n"} {
+	for _, hello := range []string{"A\r\n\r\n", "AMQP\x09\x09\x09\x09",
+		"AMQP\x03\x01\x00\x00\x00\x00\x00\x08\x02\x01\x00\x00", "\x16\x03\x01\x00\x05hello", "GET / NONSENSE\r\n\r\n"} {
 		nc, err := net.Dial("tcp", r.server.Addr())
 		r.must(err)
 		_, err = nc.Write([]byte(hello))
@@ -84,7 +85,8 @@ func TestUndecodableMessageIsRejected(t *testing.T) {
 	c := dialRaw(t, r.server, nil)
 	c.send(0, beginRaw(100), sendTo("q", 0))
 	until[*amqp.Flow](c)
-	for i, bad := range [][]byte{{}, {1, 2, 3}, {0, 0x53, 0x73, 0x40}, {0, 0x53, 0x72, 0xc1, 0xff}, {0, 0x53, 0x79, 0x40}} {
+	for i, bad := range [][]byte{{}, {1, 2, 3}, {0, 0x53, 0x73, 0x40}, {0, 0x53, 0x72, 0xc1, 0xff},
+		{0, 0x53, 0x79, 0x40}} {
 		c.transfer(0, &amqp.Transfer{HasDeliveryID: true, DeliveryID: uint32(i), DeliveryTag: []byte{1}}, bad)
 		d, _ := until[*amqp.Disposition](c)
 		if wantReject := len(bad) > 0; (d.State.Kind == amqp.Rejected) != wantReject && i != 2 {
@@ -145,15 +147,18 @@ func TestRequestsWithoutReading(t *testing.T) {
 	reply := "me"
 	props := amqp.Properties{MessageID: "1", ReplyTo: &reply}
 	m := amqp.Message{
-		Properties: props.Encode(), ApplicationProperties: amqp.AppendMap(nil, amqp.Map{{Key: "operation", Value: "com.microsoft:peek-message"}}),
-		Body: amqp.AppendValue([]byte{0, 0x53, amqp.SectionValue}, amqp.Map{{Key: "from-sequence-number", Value: int64(0)}, {Key: "message-count", Value: int32(5)}}),
+		Properties: props.Encode(), ApplicationProperties: amqp.AppendMap(nil,
+			amqp.Map{{Key: "operation", Value: "com.microsoft:peek-message"}}),
+		Body: amqp.AppendValue([]byte{0, 0x53, amqp.SectionValue},
+			amqp.Map{{Key: "from-sequence-number", Value: int64(0)}, {Key: "message-count", Value: int32(5)}}),
 	}
 	payload := m.Append(nil)
 	// 400 answers of 1 MB each; the emulator must stop reading long before.
 	_ = c.nc.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
 	for i := range 400 {
 		b, at := amqp.BeginFrame(nil, amqp.FrameAMQP, 0)
-		b = amqp.EndFrame(append((&amqp.Transfer{Handle: 0, HasDeliveryID: true, DeliveryID: uint32(i), DeliveryTag: []byte{1}, Settled: true}).Append(b), payload...), at)
+		b = amqp.EndFrame(append((&amqp.Transfer{Handle: 0, HasDeliveryID: true, DeliveryID: uint32(i),
+			DeliveryTag: []byte{1}, Settled: true}).Append(b), payload...), at)
 		if _, err := c.nc.Write(b); err != nil {
 			break
 		}

@@ -28,7 +28,8 @@ func (c *conn) applyIdleRules(now time.Time) {
 	for _, l := range c.find("", "") {
 		b, ok := l.(link)
 		if ok && now.Sub(time.Unix(0, b.base().used.Load())) >= linkIdle {
-			l.force(amqp.Errorf(amqp.DetachForced, "The link '%s' is force detached. Details: IdleTimerExpired: Idle timeout: 00:10:00.", b.base().name))
+			l.force(amqp.Errorf(amqp.DetachForced,
+				"The link '%s' is force detached. Details: IdleTimerExpired: Idle timeout: 00:10:00.", b.base().name))
 		}
 	}
 	c.mu.Lock()
@@ -50,6 +51,7 @@ func (c *conn) applyIdleRules(now time.Time) {
 	idle := now.Sub(c.alone) >= limit
 	c.mu.Unlock()
 	if idle {
-		c.shutdown(amqp.Errorf(amqp.ConnectionForced, "The connection was inactive for more than the allowed %v and is closed.", limit))
+		c.shutdown(amqp.Errorf(amqp.ConnectionForced,
+			"The connection was inactive for more than the allowed %v and is closed.", limit))
 	}
 }

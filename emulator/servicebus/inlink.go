@@ -147,7 +147,8 @@ func (l *inLink) answer(part assembly, err *amqp.Error) {
 	if l.s.ended {
 		return
 	}
-	l.s.c.frame(l.s.channel, &amqp.Disposition{Role: amqp.RoleReceiver, First: part.id, Last: part.id, Settled: true, State: state})
+	l.s.c.frame(l.s.channel, &amqp.Disposition{Role: amqp.RoleReceiver, First: part.id, Last: part.id, Settled: true,
+		State: state})
 	l.s.c.signal()
 }
 
@@ -176,7 +177,8 @@ func (l *inLink) sessionOf(part assembly) string {
 func (l *inLink) accept(part assembly) *amqp.Error {
 	raw := part.buf
 	if part.tooBig || uint64(len(raw)) > l.limit && part.format != amqp.FormatBatch {
-		return amqp.Errorf(amqp.MessageSizeExceeded, "The message (or batch) exceeds the limit of %d bytes of the entity '%s'.", l.limit, l.address)
+		return amqp.Errorf(amqp.MessageSizeExceeded,
+			"The message (or batch) exceeds the limit of %d bytes of the entity '%s'.", l.limit, l.address)
 	}
 	if part.format != amqp.FormatBatch {
 		return l.producer.Send(raw)

@@ -329,7 +329,8 @@ func (g *management) updateDisposition(q *query) {
 
 // dispositions are the verdicts by name; "defered" is the protocol's spelling.
 var dispositions = map[string]broker.Verdict{
-	"completed": broker.Complete, "abandoned": broker.Abandon, "suspended": broker.DeadLetter, "defered": broker.Defer, "deferred": broker.Defer,
+	"completed": broker.Complete, "abandoned": broker.Abandon, "suspended": broker.DeadLetter, "defered": broker.Defer,
+	"deferred": broker.Defer,
 }
 
 func (q *query) verdict() broker.Verdict { return dispositions[q.body.String("disposition-status")] }

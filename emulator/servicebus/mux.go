@@ -113,7 +113,8 @@ func (s *Server) routes() http.Handler {
 // AMQPWSB10.
 func (s *Server) websocket(w http.ResponseWriter, r *http.Request) {
 	// Browsers are no clients of this server, so the origin says nothing.
-	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"amqp", "AMQPWSB10"}, InsecureSkipVerify: true})
+	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"amqp", "AMQPWSB10"},
+		InsecureSkipVerify: true})
 	if err != nil {
 		s.log.DebugContext(r.Context(), "websocket refused", "err", err)
 		return

@@ -93,7 +93,7 @@ func (c *conn) takeOut() (batch []byte, last bool) {
 	return batch, c.flush
 }
 
-// wrote gives the buffer back after a write. Callers hold mu.
+// wrote takes the buffer back after a write. Callers hold mu.
 func (c *conn) wrote(batch []byte) {
 	c.writing = false
 	if cap(batch) <= 2*highWater {

@@ -146,13 +146,15 @@ func sendTo(address string, handle uint32) *amqp.Attach {
 
 // bySession makes a receiver one of a session; nil is the next.
 func bySession(a *amqp.Attach, id any) *amqp.Attach {
-	a.Source.Filter = amqp.Map{{Key: amqp.Symbol("com.microsoft:session-filter"), Value: amqp.Described{Descriptor: uint64(0x137000000C), Value: id}}}
+	a.Source.Filter = amqp.Map{{Key: amqp.Symbol("com.microsoft:session-filter"),
+		Value: amqp.Described{Descriptor: uint64(0x137000000C), Value: id}}}
 	return a
 }
 
 // credit is a flow that asks for n messages.
 func credit(handle, n uint32) *amqp.Flow {
-	return &amqp.Flow{HasNextIncomingID: true, IncomingWindow: 5000, OutgoingWindow: 5000, HasHandle: true, Handle: handle, HasDeliveryCount: true, HasLinkCredit: true, LinkCredit: n}
+	return &amqp.Flow{HasNextIncomingID: true, IncomingWindow: 5000, OutgoingWindow: 5000, HasHandle: true,
+		Handle: handle, HasDeliveryCount: true, HasLinkCredit: true, LinkCredit: n}
 }
 
 // data is an encoded message with this body.

@@ -150,7 +150,8 @@ func (l *rpcIn) transfer(t *amqp.Transfer, payload []byte) error {
 	}
 	l.s.c.mu.Lock()
 	if !l.part.settled && !l.s.ended {
-		l.s.c.frame(l.s.channel, &amqp.Disposition{Role: amqp.RoleReceiver, First: l.part.id, Last: l.part.id, Settled: true, State: state})
+		l.s.c.frame(l.s.channel, &amqp.Disposition{Role: amqp.RoleReceiver, First: l.part.id, Last: l.part.id, Settled: true,
+			State: state})
 	}
 	if l.credit < linkCredit/2 && !l.s.ended {
 		l.credit = linkCredit
@@ -193,7 +194,8 @@ func (r *request) respond(status int32, text string, condition amqp.Symbol, body
 		{Key: "statusCode", Value: status}, {Key: "statusDescription", Value: text},
 	}
 	if condition != "" {
-		props = append(props, amqp.Pair{Key: "error-condition", Value: condition}, amqp.Pair{Key: "errorCondition", Value: condition})
+		props = append(props, amqp.Pair{Key: "error-condition", Value: condition},
+			amqp.Pair{Key: "errorCondition", Value: condition})
 	}
 	p := amqp.Properties{CorrelationID: r.id}
 	m := amqp.Message{Properties: p.Encode(), ApplicationProperties: amqp.AppendMap(nil, props)}
@@ -224,7 +226,8 @@ func (r *request) send(raw []byte) {
 	l.release()
 	if s.c.waiting > maxWaiting {
 		// It asks, and takes no answers: nothing may pile up for it.
-		s.c.frame(0, &amqp.Close{Error: amqp.Errorf(amqp.ResourceLimitExceeded, "more than %d bytes of answers wait for credit", maxWaiting)})
+		s.c.frame(0, &amqp.Close{Error: amqp.Errorf(amqp.ResourceLimitExceeded,
+			"more than %d bytes of answers wait for credit", maxWaiting)})
 		s.c.flush = true
 		s.c.drained.Broadcast()
 	}
@@ -267,7 +270,8 @@ func (l *rpcOut) release() {
 		id := s.nextDelivery
 		s.nextDelivery++
 		s.deliver(&amqp.Transfer{
-			Handle: l.handle, DeliveryID: id, HasDeliveryID: true, DeliveryTag: []byte{byte(id >> 24), byte(id >> 16), byte(id >> 8), byte(id)},
+			Handle: l.handle, DeliveryID: id, HasDeliveryID: true,
+			DeliveryTag:      []byte{byte(id >> 24), byte(id >> 16), byte(id >> 8), byte(id)},
 			HasMessageFormat: true, Settled: true, HasSettled: true,
 		}, func(b []byte) []byte { return append(b, raw...) })
 	}

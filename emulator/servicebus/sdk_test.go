@@ -24,7 +24,8 @@ func namespace() entity.Namespace {
 	b := entity.NewSubscription("b")
 	b.RequiresSession = true
 	topic.Subscriptions = []entity.SubscriptionDescription{entity.NewSubscription("a"), b}
-	return entity.Namespace{Queues: []entity.QueueDescription{entity.NewQueue("q"), s, dup}, Topics: []entity.TopicDescription{topic}}
+	return entity.Namespace{Queues: []entity.QueueDescription{entity.NewQueue("q"), s, dup},
+		Topics: []entity.TopicDescription{topic}}
 }
 
 type rig struct {
@@ -177,7 +178,8 @@ func TestSessionState(t *testing.T) {
 	_, err = r.connect().AcceptNextSessionForQueue(ctx, "s", nil)
 	// The broker answers a little before the client's own deadline; on a busy machine the client may be late to hear
 	// it.
-	if se, ok := errors.AsType[*sb.Error](err); (!ok || se.Code != sb.CodeTimeout) && !errors.Is(err, context.DeadlineExceeded) {
+	if se, ok := errors.AsType[*sb.Error](err); (!ok || se.Code != sb.CodeTimeout) &&
+		!errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("accept without a free session: %v", err)
 	}
 }

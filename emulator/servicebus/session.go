@@ -175,15 +175,17 @@ func (s *session) flow(f *amqp.Flow) error {
 // sendFlow tells the session's windows. Callers hold mu.
 func (s *session) sendFlow() {
 	s.incomingLeft = ourWindow
-	s.c.frame(s.channel, &amqp.Flow{NextIncomingID: s.nextIncoming, HasNextIncomingID: true, IncomingWindow: ourWindow, NextOutgoingID: s.nextOutgoing, OutgoingWindow: ourWindow})
+	s.c.frame(s.channel, &amqp.Flow{NextIncomingID: s.nextIncoming, HasNextIncomingID: true, IncomingWindow: ourWindow,
+		NextOutgoingID: s.nextOutgoing, OutgoingWindow: ourWindow})
 }
 
 // linkFlow tells a link's credit along with the windows. Callers hold mu.
 func (s *session) linkFlow(handle, count, credit uint32, drain bool) {
 	s.incomingLeft = ourWindow
 	s.c.frame(s.channel, &amqp.Flow{
-		NextIncomingID: s.nextIncoming, HasNextIncomingID: true, IncomingWindow: ourWindow, NextOutgoingID: s.nextOutgoing, OutgoingWindow: ourWindow,
-		Handle: handle, HasHandle: true, DeliveryCount: count, HasDeliveryCount: true, LinkCredit: credit, HasLinkCredit: true, Drain: drain,
+		NextIncomingID: s.nextIncoming, HasNextIncomingID: true, IncomingWindow: ourWindow, NextOutgoingID: s.nextOutgoing,
+		OutgoingWindow: ourWindow, Handle: handle, HasHandle: true, DeliveryCount: count, HasDeliveryCount: true,
+		LinkCredit: credit, HasLinkCredit: true, Drain: drain,
 	})
 }
 

@@ -1,5 +1,5 @@
-// Package storage is an embedded Blob Storage as far as a reader of claim checks needs one: HEAD and GET of block blobs,
-// with ranges and If-Match, in the shapes that Azure's own client reads, and faults on demand.
+// Package storage is an embedded Blob Storage as far as a reader of claim checks needs one: HEAD and GET of block
+// blobs, with ranges and If-Match, in the shapes that Azure's own client reads, and faults on demand.
 //
 // There is no writing, listing, SAS, lease, snapshot or container: a test stores blobs with Server.Put. A Server is an
 // http.Handler; package storagetest serves it for a test. Source: Microsoft Learn, "Get Blob", "Get Blob Properties",
@@ -164,7 +164,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.answer(w, r, b, f)
 }
 
-const challenge = "Bearer authorization_uri=https://login.microsoftonline.com/common/oauth2/authorize resource_id=https://storage.azure.com"
+const challenge = "Bearer authorization_uri=https://login.microsoftonline.com/common/oauth2/authorize " +
+	"resource_id=https://storage.azure.com"
 
 // objection returns why Blob Storage refuses a request; an empty code when it does not.
 func (s *Server) objection(r *http.Request, b stored, found bool) (status int, code string) {
@@ -227,7 +228,8 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, status int, code
 	w.Header().Set("Content-Type", "application/xml")
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
-		_, _ = fmt.Fprintf(w, "\ufeff<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>%s</Code><Message>%[1]s</Message></Error>", code)
+		_, _ = fmt.Fprintf(w,
+			"\ufeff<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>%s</Code><Message>%[1]s</Message></Error>", code)
 	}
 }
 

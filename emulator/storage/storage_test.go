@@ -50,8 +50,10 @@ func TestAzuresClientReadsBlobs(t *testing.T) {
 	}
 	read := func(offset, count int64) (string, error) {
 		d, err := c.DownloadStream(t.Context(), &blob.DownloadStreamOptions{
-			Range:            blob.HTTPRange{Offset: offset, Count: count},
-			AccessConditions: &blob.AccessConditions{ModifiedAccessConditions: &blob.ModifiedAccessConditions{IfMatch: props.ETag}},
+			Range: blob.HTTPRange{Offset: offset, Count: count},
+			AccessConditions: &blob.AccessConditions{
+				ModifiedAccessConditions: &blob.ModifiedAccessConditions{IfMatch: props.ETag},
+			},
 		})
 		if err != nil {
 			return "", err
@@ -119,7 +121,8 @@ func TestFaultsStrikeWhatTheyMatch(t *testing.T) {
 	}
 	called := 0
 	s.Break(storage.Fault{Method: http.MethodGet, Path: "/in/b", Status: 503, Code: "ServerBusy"})
-	s.Break(storage.Fault{Method: http.MethodGet, Skip: 1, Times: 2, Status: 503, Code: "ServerBusy", RetryAfter: 7 * time.Second})
+	s.Break(storage.Fault{Method: http.MethodGet, Skip: 1, Times: 2, Status: 503, Code: "ServerBusy",
+		RetryAfter: 7 * time.Second})
 	s.Break(storage.Fault{Method: http.MethodGet, Times: 1, Skip: 1, Cut: 4})
 	s.Break(storage.Fault{Method: http.MethodGet, Times: 1, Cut: -1})
 	s.Break(storage.Fault{Method: http.MethodHead, Times: 1, Longer: 5, Before: func() { called++ }})
@@ -130,7 +133,8 @@ func TestFaultsStrikeWhatTheyMatch(t *testing.T) {
 	got = append(got, ask(http.MethodHead, "/in/a"), ask(http.MethodHead, "/in/a"))
 	s.Mend()
 	got = append(got, ask(http.MethodGet, "/in/b"))
-	want := []string{"reset", "ServerBusy 7", "ServerBusy 7", "cut after 0123", "10 0123456789", "10 0123456789", "15", "10", "BlobNotFound"}
+	want := []string{"reset", "ServerBusy 7", "ServerBusy 7", "cut after 0123", "10 0123456789", "10 0123456789", "15",
+		"10", "BlobNotFound"}
 	for i := range got {
 		got[i] = strings.TrimSpace(got[i])
 	}

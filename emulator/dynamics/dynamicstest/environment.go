@@ -60,8 +60,8 @@ func (e *Environment) scope() policy.TokenRequestOptions {
 	return policy.TokenRequestOptions{Scopes: []string{e.URL() + "/.default"}}
 }
 
-// AuthorizedClient returns an HTTP client that trusts the server, follows no redirect, and sends a bearer of a client ID
-// with every request.
+// AuthorizedClient returns an HTTP client that trusts the server, follows no redirect, and sends a bearer of a client
+// ID with every request.
 func (e *Environment) AuthorizedClient(client string) *http.Client {
 	c := *e.Client()
 	c.Transport = &authorized{c.Transport, e.Credential(client), e.scope()}
@@ -90,13 +90,14 @@ func (a *authorized) RoundTrip(r *http.Request) (*http.Response, error) {
 // client and secret unless Options.Clients names them.
 func (e *Environment) SignIn(client, secret string) azcore.TokenCredential {
 	e.tb.Helper()
-	credential, err := azidentity.NewClientSecretCredential("contoso", client, secret, &azidentity.ClientSecretCredentialOptions{
-		ClientOptions: azcore.ClientOptions{
-			Cloud:     cloud.Configuration{ActiveDirectoryAuthorityHost: e.AuthorityHost()},
-			Transport: e.Client(),
-		},
-		DisableInstanceDiscovery: true,
-	})
+	credential, err := azidentity.NewClientSecretCredential("contoso", client, secret,
+		&azidentity.ClientSecretCredentialOptions{
+			ClientOptions: azcore.ClientOptions{
+				Cloud:     cloud.Configuration{ActiveDirectoryAuthorityHost: e.AuthorityHost()},
+				Transport: e.Client(),
+			},
+			DisableInstanceDiscovery: true,
+		})
 	if err != nil {
 		e.tb.Fatal(err)
 	}

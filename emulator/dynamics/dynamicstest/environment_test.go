@@ -81,7 +81,8 @@ func post(t *testing.T, fno *dynamicstest.Environment, bearer string) int {
 	t.Helper()
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: fno.RootCAs(), MinVersion: tls.VersionTLS12}}
 	defer transport.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, fno.URL()+enqueue, strings.NewReader(twoCustomers))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, fno.URL()+enqueue,
+		strings.NewReader(twoCustomers))
 	must(t, err)
 	req.Header.Set("Authorization", "Bearer "+bearer)
 	resp, err := (&http.Client{Transport: transport}).Do(req)
@@ -91,13 +92,15 @@ func post(t *testing.T, fno *dynamicstest.Environment, bearer string) int {
 }
 
 func TestOptions(t *testing.T) {
-	fno := dynamicstest.New(t, dynamicstest.Job(activity), dynamicstest.PackageJob(packages), dynamicstest.ExportJob(exports),
+	fno := dynamicstest.New(t, dynamicstest.Job(activity), dynamicstest.PackageJob(packages),
+		dynamicstest.ExportJob(exports),
 		func(o *dynamics.Options) { o.Entities = []dynamics.Entity{{Label: "Vendors"}} })
 	client := fno.AuthorizedClient("app")
 	resp, err := client.Post(fno.URL()+enqueue, "text/csv", strings.NewReader(twoCustomers))
 	must(t, err)
 	must(t, resp.Body.Close())
-	resp, err = client.Post(fno.URL()+"/api/connector/enqueue/"+packages+"?entity=Vendors", "text/csv", strings.NewReader(twoCustomers))
+	resp, err = client.Post(fno.URL()+"/api/connector/enqueue/"+packages+"?entity=Vendors", "text/csv",
+		strings.NewReader(twoCustomers))
 	must(t, err)
 	must(t, resp.Body.Close())
 	imports := fno.WaitForImports(2)

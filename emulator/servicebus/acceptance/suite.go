@@ -30,7 +30,8 @@ type suite struct {
 // test compiles the packages, in an environment in which go can still fetch modules, and runs them in that of the
 // tests.
 func (s *suite) test(ctx context.Context) error {
-	build := exec.CommandContext(ctx, "go", "test", "-c", "-o", s.dir+string(filepath.Separator), sdk, sdk+"/internal", sdk+"/admin")
+	build := exec.CommandContext(ctx, "go", "test", "-c", "-o", s.dir+string(filepath.Separator), sdk, sdk+"/internal",
+		sdk+"/admin")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		return fmt.Errorf("compile the tests: %w", err)

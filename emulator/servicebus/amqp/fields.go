@@ -221,7 +221,7 @@ func (f *fields) described() (code uint64, sub fields, ok bool) {
 	return code, sub, f.err == nil
 }
 
-// descriptor reads a descriptor; symbolic ones of the types used here are translated, unknown ones give 0.
+// descriptor reads a descriptor; symbolic ones of the types used here are translated, unknown ones return 0.
 func (r *Reader) descriptor() (uint64, error) {
 	if r.Len() >= 2 && r.b[r.pos] == 0x53 {
 		c := r.b[r.pos+1]

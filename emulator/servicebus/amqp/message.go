@@ -178,7 +178,8 @@ func (m *Message) Append(b []byte) []byte {
 
 // Size returns the encoded size of the message without its header.
 func (m *Message) Size() int {
-	return len(m.DeliveryAnnotations) + len(m.MessageAnnotations) + len(m.Properties) + len(m.ApplicationProperties) + len(m.Body)
+	return len(m.DeliveryAnnotations) + len(m.MessageAnnotations) + len(m.Properties) + len(m.ApplicationProperties) +
+		len(m.Body)
 }
 
 // Datas returns the payload of every data section of the body.
@@ -229,7 +230,7 @@ func (m *Message) Value() (any, error) {
 	return r.Value()
 }
 
-// MapOf decodes an encoded map; nil gives an empty map.
+// MapOf decodes an encoded map; for nil it returns an empty map.
 func MapOf(raw []byte) (Map, error) {
 	if raw == nil {
 		return nil, nil

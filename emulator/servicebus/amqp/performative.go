@@ -114,7 +114,8 @@ type Open struct {
 }
 
 func decodeOpen(f *fields) *Open {
-	o := &Open{ContainerID: f.string(), Hostname: f.string(), MaxFrameSize: f.uintOr(0), ChannelMax: f.ushort(65535), IdleTimeout: f.uintOr(0)}
+	o := &Open{ContainerID: f.string(), Hostname: f.string(), MaxFrameSize: f.uintOr(0), ChannelMax: f.ushort(65535),
+		IdleTimeout: f.uintOr(0)}
 	f.skip()
 	f.skip()
 	o.OfferedCapabilities, o.DesiredCapabilities, o.Properties = f.symbols(), f.symbols(), f.mapValue()

@@ -18,7 +18,7 @@ type Properties struct {
 	ReplyToGroupID     *string
 }
 
-// ParseProperties decodes an encoded properties list; nil gives empty properties.
+// ParseProperties decodes an encoded properties list; for nil it returns empty properties.
 func ParseProperties(raw []byte) (Properties, error) {
 	var p Properties
 	if raw == nil {

@@ -20,7 +20,7 @@ var (
 type Manager interface {
 	Namespace() Namespace
 
-	// Queues and the other lists give everything, sorted by name.
+	// Queues and the other lists return everything, sorted by name.
 	Queues() []Queue
 	Queue(name string) (Queue, error)
 	CreateQueue(entity.QueueDescription) error
@@ -101,7 +101,7 @@ type Rule struct {
 // Authorizer decides who may administer.
 type Authorizer interface {
 	// Authorize checks the value of an Authorization header ("" when there is none) for an entity path ("" for the
-	// namespace). It returns nil when the token gives Manage there, ErrForbidden when it is good but does not, and any
+	// namespace). It returns nil when the token grants Manage there, ErrForbidden when it is good but does not, and any
 	// other error when it is no good; the text of that goes to the client.
 	Authorize(authorization, path string) error
 }

@@ -40,7 +40,7 @@ func keepStorage(s *entity.Storage, old entity.Storage) {
 	s.MaxMessageSizeInKilobytes = old.MaxMessageSizeInKilobytes
 }
 
-// grow gives a new partitioned entity its whole size.
+// grow multiplies the size of a new partitioned entity by its partitions.
 func grow(s *entity.Storage) {
 	if s.EnablePartitioning {
 		s.MaxSizeInMegabytes *= partitions
@@ -87,7 +87,8 @@ func (w *writer) queue(q Queue, host string) {
 	w.counts(q.Runtime)
 	w.span("AutoDeleteOnIdle", q.AutoDeleteOnIdle)
 	w.flag("EnablePartitioning", q.EnablePartitioning)
-	w.optional("ForwardDeadLetteredMessagesTo", cmp.Or(q.ForwardDeadLettersURL, address(host, q.ForwardDeadLetteredMessagesTo)))
+	w.optional("ForwardDeadLetteredMessagesTo",
+		cmp.Or(q.ForwardDeadLettersURL, address(host, q.ForwardDeadLetteredMessagesTo)))
 	w.leaf("EntityAvailabilityStatus", "Available")
 	w.flag("EnableExpress", q.EnableExpress)
 	w.number("MaxMessageSizeInKilobytes", int64(q.MaxMessageSizeInKilobytes))

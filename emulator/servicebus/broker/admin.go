@@ -55,7 +55,8 @@ func (q *queue) runtime() atom.Runtime {
 	c := q.counts()
 	return atom.Runtime{
 		Created: q.created, Updated: q.updated, Accessed: q.accessed, SizeInBytes: c.Bytes,
-		Active: int64(c.Active + c.Deferred), DeadLetter: int64(c.DeadLetter), Scheduled: int64(c.Scheduled), TransferDeadLetter: int64(c.TransferDeadLetter),
+		Active: int64(c.Active + c.Deferred), DeadLetter: int64(c.DeadLetter), Scheduled: int64(c.Scheduled),
+		TransferDeadLetter: int64(c.TransferDeadLetter),
 	}
 }
 
@@ -267,7 +268,9 @@ func (a *Admin) Subscriptions(topic string) ([]atom.Subscription, error) {
 	for _, s := range t.topic.subs {
 		out = append(out, s.asSubscription())
 	}
-	slices.SortFunc(out, func(x, y atom.Subscription) int { return strings.Compare(entity.Key(x.Name), entity.Key(y.Name)) })
+	slices.SortFunc(out, func(x, y atom.Subscription) int {
+		return strings.Compare(entity.Key(x.Name), entity.Key(y.Name))
+	})
 	return out, nil
 }
 

@@ -98,20 +98,24 @@ func (b *Broker) OpenConsumer(o ConsumerOptions) (*Consumer, *amqp.Error) {
 	case q == nil:
 		return nil, notFound(o.Address)
 	case q.topic != nil:
-		return nil, amqp.Errorf(amqp.NotAllowed, "Cannot receive from the topic '%s': attach to one of its subscriptions.", q.path)
+		return nil, amqp.Errorf(amqp.NotAllowed, "Cannot receive from the topic '%s': attach to one of its subscriptions.",
+			q.path)
 	case !q.settings.Status.Receives():
 		return nil, disabled(q)
 	case o.Accept == Plain && q.sessions != nil:
-		return nil, amqp.Errorf(amqp.NotAllowed, "It is not possible for an entity that requires sessions to create a non-sessionful message receiver.")
+		return nil, amqp.Errorf(amqp.NotAllowed,
+			"It is not possible for an entity that requires sessions to create a non-sessionful message receiver.")
 	case o.Accept != Plain && q.sessions == nil:
-		return nil, amqp.Errorf(amqp.NotAllowed, "A sessionful message receiver cannot be created on an entity that does not require sessions.")
+		return nil, amqp.Errorf(amqp.NotAllowed,
+			"A sessionful message receiver cannot be created on an entity that does not require sessions.")
 	}
 	c := &Consumer{b: b, q: q, sink: o.Sink, settled: o.Settled, accept: o.Accept}
 	c.hungry.v, c.waiting.v = c, c
 	if o.Accept == SessionByID {
 		s := q.session(o.Session)
 		if s.owner != nil {
-			return nil, amqp.Errorf(amqp.SessionCannotBeLocked, "The requested session '%s' cannot be accepted. It may be locked by another receiver.", o.Session)
+			return nil, amqp.Errorf(amqp.SessionCannotBeLocked,
+				"The requested session '%s' cannot be accepted. It may be locked by another receiver.", o.Session)
 		}
 		q.consumers[c] = struct{}{}
 		q.touch(now)
@@ -135,7 +139,8 @@ func disabled(q *queue) *amqp.Error {
 
 func (c *Consumer) waitedEnough() {
 	c.close()
-	c.sink.Refused(amqp.Errorf(amqp.Timeout, "The operation did not complete within the allotted timeout: no session with messages became available."))
+	c.sink.Refused(amqp.Errorf(amqp.Timeout,
+		"The operation did not complete within the allotted timeout: no session with messages became available."))
 }
 
 // give locks m for c, or deletes it, and sends it. m is in no list.

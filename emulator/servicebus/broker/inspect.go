@@ -31,7 +31,8 @@ type MessageInfo struct {
 // Counts are the messages of an entity by state; Active includes locked ones.
 type Counts struct {
 	Active, Deferred, Scheduled, DeadLetter, TransferDeadLetter int
-	Bytes                                                       int64 // of the whole entity, subscriptions of a topic included
+	// of the whole entity, subscriptions of a topic included
+	Bytes int64
 }
 
 // SessionInfo is what Sessions tells about a session.
@@ -63,7 +64,8 @@ func (b *Broker) Messages(address string) []MessageInfo {
 
 func (m *message) info() MessageInfo {
 	i := MessageInfo{
-		Sequence: m.seq, MessageID: m.id, SessionID: m.session, State: [...]string{"active", "locked", "deferred", "scheduled"}[m.state],
+		Sequence: m.seq, MessageID: m.id, SessionID: m.session,
+		State:         [...]string{"active", "locked", "deferred", "scheduled"}[m.state],
 		DeliveryCount: int(m.deliveries), Enqueued: m.enqueued, DeadLetterSource: m.source, Properties: map[string]any{},
 	}
 	switch m.state {

@@ -116,7 +116,8 @@ func TestSessionHasOneOwner(t *testing.T) {
 	w := build(t, queueOf(sessions))
 	w.send("q", message{body: "1", session: "A"})
 	w.accept("A", 0)
-	_, err := w.b.OpenConsumer(broker.ConsumerOptions{Address: "q", Accept: broker.SessionByID, Session: "A", Sink: &client{w: w}})
+	_, err := w.b.OpenConsumer(broker.ConsumerOptions{Address: "q", Accept: broker.SessionByID, Session: "A",
+		Sink: &client{w: w}})
 	if condition(err) != amqp.SessionCannotBeLocked {
 		t.Errorf("%v", err)
 	}

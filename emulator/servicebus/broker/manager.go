@@ -95,7 +95,8 @@ func (m *Manager) owned(id string, owner Owner) (*session, *amqp.Error) {
 	}
 	s := m.q.sessions[id]
 	if s == nil || s.owner == nil || !owner(s.owner) {
-		return nil, amqp.Errorf(amqp.SessionLockLost, "The session lock has expired on the MessageSession. Accept a new MessageSession.")
+		return nil, amqp.Errorf(amqp.SessionLockLost,
+			"The session lock has expired on the MessageSession. Accept a new MessageSession.")
 	}
 	return s, nil
 }
@@ -142,7 +143,8 @@ func (m *Manager) SetSessionState(id string, state []byte, owner Owner) *amqp.Er
 		return err
 	}
 	if limit := m.q.maxState(); uint64(len(state)) > limit {
-		return amqp.Errorf(amqp.MessageSizeExceeded, "The session state (%d bytes) exceeds the limit of %d bytes.", len(state), limit)
+		return amqp.Errorf(amqp.MessageSizeExceeded, "The session state (%d bytes) exceeds the limit of %d bytes.",
+			len(state), limit)
 	}
 	s.changed = now
 	s.state = nil
@@ -243,7 +245,8 @@ type Received struct {
 }
 
 // ReceiveDeferred locks, or with settled deletes, deferred messages.
-func (m *Manager) ReceiveDeferred(numbers []int64, settled bool, session *string, owner Owner) ([]Received, *amqp.Error) {
+func (m *Manager) ReceiveDeferred(numbers []int64, settled bool, session *string,
+	owner Owner) ([]Received, *amqp.Error) {
 	_, err := m.enter()
 	defer m.b.leave()
 	if err != nil {
@@ -259,9 +262,12 @@ func (m *Manager) ReceiveDeferred(numbers []int64, settled bool, session *string
 		msg := m.q.index.get(n)
 		switch {
 		case msg == nil || msg.state != deferred || session != nil && msg.session != *session:
-			return nil, amqp.Errorf(amqp.MessageNotFound, "Failed to lock one or more specified messages: the message with sequence number %d does not exist or is not deferred.", n)
+			return nil, amqp.Errorf(amqp.MessageNotFound,
+				"Failed to lock one or more specified messages: the message with sequence number %d does not exist or is not "+
+					"deferred.", n)
 		case msg.sess != nil && (msg.sess.owner == nil || !owner(msg.sess.owner)):
-			return nil, amqp.Errorf(amqp.SessionLockLost, "The session lock has expired on the MessageSession. Accept a new MessageSession.")
+			return nil, amqp.Errorf(amqp.SessionLockLost,
+				"The session lock has expired on the MessageSession. Accept a new MessageSession.")
 		}
 		found = append(found, msg)
 	}

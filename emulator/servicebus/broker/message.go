@@ -206,9 +206,9 @@ func (m *message) setNote(name string, to any) {
 // copy returns a message of the same content, not yet in any queue.
 func (m *message) copy() *message {
 	return &message{
-		body: m.body, due: m.due, ttl: entity.Forever, ownTTL: m.ownTTL, id: m.id, session: m.session, hasSession: m.hasSession,
-		notes: m.notes, noteCount: m.noteCount, given: m.given, givenCount: m.givenCount, source: m.source,
-		hops: m.hops, size: m.size, enqueuedSeq: m.enqueuedSeq,
+		body: m.body, due: m.due, ttl: entity.Forever, ownTTL: m.ownTTL, id: m.id, session: m.session,
+		hasSession: m.hasSession, notes: m.notes, noteCount: m.noteCount, given: m.given, givenCount: m.givenCount,
+		source: m.source, hops: m.hops, size: m.size, enqueuedSeq: m.enqueuedSeq,
 	}
 }
 

@@ -90,14 +90,20 @@ func (q *queue) publish(ms []*message, now time.Time) *amqp.Error {
 	for _, m := range ms {
 		size += int64(m.size)
 		if uint64(m.size) > q.maxMessageSize() {
-			return amqp.Errorf(amqp.MessageSizeExceeded, "The received message (size: %d bytes) exceeds the limit (%d bytes) of the entity '%s'.", m.size, q.maxMessageSize(), q.path)
+			return amqp.Errorf(amqp.MessageSizeExceeded,
+				"The received message (size: %d bytes) exceeds the limit (%d bytes) of the entity '%s'.", m.size,
+				q.maxMessageSize(), q.path)
 		}
 		if q.sessions != nil && !m.hasSession {
-			return amqp.Errorf(amqp.NotAllowed, "The SessionId was not set on a message, and it cannot be sent to the entity '%s'. Entities that have session support enabled can only receive messages that have the SessionId set to a valid value.", q.path)
+			return amqp.Errorf(amqp.NotAllowed, "The SessionId was not set on a message, and it cannot be sent to the entity "+
+				"'%s'. Entities that have session support enabled can only receive messages that have the SessionId set to a "+
+				"valid value.", q.path)
 		}
 	}
 	if q.meter.used+size > q.meter.limit {
-		return amqp.Errorf(amqp.ResourceLimitExceeded, "The maximum entity size has been reached or exceeded for '%s'. Size of entity in bytes: %d, max: %d.", q.path, q.meter.used, q.meter.limit)
+		return amqp.Errorf(amqp.ResourceLimitExceeded,
+			"The maximum entity size has been reached or exceeded for '%s'. Size of entity in bytes: %d, max: %d.", q.path,
+			q.meter.used, q.meter.limit)
 	}
 	for _, m := range ms {
 		if q.storage.RequiresDuplicateDetection && q.seen.repeated(m.id, now, q.storage.DuplicateDetectionHistoryTimeWindow) {

@@ -132,7 +132,7 @@ func (q *queue) makeReady(m *message) {
 	q.pump()
 }
 
-// pump gives ready messages to hungry consumers, in turn.
+// pump sends ready messages to the consumers that want some, in turn.
 func (q *queue) pump() {
 	for q.ready.head != nil && q.hungry.head != nil {
 		c := q.hungry.head.v

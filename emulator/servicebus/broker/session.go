@@ -91,7 +91,8 @@ func (s *session) grant(c *Consumer, now time.Time) {
 func (s *session) expired() {
 	if c := s.lose(true); c != nil {
 		c.close()
-		c.sink.Detach(amqp.Errorf(amqp.SessionLockLost, "The session lock has expired on the MessageSession. Accept a new MessageSession."))
+		c.sink.Detach(amqp.Errorf(amqp.SessionLockLost,
+			"The session lock has expired on the MessageSession. Accept a new MessageSession."))
 	}
 }
 

@@ -32,7 +32,8 @@ func deliveriesText(n int) string {
 }
 
 func lockLost() *amqp.Error {
-	return amqp.Errorf(amqp.MessageLockLost, "The lock supplied is invalid. Either the lock expired, or the message has already been removed from the queue.")
+	return amqp.Errorf(amqp.MessageLockLost,
+		"The lock supplied is invalid. Either the lock expired, or the message has already been removed from the queue.")
 }
 
 // Settle ends the lock a delivery of this receiver was sent under.

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Right is one claim a key gives.
+// Right is one claim a key grants.
 type Right string
 
 // The three claims of Service Bus. Manage includes the other two.
@@ -36,7 +36,7 @@ func RootRule() AuthorizationRule {
 	}
 }
 
-// Allows reports whether the rule gives the right.
+// Allows reports whether the rule grants the right.
 func (r AuthorizationRule) Allows(right Right) bool {
 	return slices.Contains(r.Rights, right) || slices.Contains(r.Rights, Manage)
 }

@@ -15,7 +15,8 @@ import (
 const forever = "P10675199DT2H48M5.4775807S"
 
 // ISO 8601 as .NET's XmlConvert reads it.
-var durationForm = regexp.MustCompile(`^P(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?$`)
+var durationForm = regexp.MustCompile(
+	`^P(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?$`)
 
 // Nanoseconds of each group of durationForm; a year is 365 days and a month 30, as in .NET.
 var durationUnits = []time.Duration{365 * day, 30 * day, day, time.Hour, time.Minute, time.Second}

@@ -13,7 +13,7 @@ type Problem struct {
 	Rule     string // what would be right, as in "must be at most 5m0s, is 6m0s"
 }
 
-// Error gives entity, property and rule in one line.
+// Error returns entity, property and rule in one line.
 func (p *Problem) Error() string {
 	return p.Entity + ": " + p.Property + ": " + p.Rule
 }

@@ -113,10 +113,12 @@ func (c *check) storage(s Storage) {
 		c.failf("MaxSizeInMegabytes", "must be between 1 and %d, is %d", MaxMaxSizeMegabytes, s.MaxSizeInMegabytes)
 	}
 	if s.MaxMessageSizeInKilobytes < 1 || s.MaxMessageSizeInKilobytes > MaxMaxMessageKilobytes {
-		c.failf("MaxMessageSizeInKilobytes", "must be between 1 and %d, is %d", MaxMaxMessageKilobytes, s.MaxMessageSizeInKilobytes)
+		c.failf("MaxMessageSizeInKilobytes", "must be between 1 and %d, is %d", MaxMaxMessageKilobytes,
+			s.MaxMessageSizeInKilobytes)
 	}
 	if w := s.DuplicateDetectionHistoryTimeWindow; w < MinDuplicateWindow || w > MaxDuplicateWindow {
-		c.failf("DuplicateDetectionHistoryTimeWindow", "must be between %v and %v, is %v", MinDuplicateWindow, MaxDuplicateWindow, w)
+		c.failf("DuplicateDetectionHistoryTimeWindow", "must be between %v and %v, is %v", MinDuplicateWindow,
+			MaxDuplicateWindow, w)
 	}
 	c.authorization(s.AuthorizationRules)
 }

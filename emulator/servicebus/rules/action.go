@@ -103,7 +103,8 @@ func (m *Message) remove(name string) {
 func (m *Message) set(name string, v any) {
 	i := m.find(name)
 	if i < 0 {
-		m.Application = append(m.Application[:len(m.Application):len(m.Application)], amqp.Pair{Key: name, Value: wire(v, nil)})
+		m.Application = append(m.Application[:len(m.Application):len(m.Application)],
+			amqp.Pair{Key: name, Value: wire(v, nil)})
 		return
 	}
 	m.Application[i].Value = wire(v, m.Application[i].Value)

@@ -56,7 +56,8 @@ func (b *Bus) Connect(o *azservicebus.ClientOptions) (*azservicebus.Client, erro
 	if o != nil {
 		options = *o
 	} else {
-		options.RetryOptions = azservicebus.RetryOptions{RetryDelay: 5 * time.Millisecond, MaxRetryDelay: 20 * time.Millisecond}
+		options.RetryOptions = azservicebus.RetryOptions{RetryDelay: 5 * time.Millisecond,
+			MaxRetryDelay: 20 * time.Millisecond}
 	}
 	if b.inMemory && options.NewWebSocketConn == nil {
 		options.NewWebSocketConn = func(ctx context.Context, _ azservicebus.NewWebSocketConnArgs) (net.Conn, error) {

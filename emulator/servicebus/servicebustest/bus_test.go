@@ -71,7 +71,8 @@ func TestTLSAndAdministration(t *testing.T) {
 		Properties: &admin.QueueProperties{RequiresSession: new(true)},
 	})
 	must(t, err)
-	client, err := azservicebus.NewClientFromConnectionString(bus.TLSConnectionString(), &azservicebus.ClientOptions{TLSConfig: bus.TLS()})
+	client, err := azservicebus.NewClientFromConnectionString(bus.TLSConnectionString(),
+		&azservicebus.ClientOptions{TLSConfig: bus.TLS()})
 	must(t, err)
 	defer func() { must(t, client.Close(context.Background())) }()
 	sender, err := client.NewSender("files", nil)

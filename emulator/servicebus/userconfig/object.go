@@ -103,7 +103,8 @@ func (o *object) done() {
 	for _, key := range slices.Sorted(maps.Keys(o.names)) {
 		if _, ok := o.known[key]; !ok {
 			m := o.names[key]
-			o.r.failf(m.at, m.value.path, "is not known; here may be %s", strings.Join(slices.Sorted(maps.Values(o.known)), ", "))
+			o.r.failf(m.at, m.value.path, "is not known; here may be %s",
+				strings.Join(slices.Sorted(maps.Values(o.known)), ", "))
 		}
 	}
 }

@@ -58,7 +58,8 @@ func TestALargeBlobNeedsNoMemory(t *testing.T) {
 	blobs.PutReaderAt("/inbound/large", endless{}, size)
 	client, err := blob.NewClientWithNoCredential(blobs.URL()+"/inbound/large", nil)
 	must(t, err)
-	part, err := client.DownloadStream(t.Context(), &blob.DownloadStreamOptions{Range: blob.HTTPRange{Offset: size - 3, Count: 10}})
+	part, err := client.DownloadStream(t.Context(),
+		&blob.DownloadStreamOptions{Range: blob.HTTPRange{Offset: size - 3, Count: 10}})
 	must(t, err)
 	content, err := io.ReadAll(part.Body)
 	must(t, err)

@@ -48,7 +48,9 @@ func run(ctx context.Context, dir, only string) error {
 	}
 	queue := entity.NewQueue("dead-letters")
 	queue.RequiresSession = true
-	server, err := servicebus.Start(servicebus.Options{Namespace: entity.Namespace{Queues: []entity.QueueDescription{queue}}})
+	server, err := servicebus.Start(servicebus.Options{
+		Namespace: entity.Namespace{Queues: []entity.QueueDescription{queue}},
+	})
 	if err != nil {
 		return err
 	}
@@ -86,7 +88,8 @@ func run(ctx context.Context, dir, only string) error {
 
 // deadLetters checks the script that others use to get dead letters.
 func deadLetters(ctx context.Context, server *servicebus.Server, dir, ca string) error {
-	if err := node(ctx, dir, ca, "deadletter.mjs", "--connection", server.ConnectionString(), "--queue", "dead-letters", "--messages", "7", "--sessions", "2"); err != nil {
+	if err := node(ctx, dir, ca, "deadletter.mjs", "--connection", server.ConnectionString(), "--queue", "dead-letters",
+		"--messages", "7", "--sessions", "2"); err != nil {
 		return err
 	}
 	counts, _ := server.Counts("dead-letters")
