@@ -121,8 +121,8 @@ func (s *Server) summaryURL(w http.ResponseWriter, r *http.Request, c *call) {
 		"&mi=DM_DataManagementWorkspaceMenuItem&q="+url.QueryEscape(c.rec.execution()))
 }
 
-// summaryStatus answers with the execution's own words. An execution that does not exist is 400, as it is for some time after
-// a submission. Source: Recurring Integrations Scheduler, issue 71.
+// summaryStatus answers with the execution's own words. An execution that does not exist is 400, as it is for some time
+// after a submission. Source: Recurring Integrations Scheduler, issue 71.
 func (s *Server) summaryStatus(w http.ResponseWriter, r *http.Request, c *call) {
 	if c.rec == nil {
 		failed(w, "GetExecutionSummaryStatus", "Execution details were not found for execution id: "+c.id)

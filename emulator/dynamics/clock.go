@@ -84,7 +84,7 @@ func (f *Fake) After(d time.Duration) (<-chan time.Time, func()) {
 	}
 }
 
-// Waiting blocks until n waits are pending, so that a test can advance the clock knowing who sleeps on it.
+// Waiting blocks until n waits are pending, so that a test knows who waits before it advances the clock.
 func (f *Fake) Waiting(ctx context.Context, n int) error {
 	for {
 		f.mu.Lock()

@@ -147,7 +147,7 @@ func (s *Server) judgeCompany(a *arrival) {
 	}
 }
 
-// keys names what the import holds while it runs: its entities, or its project when they are not known.
+// keys names what only one import at a time may run on: its entities, or its project when they are not known.
 func (s *Server) keys(a *arrival) []string {
 	if a.unknown {
 		return nil

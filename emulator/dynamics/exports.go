@@ -120,7 +120,7 @@ type dequeued struct {
 	LastDequeue      *time.Time `json:"LastDequeueDateTime"`
 }
 
-// dequeue offers the first message that nobody holds; 204 when there is none. Source: Recurring Integrations Scheduler
+// dequeue offers the first message that is visible; 204 when there is none. Source: Recurring Integrations Scheduler
 // and d365fo.integrations, which show the answer.
 func (s *Server) dequeue(w http.ResponseWriter, r *http.Request, c *call) {
 	x := s.exports

@@ -59,7 +59,7 @@ func TestExportRound(t *testing.T) {
 			t.Errorf("location %q, want %q in front: http, whatever the environment", *d.DownloadLocation, want)
 		}
 		if next, _ := b.dequeue(); next.code != 204 {
-			t.Errorf("a message that is held was offered: %d", next.code)
+			t.Errorf("a message that is out was offered: %d", next.code)
 		}
 		if f := b.do("GET", b.path(*d.DownloadLocation), ""); f.code != 200 || f.body != "a zip" {
 			t.Errorf("download: %d %q", f.code, f.body)

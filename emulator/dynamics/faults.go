@@ -49,13 +49,14 @@ const (
 	ImportEnds  Act = "importEnds"  // accept the file; the import ends with Outcome and Errors
 )
 
-// NeverEnds as the Outcome of ImportEnds leaves the import InProcess for ever; Deadlock ends it as the victim of one.
+// NeverEnds, as the Outcome of ImportEnds, leaves the import InProcess for ever. Deadlock ends it with the error of a
+// deadlock.
 const (
 	NeverEnds = "NeverEnds"
 	Deadlock  = "Deadlock"
 )
 
-// A Fault is an instruction to misbehave. Empty filters match everything; all filters must match.
+// A Fault says which calls go wrong, and how. Empty filters match everything; all filters must match.
 type Fault struct {
 	Operation  Operation `json:"operation"`            // required
 	Activity   string    `json:"activity,omitempty"`   // GUID of the job
@@ -132,7 +133,7 @@ func (f Fault) check() error {
 type Faults struct {
 	clock Clock
 
-	armed    atomic.Int64 // len(rules), so that a healthy server takes no lock
+	armed    atomic.Int64 // len(rules), so that without faults no lock is taken
 	connects atomic.Int64 // Connect faults that were ever armed
 
 	mu    sync.Mutex // guards rules and the counts inside them
@@ -281,7 +282,7 @@ func (q *Fault) header(h http.Header, now time.Time) {
 		return
 	}
 	d := time.Duration(q.RetryAfter)
-	if q.RetryDate { // a date has whole seconds: round up, so that nobody comes back early
+	if q.RetryDate { // a date has whole seconds: round up, so that no client comes back early
 		h.Set("Retry-After", now.Add(d+time.Second-1).Truncate(time.Second).UTC().Format(http.TimeFormat))
 		return
 	}

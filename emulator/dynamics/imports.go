@@ -29,7 +29,7 @@ const (
 
 // An Import is what F&O recorded of one accepted file.
 type Import struct {
-	Order       int              `json:"order"` // acceptance order, from 0; no two alike
+	Order       int              `json:"order"` // acceptance order, from 0; unique
 	MessageID   string           `json:"messageId"`
 	ExternalID  string           `json:"externalId"` // x-ms-dyn-externalidentifier
 	Activity    string           `json:"activity"`
@@ -94,7 +94,7 @@ type imports struct {
 	mu      sync.RWMutex // guards the rest
 	list    []*record
 	byID    map[uuid.UUID]*record
-	running map[string]time.Time // entity key to the end of the last import that holds it
+	running map[string]time.Time // entity key to the end of its last import
 	bodies  map[uuid.UUID][]byte
 	grown   chan struct{} // closed and replaced when somebody waits for more; nil when nobody does
 }
@@ -163,7 +163,7 @@ func (t *imports) add(r *record, keys []string) {
 	}
 }
 
-// outcome decides how the import ends. A fault decides first, then the label, the file, the neighbours, the records.
+// outcome decides how the import ends. A fault decides first, then the label, the file, a running import, the records.
 func (a *arrival) outcome(collides bool) (string, []ExecutionError, string) {
 	switch {
 	case a.fault != nil && a.fault.Outcome == Deadlock:
@@ -183,8 +183,8 @@ func (a *arrival) outcome(collides bool) (string, []ExecutionError, string) {
 	}
 }
 
-// deadlock is what an import says that met another of its entity. Source: Microsoft Learn, "Data management error
-// descriptions", DMF1996; the words around the code are this emulator's.
+// deadlock is the error of an import that met another one of its entity. Source: Microsoft Learn, "Data management
+// error descriptions", DMF1996; the words around the code are this emulator's.
 func deadlock(entity string) []ExecutionError {
 	return []ExecutionError{{ErrorMessage: fmt.Sprintf(
 		"DMF1996: The import of '%s' was chosen as the deadlock victim: a concurrent import for the same project "+
@@ -221,7 +221,7 @@ func (r *record) execution() string {
 		strings.ToUpper(hex.EncodeToString(flip(r.id)))
 }
 
-// flip turns a message ID into the digits of its execution and back; the two are never alike.
+// flip turns a message ID into the digits of its execution and back; the two always differ.
 func flip(id uuid.UUID) []byte {
 	out := make([]byte, len(id))
 	for i, b := range id {

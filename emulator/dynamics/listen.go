@@ -135,7 +135,7 @@ func (b *branch) Close() error { return nil }
 // Addr is the address of the port.
 func (b *branch) Addr() net.Addr { return b.addr }
 
-// A peeked connection gives back the bytes that were looked at.
+// A peeked connection returns the bytes that were looked at before it reads on.
 type peeked struct {
 	net.Conn
 	r *bufio.Reader

@@ -11,7 +11,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// What the options say when they say nothing.
+// The defaults of the options.
 const (
 	defaultMaxBody    = 30_000_000 // IIS' default request limit; field reports put F&O's near it
 	defaultInspect    = 4 << 20
@@ -101,7 +101,7 @@ type Field struct {
 // Type is how the value of a field is read.
 type Type int
 
-// The types. An empty value has every type.
+// The types. An empty value is valid for every type.
 const (
 	Text   Type = iota
 	Number      // 1234.56

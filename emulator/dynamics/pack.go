@@ -99,7 +99,7 @@ func readPackage(body []byte, lookup func(string) *Entity) (unpacked, error) {
 			if len(data) == 0 {
 				return u, errEmpty
 			}
-			continue // workbooks and the like are taken on trust
+			continue // workbooks and the like are not checked
 		}
 		got := inspect(known, data)
 		if got.broken != nil {

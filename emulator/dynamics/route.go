@@ -30,7 +30,7 @@ type call struct {
 	bad      bool    // the query or the body cannot be read: 400
 }
 
-// accept is the front door: it counts, lets a fault have its way, and hands on.
+// accept takes every request: it counts it, lets a fault strike it, and passes it on.
 func (s *Server) accept(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	if s.closed {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A Scenario is a whole environment in one JSON file: what it knows, what it is good at and what goes wrong.
+// A Scenario is a whole environment in one JSON file: its jobs, entities, exports and faults.
 type Scenario struct {
 	ImportTime Duration          `json:"importTime"`
 	PickUp     Duration          `json:"pickUp"`

@@ -30,7 +30,8 @@ type grant struct {
 	expires  time.Time
 }
 
-// issue makes a token. It has the three parts of a JWT so that a client may look inside; nobody checks its signature.
+// issue makes a token. It has the three parts of a JWT so that a client may look inside. It is not signed: the third
+// part is random.
 func (t *tokens) issue(now time.Time, g grant, tenant string) string {
 	head := base64.RawURLEncoding.EncodeToString([]byte(`{"typ":"JWT","alg":"none"}`))
 	claims, _ := json.Marshal(map[string]any{ // strings and numbers always marshal

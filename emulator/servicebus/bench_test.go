@@ -300,23 +300,23 @@ func takeSession(ctx context.Context, s *goamqp.Session) error {
 	return x.Close(ctx)
 }
 
-// BenchmarkIdleSession measures what a held session costs the emulator: 1,000 sessions on one connection, each with an
-// AMQP session, its link and a management pair, as the SDK opens them. The client keeps nothing.
+// BenchmarkIdleSession measures what an owned session costs the emulator: 1,000 sessions on one connection, each with
+// an AMQP session, its link and a management pair, as the SDK opens them. The client keeps nothing.
 func BenchmarkIdleSession(b *testing.B) {
-	const held = 1000
+	const owned = 1000
 	server, _ := benchRig(b)
 	for b.Loop() {
 		c := dialRaw(b, server, nil)
 		before := heap()
-		for i := range uint16(held) {
+		for i := range uint16(owned) {
 			in, out := sendTo("s/$management", 0), receiveFrom("s/$management", 1)
-			c.send(2*i, beginRaw(5000), bySession(receiveFrom("s", 0), fmt.Sprint("held-", i)), credit(0, 1))
+			c.send(2*i, beginRaw(5000), bySession(receiveFrom("s", 0), fmt.Sprint("owned-", i)), credit(0, 1))
 			c.send(2*i+1, beginRaw(5000), in, out, credit(1, 1000))
 			until[*amqp.Attach](c)
 			until[*amqp.Attach](c)
 			until[*amqp.Attach](c)
 		}
-		b.ReportMetric(float64(heap()-before)/held, "B/session")
+		b.ReportMetric(float64(heap()-before)/owned, "B/session")
 		c.send(0, &amqp.Close{})
 		until[*amqp.Close](c)
 		if err := server.Await(b.Context(), func() bool { return len(server.Sessions("s")) == 0 }); err != nil {

@@ -36,7 +36,7 @@ func longLocks() entity.Namespace {
 	return n
 }
 
-// TestDeadClientIsCut has a client that holds a session, asks for more, and then reads nothing: it is cut after the
+// TestDeadClientIsCut has a client that owns a session, asks for more, and then reads nothing: it is cut after the
 // write time, which frees the session.
 func TestDeadClientIsCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

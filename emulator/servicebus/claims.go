@@ -105,7 +105,7 @@ func (c *claims) putToken(r *request, token, audience string) {
 	var cl claim
 	switch kind := r.properties.String("type"); kind {
 	case "jwt":
-		// Tokens of an identity provider are taken at their word: there is none to ask.
+		// Tokens of an identity provider are not verified: there is no provider to ask.
 		cl = claim{rule: entity.AuthorizationRule{Name: "jwt",
 			Rights: []entity.Right{entity.Manage, entity.Send, entity.Listen}}}
 	case "servicebus.windows.net:sastoken":

@@ -11,7 +11,7 @@ import (
 // CutAll cuts every AMQP connection and returns how many.
 func (f *Faults) CutAll() int { return f.cut(func(*conn) bool { return true }) }
 
-// CutLinks cuts the connections that hold a link on the entity, or with a session a receiver that owns it, and returns
+// CutLinks cuts the connections that have a link on the entity, or with a session a receiver that owns it, and returns
 // how many.
 func (f *Faults) CutLinks(entity, session string) int {
 	return f.cut(func(c *conn) bool { return len(c.find(entity, session)) > 0 })
@@ -42,7 +42,7 @@ func (f *Faults) DetachLinks(entity, session, condition string) int {
 	return n
 }
 
-// ExpireSession ends a session lock now; false when nobody holds it.
+// ExpireSession ends a session lock now; false when the session has no owner.
 func (f *Faults) ExpireSession(entity, session string) bool {
 	return f.s.broker.ExpireSession(entity, session)
 }
@@ -50,7 +50,7 @@ func (f *Faults) ExpireSession(entity, session string) bool {
 // ExpireLocks ends every message and session lock of an entity now.
 func (f *Faults) ExpireLocks(entity string) { f.s.broker.ExpireLocks(entity) }
 
-// StallLinks stalls the connections that hold a link on the entity, as CutLinks chooses them: bytes are neither read
+// StallLinks stalls the connections that have a link on the entity, as CutLinks chooses them: bytes are neither read
 // nor written until Unstall. It returns how many.
 func (f *Faults) StallLinks(entity, session string) int {
 	n := 0
@@ -197,7 +197,7 @@ func (c *conn) perform(a act) {
 		if a.mute != nil {
 			a.mute()
 		}
-		_ = a.run() // nobody is to hear it
+		_ = a.run() // the client does not hear how it ended
 	case LoseLock:
 		if a.expire != nil {
 			a.expire()

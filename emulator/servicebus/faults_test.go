@@ -311,7 +311,7 @@ func TestDetach(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 	if s := r.server.Sessions("s"); len(s) != 0 {
-		t.Errorf("the session is still held: %+v", s)
+		t.Errorf("the session still has an owner: %+v", s)
 	}
 	f.Add(servicebus.Fault{Op: servicebus.OpSend, Effect: servicebus.Pass, Then: servicebus.Detach})
 	c.transfer(0, &amqp.Transfer{Handle: 1, HasDeliveryID: true, DeliveryTag: []byte{1}}, data([]byte("x")))

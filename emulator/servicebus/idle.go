@@ -12,7 +12,7 @@ const (
 	linkIdle   = 10 * time.Minute // a link nobody uses
 	connIdle   = 5 * time.Minute  // a connection that has lost its last link
 	connUnused = time.Minute      // a connection that never had one
-	sweepEvery = 15 * time.Second // how exactly they are kept
+	sweepEvery = 15 * time.Second // how often they are applied
 )
 
 // sweep applies the idle rules to every connection.

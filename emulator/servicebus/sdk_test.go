@@ -165,7 +165,7 @@ func TestSessionState(t *testing.T) {
 	}
 	_, err = r.connect().AcceptSessionForQueue(t.Context(), "s", "A", nil)
 	if err == nil {
-		t.Error("a held session was accepted")
+		t.Error("an owned session was accepted")
 	}
 	r.must(a.Close(t.Context()))
 	r.accept("s", "A")

@@ -111,8 +111,8 @@ func (h *handler) serve(w http.ResponseWriter, c *call) error {
 	return h.get(w, c)
 }
 
-// authorize refuses with the texts of the service. It has two generations of them: one for entities, one for what belongs
-// to topics.
+// authorize refuses with the texts of the service. It has two generations of them: one for entities, one for what
+// belongs to topics.
 func (h *handler) authorize(c *call) error {
 	err := h.auth.Authorize(c.Header.Get("Authorization"), c.path())
 	if err == nil {

@@ -114,7 +114,8 @@ func TestBadRequests(t *testing.T) {
 		return contentOf(`<RuleDescription xmlns:i="` + instanceSpace + `">` + filter + `</RuleDescription>`)
 	}
 	parameter := func(p string) string {
-		return rule(`<Filter i:type="SqlFilter"><SqlExpression>1=1</SqlExpression><Parameters>` + p + `</Parameters></Filter>`)
+		return rule(`<Filter i:type="SqlFilter"><SqlExpression>1=1</SqlExpression><Parameters>` +
+			p + `</Parameters></Filter>`)
 	}
 	maybeTen := contentOf("<QueueDescription><RequiresSession>maybe</RequiresSession>" +
 		"<MaxDeliveryCount>ten</MaxDeliveryCount></QueueDescription>")

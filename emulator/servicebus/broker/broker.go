@@ -39,7 +39,7 @@ func New(clock Clock, n entity.Namespace) (*Broker, error) {
 		binary.LittleEndian.PutUint64(seed[8*i:], rand.Uint64())
 	}
 	n = n.Clone()
-	n.Name = cmp.Or(n.Name, "sbemulatorns") // the name Microsoft's emulator gives
+	n.Name = cmp.Or(n.Name, "sbemulatorns") // the name that Microsoft's emulator uses
 	if len(n.AuthorizationRules) == 0 {
 		n.AuthorizationRules = []entity.AuthorizationRule{entity.RootRule()}
 	}

@@ -83,9 +83,9 @@ type Consumer struct {
 	blocked   bool   // sink was not ready
 	closed    bool
 
-	hungry  link[*Consumer]
-	waiting link[*Consumer]
-	waitEnd deadline
+	credited link[*Consumer]
+	waiting  link[*Consumer]
+	waitEnd  deadline
 }
 
 // OpenConsumer attaches a receiver. For a session the sink hears Granted or Refused, possibly before OpenConsumer
@@ -110,7 +110,7 @@ func (b *Broker) OpenConsumer(o ConsumerOptions) (*Consumer, *amqp.Error) {
 			"A sessionful message receiver cannot be created on an entity that does not require sessions.")
 	}
 	c := &Consumer{b: b, q: q, sink: o.Sink, settled: o.Settled, accept: o.Accept}
-	c.hungry.v, c.waiting.v = c, c
+	c.credited.v, c.waiting.v = c, c
 	if o.Accept == SessionByID {
 		s := q.session(o.Session)
 		if s.owner != nil {
@@ -161,7 +161,7 @@ func (q *queue) lock(m *message, c *Consumer) {
 	m.state, m.owner, m.token = locked, c, q.b.newUUID()
 	q.locks[m.token] = m
 	if m.sess != nil {
-		m.sess.held.insert(m)
+		m.sess.locked.insert(m)
 		return
 	}
 	m.until = q.b.clock.Now().Add(q.delivery.LockDuration)
@@ -191,7 +191,7 @@ func (c *Consumer) Flow(deliveryCount, credit uint32, drain bool) {
 	if drain && !c.closed {
 		c.delivered += c.credit
 		c.credit = 0
-		c.q.hungry.remove(&c.hungry)
+		c.q.credited.remove(&c.credited)
 		c.sink.Drained(c.delivered)
 	}
 }
@@ -214,10 +214,10 @@ func (c *Consumer) fetch() {
 			c.session.pump()
 		}
 	case c.credit > 0:
-		c.q.hungry.push(&c.hungry)
+		c.q.credited.push(&c.credited)
 		c.q.pump()
 	default:
-		c.q.hungry.remove(&c.hungry)
+		c.q.credited.remove(&c.credited)
 	}
 }
 
@@ -238,7 +238,7 @@ func (c *Consumer) close() {
 	}
 	c.closed = true
 	c.credit = 0
-	c.q.hungry.remove(&c.hungry)
+	c.q.credited.remove(&c.credited)
 	c.q.waiters.remove(&c.waiting)
 	c.b.pending.clear(&c.waitEnd)
 	delete(c.q.consumers, c)

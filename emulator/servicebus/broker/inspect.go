@@ -31,7 +31,7 @@ type MessageInfo struct {
 // Counts are the messages of an entity by state; Active includes locked ones.
 type Counts struct {
 	Active, Deferred, Scheduled, DeadLetter, TransferDeadLetter int
-	// of the whole entity, subscriptions of a topic included
+	// Bytes are those of the whole entity, subscriptions of a topic included.
 	Bytes int64
 }
 
@@ -203,7 +203,7 @@ func (b *Broker) Notify() {
 	b.notify()
 }
 
-// ExpireSession ends a session lock as if its time had come; false when the session is not held.
+// ExpireSession ends a session lock as if its time had come; false when the session has no owner.
 func (b *Broker) ExpireSession(address, id string) bool {
 	b.enter()
 	defer b.leave()

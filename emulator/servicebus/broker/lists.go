@@ -6,7 +6,7 @@ import (
 )
 
 // messageList is an intrusive list in order of sequence numbers. A message is in at most one: the ready list of its
-// queue or session, or the list of those its session holds locked.
+// queue or session, or the list of those its session has locked.
 type messageList struct {
 	head, tail *message
 	n          int

@@ -123,7 +123,7 @@ func TestSessionHasOneOwner(t *testing.T) {
 	}
 	next := w.open(broker.ConsumerOptions{Address: "q", Accept: broker.NextSession, Wait: time.Second}, 0)
 	if next.granted {
-		t.Error("a held session was granted")
+		t.Error("an owned session was granted")
 	}
 	w.clock.Advance(time.Second)
 	if condition(next.refused) != amqp.Timeout {

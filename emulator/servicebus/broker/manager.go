@@ -86,7 +86,7 @@ func (m *Manager) RenewLocks(tokens []amqp.UUID) ([]time.Time, *amqp.Error) {
 	return out, nil
 }
 
-// Owner says who asks about a session: it must own it. A nil Owner is nobody.
+// Owner says who asks about a session: it must own it. A nil Owner owns nothing.
 type Owner func(*Consumer) bool
 
 func (m *Manager) owned(id string, owner Owner) (*session, *amqp.Error) {

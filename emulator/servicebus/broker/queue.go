@@ -35,7 +35,7 @@ type queue struct {
 	sessions map[string]*session // nil when the queue has none
 	free     ring[*session]      // unowned, with something to receive
 	waiters  ring[*Consumer]     // accepts waiting for a session
-	hungry   ring[*Consumer]     // plain consumers with credit
+	credited ring[*Consumer]     // plain consumers with credit
 
 	consumers map[*Consumer]struct{}
 	producers map[*Producer]struct{}
@@ -134,19 +134,19 @@ func (q *queue) makeReady(m *message) {
 
 // pump sends ready messages to the consumers that want some, in turn.
 func (q *queue) pump() {
-	for q.ready.head != nil && q.hungry.head != nil {
-		c := q.hungry.head.v
+	for q.ready.head != nil && q.credited.head != nil {
+		c := q.credited.head.v
 		if !c.sink.Ready() {
 			c.blocked = true
-			q.hungry.remove(&c.hungry)
+			q.credited.remove(&c.credited)
 			continue
 		}
 		m := q.ready.head
 		q.ready.remove(m)
-		q.hungry.remove(&c.hungry)
+		q.credited.remove(&c.credited)
 		c.give(m)
 		if c.credit > 0 {
-			q.hungry.push(&c.hungry)
+			q.credited.push(&c.credited)
 		}
 	}
 }
@@ -156,7 +156,7 @@ func (q *queue) unlock(m *message) {
 	delete(q.locks, m.token)
 	q.b.pending.clear(&m.lockEnd)
 	if m.sess != nil {
-		m.sess.held.remove(m)
+		m.sess.locked.remove(m)
 	}
 	m.owner = nil
 }
@@ -189,7 +189,7 @@ func (q *queue) lockExpired(m *message) {
 	q.giveBack(m, true, m.lockEnd.at)
 }
 
-// expire ends the life of a message unless somebody holds it; then giveBack does.
+// expire ends the life of a message. When the message is locked, giveBack does it later.
 func (q *queue) expire(m *message) {
 	if m.state == locked || m.state == gone {
 		return

@@ -16,7 +16,7 @@ const (
 	Manage Right = "Manage"
 )
 
-// AuthorizationRule is a named key (SharedAccessKeyName) and what it opens.
+// AuthorizationRule is a named key (SharedAccessKeyName) and its rights.
 type AuthorizationRule struct {
 	Name         string
 	Key          string // primary key: any text, used as the HMAC key as it stands

@@ -131,8 +131,8 @@ func (f CorrelationFilter) empty() bool {
 		f.SessionID == nil && f.ReplyToSessionID == nil && f.ContentType == nil && len(f.Properties) == 0
 }
 
-// Clone returns a copy that shares no map with r. The strings that a correlation filter points to are shared: nobody
-// writes through them.
+// Clone returns a copy that shares no map with r. The strings that a correlation filter points to are shared: they are
+// never written to.
 func (r RuleDescription) Clone() RuleDescription {
 	switch f := r.Filter.(type) {
 	case CorrelationFilter:
