@@ -25,9 +25,6 @@ func NewReader(b []byte) *Reader { return &Reader{b: b} }
 // Len returns the number of bytes left.
 func (r *Reader) Len() int { return len(r.b) - r.pos }
 
-// Pos returns the offset of the next byte.
-func (r *Reader) Pos() int { return r.pos }
-
 func (r *Reader) take(n int) ([]byte, error) {
 	if n < 0 || n > r.Len() {
 		return nil, malformed("%d bytes wanted, %d left", n, r.Len())

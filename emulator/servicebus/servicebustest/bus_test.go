@@ -3,6 +3,7 @@ package servicebustest_test
 import (
 	"context"
 	"errors"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -103,6 +104,12 @@ func TestOptions(t *testing.T) {
 	}
 	if n := len(alone.Messages("q")); n != 0 {
 		t.Errorf("%d messages of another test", n)
+	}
+
+	pem, err := os.ReadFile(bus.CAFile())
+	must(t, err)
+	if string(pem) != string(bus.CAPEM()) {
+		t.Errorf("the file of the authority has %q", pem)
 	}
 
 	receiver, err := bus.Client(nil).NewReceiverForQueue("q", nil)
