@@ -137,18 +137,6 @@ func TestInABubble(t *testing.T) {
 	})
 }
 
-func BenchmarkStart(b *testing.B) {
-	for b.Loop() {
-		server, err := servicebus.Start(servicebus.Options{})
-		if err != nil {
-			b.Fatal(err)
-		}
-		if err := server.Close(); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
 func inSession(id, body string) *azservicebus.Message {
 	return &azservicebus.Message{SessionID: &id, Body: []byte(body)}
 }

@@ -7,7 +7,7 @@
 // New starts a server of its own for every test, on a free port of 127.0.0.1, and ends it when the test ends: no test
 // sees the messages, the faults, the cut connections or the clock of another, so tests run in parallel. A server shared
 // by a process would have to keep all of these apart by namespace, and a start takes about a millisecond
-// (BenchmarkStart).
+// (BenchmarkStart of package servicebus).
 //
 // A Bus is a servicebus.Server with what a test needs beside it. Faults go through Bus.Faults, and what lies in the
 // broker is seen with Bus.Messages, Bus.Counts and Bus.Sessions:
