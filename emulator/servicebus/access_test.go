@@ -2,8 +2,6 @@ package servicebus_test
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -16,20 +14,13 @@ import (
 	"fnobridge/emulator/servicebus"
 	"fnobridge/emulator/servicebus/amqp"
 	"fnobridge/emulator/servicebus/entity"
+	"fnobridge/emulator/servicebus/servicebustest"
 
 	sb "github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus/admin"
 	goamqp "github.com/Azure/go-amqp"
 	"github.com/coder/websocket"
 )
-
-func (r *rig) trust() *tls.Config {
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(r.server.CAPEM()) {
-		r.t.Fatal("the CA is not PEM")
-	}
-	return &tls.Config{RootCAs: pool}
-}
 
 // roundTrip sends and receives on a client.
 func (r *rig) roundTrip(c *sb.Client) {
@@ -43,7 +34,8 @@ func (r *rig) roundTrip(c *sb.Client) {
 
 func TestTLS(t *testing.T) {
 	r := start(t, servicebus.Options{})
-	c, err := sb.NewClientFromConnectionString(r.server.TLSConnectionString(), &sb.ClientOptions{TLSConfig: r.trust()})
+	o := &sb.ClientOptions{TLSConfig: r.server.TLS()}
+	c, err := sb.NewClientFromConnectionString(r.server.TLSConnectionString(), o)
 	r.must(err)
 	r.roundTrip(c)
 }
@@ -52,7 +44,7 @@ func TestWebSocket(t *testing.T) {
 	r := start(t, servicebus.Options{})
 	for scheme, cs := range map[string]string{"ws": r.server.ConnectionString(), "wss": r.server.TLSConnectionString()} {
 		t.Run(scheme, func(t *testing.T) {
-			transport := &http.Transport{TLSClientConfig: r.trust()}
+			transport := &http.Transport{TLSClientConfig: r.server.TLS()}
 			defer transport.CloseIdleConnections()
 			c, err := sb.NewClientFromConnectionString(cs, &sb.ClientOptions{
 				NewWebSocketConn: func(ctx context.Context, args sb.NewWebSocketConnArgs) (net.Conn, error) {
@@ -74,25 +66,14 @@ func TestWebSocket(t *testing.T) {
 // TestInABubble runs the real client and the server without a port, in time that passes by itself.
 func TestInABubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, err := servicebus.Start(servicebus.Options{Addr: "none", Namespace: namespace()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, err := sb.NewClientFromConnectionString(server.ConnectionString(), &sb.ClientOptions{
-			NewWebSocketConn: func(ctx context.Context, _ sb.NewWebSocketConnArgs) (net.Conn, error) { return server.Dial(ctx) },
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		server := servicebustest.New(t, servicebustest.InMemory, servicebustest.Namespace(namespace()))
+		c := server.Client(nil)
 		r := &rig{t: t, server: server, client: c}
 		r.send("s", in("A", "x"))
 		x := r.accept("s", "A")
 		r.one(x)
 		began := time.Now()
-		err = server.Await(t.Context(), func() bool { return server.Messages("s")[0].DeliveryCount == 1 })
-		if err != nil {
-			t.Fatal(err)
-		}
+		r.must(server.Await(t.Context(), func() bool { return server.Messages("s")[0].DeliveryCount == 1 }))
 		if waited := time.Since(began); waited != entity.DefaultLockDuration {
 			t.Errorf("the session lock lived for %v", waited)
 		}
@@ -106,24 +87,13 @@ func TestInABubble(t *testing.T) {
 		if se, ok := errors.AsType[*sb.Error](err); !ok || se.Code != sb.CodeTimeout {
 			t.Errorf("no free session: %v", err)
 		}
-		if err := c.Close(t.Context()); err != nil {
-			t.Error(err)
-		}
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
 	})
 }
 
 func TestAdministration(t *testing.T) {
 	r := start(t, servicebus.Options{})
-	transport := &http.Transport{TLSClientConfig: r.trust()}
-	defer transport.CloseIdleConnections()
-	o := &admin.ClientOptions{}
-	o.Transport = &http.Client{Transport: transport}
-	a, err := admin.NewClientFromConnectionString(r.server.TLSConnectionString(), o)
-	r.must(err)
-	_, err = a.CreateQueue(t.Context(), "new", &admin.CreateQueueOptions{
+	a := r.server.Admin()
+	_, err := a.CreateQueue(t.Context(), "new", &admin.CreateQueueOptions{
 		Properties: &admin.QueueProperties{RequiresSession: new(true)},
 	})
 	r.must(err)
@@ -217,10 +187,7 @@ func TestNoClaimNoLink(t *testing.T) {
 // the bubble.
 func TestTokenExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, err := servicebus.Start(servicebus.Options{Addr: "none", Namespace: namespace()})
-		if err != nil {
-			t.Fatal(err)
-		}
+		server := servicebustest.New(t, servicebustest.InMemory, servicebustest.Namespace(namespace()))
 		nc, err := server.Dial(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -263,8 +230,5 @@ func TestTokenExpires(t *testing.T) {
 			t.Errorf("the link lived for %v", lived)
 		}
 		_ = c.Close() // the server closes the pipe as soon as it has answered
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
 	})
 }

@@ -12,31 +12,18 @@ import (
 	"fnobridge/emulator/servicebus"
 	"fnobridge/emulator/servicebus/amqp"
 	"fnobridge/emulator/servicebus/entity"
+	"fnobridge/emulator/servicebus/servicebustest"
 
 	sb "github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 	goamqp "github.com/Azure/go-amqp"
 )
 
 // benchRig is a server with a session queue "s" and a client of its own.
-func benchRig(b *testing.B) (*servicebus.Server, *sb.Client) {
+func benchRig(b *testing.B) (*servicebustest.Bus, *sb.Client) {
 	b.Helper()
-	q := entity.NewQueue("s")
-	q.RequiresSession, q.LockDuration = true, 5*time.Minute
-	server, err := servicebus.Start(servicebus.Options{Namespace: entity.Namespace{Queues: []entity.QueueDescription{q}}})
-	if err != nil {
-		b.Fatal(err)
-	}
-	client, err := sb.NewClientFromConnectionString(server.ConnectionString(), nil)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		_ = client.Close(context.Background()) // the server goes next
-		if err := server.Close(); err != nil {
-			b.Error(err)
-		}
-	})
-	return server, client
+	server := servicebustest.New(b,
+		servicebustest.SessionQueue("s", func(q *entity.QueueDescription) { q.LockDuration = 5 * time.Minute }))
+	return server, server.Client(&sb.ClientOptions{})
 }
 
 // fill sends n messages of 1 KiB to each session.

@@ -8,20 +8,13 @@ import (
 	"fnobridge/emulator/servicebus"
 	"fnobridge/emulator/servicebus/amqp"
 	"fnobridge/emulator/servicebus/entity"
+	"fnobridge/emulator/servicebus/servicebustest"
 )
 
 // bubble starts a server without a port, and a raw client on it.
-func bubble(t *testing.T, n entity.Namespace) (*servicebus.Server, *raw) {
+func bubble(t *testing.T, n entity.Namespace) (*servicebustest.Bus, *raw) {
 	t.Helper()
-	server, err := servicebus.Start(servicebus.Options{Addr: "none", Namespace: n})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	server := servicebustest.New(t, servicebustest.InMemory, servicebustest.Namespace(n))
 	nc, err := server.Dial(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -4,8 +4,8 @@ import (
 	"io"
 	"testing"
 
-	"fnobridge/emulator/servicebus"
 	"fnobridge/emulator/servicebus/amqp"
+	"fnobridge/emulator/servicebus/servicebustest"
 )
 
 // preamble is everything up to the open frame, with all rights.
@@ -29,11 +29,7 @@ func frames(b []byte, ps ...amqp.Performative) []byte {
 // FuzzConnection says anything at all on an open connection; the emulator must neither panic nor hang, nor leave locks
 // behind.
 func FuzzConnection(f *testing.F) {
-	server, err := servicebus.Start(servicebus.Options{Addr: "none", Namespace: namespace()})
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Cleanup(func() { _ = server.Close() }) // the process ends
+	server := servicebustest.New(f, servicebustest.InMemory, servicebustest.Namespace(namespace()))
 	manage, answers := sendTo("q/$management", 0), receiveFrom("q/$management", 1)
 	f.Add(frames(nil, beginRaw(10), receiveFrom("q", 0), credit(0, 10), &amqp.Detach{}, &amqp.End{}, &amqp.Close{}))
 	f.Add(frames(nil, beginRaw(10), bySession(receiveFrom("s", 0), "A"), credit(0, 10),

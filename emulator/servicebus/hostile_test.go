@@ -11,6 +11,7 @@ import (
 
 	"fnobridge/emulator/servicebus"
 	"fnobridge/emulator/servicebus/amqp"
+	"fnobridge/emulator/servicebus/servicebustest"
 )
 
 // TestGarbageHurtsOnlyItself sends all kinds of nonsense beside a healthy client.
@@ -170,7 +171,7 @@ func TestRequestsWithoutReading(t *testing.T) {
 	r.must(x.CompleteMessage(t.Context(), r.one(x), nil))
 }
 
-func locked(s *servicebus.Server, address string) (n int) {
+func locked(s *servicebustest.Bus, address string) (n int) {
 	for _, m := range s.Messages(address) {
 		if m.State == "locked" {
 			n++

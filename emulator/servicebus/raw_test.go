@@ -6,8 +6,8 @@ import (
 	"net"
 	"testing"
 
-	"fnobridge/emulator/servicebus"
 	"fnobridge/emulator/servicebus/amqp"
+	"fnobridge/emulator/servicebus/servicebustest"
 )
 
 // raw is a client that says what the test wants, byte for byte.
@@ -20,7 +20,7 @@ type raw struct {
 const rootKey = "\x00RootManageSharedAccessKey\x00SAS_KEY_VALUE"
 
 // dialRaw connects and opens with all rights.
-func dialRaw(t testing.TB, server *servicebus.Server, open *amqp.Open) *raw {
+func dialRaw(t testing.TB, server *servicebustest.Bus, open *amqp.Open) *raw {
 	t.Helper()
 	nc, err := net.Dial("tcp", server.Addr())
 	if err != nil {

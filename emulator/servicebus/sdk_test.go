@@ -9,6 +9,7 @@ import (
 
 	"fnobridge/emulator/servicebus"
 	"fnobridge/emulator/servicebus/entity"
+	"fnobridge/emulator/servicebus/servicebustest"
 
 	sb "github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 )
@@ -30,7 +31,7 @@ func namespace() entity.Namespace {
 
 type rig struct {
 	t      *testing.T
-	server *servicebus.Server
+	server *servicebustest.Bus
 	client *sb.Client
 }
 
@@ -39,30 +40,14 @@ func start(t *testing.T, o servicebus.Options) *rig {
 	if len(o.Namespace.Queues) == 0 && len(o.Namespace.Topics) == 0 {
 		o.Namespace = namespace()
 	}
-	server, err := servicebus.Start(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	r := &rig{t: t, server: server}
+	r := &rig{t: t, server: servicebustest.New(t, func(all *servicebus.Options) { *all = o })}
 	r.client = r.connect()
 	return r
 }
 
 func (r *rig) connect() *sb.Client {
 	r.t.Helper()
-	client, err := sb.NewClientFromConnectionString(r.server.ConnectionString(), &sb.ClientOptions{
-		RetryOptions: sb.RetryOptions{RetryDelay: 5 * time.Millisecond, MaxRetryDelay: 20 * time.Millisecond},
-	})
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.t.Cleanup(func() { _ = client.Close(context.Background()) }) // the server may be gone by then
-	return client
+	return r.server.Client(nil)
 }
 
 func (r *rig) send(to string, ms ...*sb.Message) {
