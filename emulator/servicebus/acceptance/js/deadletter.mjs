@@ -1,11 +1,10 @@
-// Sends messages to a queue with sessions and dead-letters them with the
-// JavaScript client, for those who want to find such dead letters.
+// Sends messages to a queue with sessions and dead-letters them with the JavaScript client, for those who want to find
+// such dead letters.
 //
 //   node deadletter.mjs --connection CONNECTION_STRING --queue NAME [--messages 10] [--sessions 2] [--reason R] [--description D]
 //
-// Session i is "session-i", its messages have the bodies {"n": 1}, {"n": 2}, ...,
-// the IDs "session-i-1", ... and the application property entity = "session-i".
-// With NODE_EXTRA_CA_CERTS the connection string may be one over TLS. Prints
+// Session i is "session-i", its messages have the bodies {"n": 1}, {"n": 2}, ..., the IDs "session-i-1", ... and the
+// application property entity = "session-i". With NODE_EXTRA_CA_CERTS the connection string may be one over TLS. Prints
 // how many were dead-lettered as one JSON object.
 
 import { parseArgs } from "node:util";

@@ -1,8 +1,6 @@
-// The loop that somebody would write by hand on @azure/service-bus with its
-// defaults: receive, post to F&O, ask once, publish one event, complete. It is
-// what internal/bench measures the bridge beside; its Go twin is loop_test.go
-// there. The script comes in the variable FNOBRIDGE_BENCH_LOOP as JSON. Runs
-// until it is killed.
+// The loop that somebody would write by hand on @azure/service-bus with its defaults: receive, post to F&O, ask once,
+// publish one event, complete. It is what internal/bench measures the bridge beside; its Go twin is loop_test.go there.
+// The script comes in the variable FNOBRIDGE_BENCH_LOOP as JSON. Runs until it is killed.
 
 import http from "node:http";
 import { ServiceBusClient } from "@azure/service-bus";
