@@ -21,7 +21,10 @@ const { values: options } = parseArgs({
   options: { plain: { type: "string" }, tls: { type: "string" }, only: { type: "string" } },
 });
 if (!options.plain || !options.tls || !process.env.NODE_EXTRA_CA_CERTS) {
-  console.error("usage: NODE_EXTRA_CA_CERTS=ca.pem node run.mjs --plain CONNECTION_STRING --tls CONNECTION_STRING [--only GROUP]");
+  console.error(
+    "usage: NODE_EXTRA_CA_CERTS=ca.pem" +
+      " node run.mjs --plain CONNECTION_STRING --tls CONNECTION_STRING [--only GROUP]",
+  );
   process.exit(2);
 }
 
