@@ -15,10 +15,10 @@ import (
 	"time"
 
 	fno "fnobridge/emulator/dynamics"
+	"fnobridge/emulator/dynamics/dynamicstest"
 	"fnobridge/internal/config"
 	"fnobridge/internal/payload"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"go.uber.org/goleak"
 )
 
@@ -152,28 +152,18 @@ func TestScenarioHasItsTroubles(t *testing.T) {
 func TestEveryFileButOneIsImported(t *testing.T) {
 	cfg, scenario := load(t)
 	clock := fno.NewFake(time.Date(2026, 3, 2, 8, 0, 0, 0, time.UTC))
-	o := scenario.Options()
-	o.Clock = clock
-	server, err := fno.Start(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	server := dynamicstest.New(t, func(o *fno.Options) {
+		*o = scenario.Options()
+		o.Clock = clock
+	})
 	scenario.Faults = nil // the files are in question here
-	if _, err := scenario.Play(server, FS); err != nil {
+	if _, err := scenario.Play(server.Server, FS); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(server.Exports()); n != 2 {
 		t.Errorf("%d exports offered, want 2", n)
 	}
-	token, err := server.Credential("test").GetToken(t.Context(), policy.TokenRequestOptions{Scopes: []string{server.URL() + "/.default"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	client := server.AuthorizedClient("test")
 	opener := payload.NewOpener(payload.Options{})
 	var names []string
 	for _, l := range Lanes() {
@@ -197,8 +187,7 @@ func TestEveryFileButOneIsImported(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			req.Header.Set("Authorization", "Bearer "+token.Token)
-			resp, err := server.Client().Do(req)
+			resp, err := client.Do(req)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -47,11 +47,17 @@ var rules = []struct {
 	{from: "internal/status", to: "internal", except: []string{"internal/failure"}, why: "a leaf but for the reasons"},
 }
 
+// forTests reports the packages of the standard library that only tests and packages for tests may import.
+func forTests(pkg string) bool { return within(pkg, "testing") || pkg == "net/http/httptest" }
+
 // forbidden gives every import that breaks a rule. arrows are import paths by importing package, without the module.
 func forbidden(arrows map[string][]string) []string {
 	var bad []string
 	for _, from := range slices.Sorted(maps.Keys(arrows)) {
 		for _, to := range arrows[from] {
+			if forTests(to) && !strings.HasSuffix(from, "test") {
+				bad = append(bad, fmt.Sprintf("%s imports %s: that is for packages named ...test", from, to))
+			}
 			for _, r := range rules {
 				excepted := slices.ContainsFunc(r.except, func(e string) bool { return within(to, e) })
 				if within(from, r.from) && within(to, r.to) && !excepted {
@@ -86,7 +92,8 @@ func TestImportArrows(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			if to, ours := strings.CutPrefix(name, module); ours && to != from && !slices.Contains(arrows[from], to) {
+			to, ours := strings.CutPrefix(name, module)
+			if (ours || forTests(name)) && to != from && !slices.Contains(arrows[from], to) {
 				arrows[from] = append(arrows[from], to)
 			}
 		}
@@ -116,6 +123,8 @@ func TestImportArrowsCanFail(t *testing.T) {
 		"internal/status":             "internal/telemetry",
 		"internal/payload":            "internal/config",
 		"internal/bus":                "cmd/bridge",
+		"emulator/storage":            "net/http/httptest",
+		"emulator/servicebus":         "testing",
 	} {
 		if len(forbidden(map[string][]string{from: {to}})) == 0 {
 			t.Errorf("%s may import %s", from, to)
@@ -130,6 +139,8 @@ func TestImportArrowsCanFail(t *testing.T) {
 		"emulator/servicebus/atom":  "emulator/servicebus/rules",
 		"internal/outbound":         "internal/telemetry",
 		"emulator/servicebus/rules": "emulator/servicebus/entity",
+
+		"emulator/servicebus/servicebustest": "testing",
 	} {
 		if bad := forbidden(map[string][]string{from: {to}}); len(bad) > 0 {
 			t.Error(bad)

@@ -17,6 +17,7 @@ import (
 	fno "fnobridge/emulator/dynamics"
 	"fnobridge/emulator/servicebus"
 	"fnobridge/emulator/storage"
+	"fnobridge/emulator/storage/storagetest"
 	"fnobridge/internal/config"
 	"fnobridge/internal/contract"
 	"fnobridge/internal/failure"
@@ -278,15 +279,17 @@ func TestARawClaimCheckBecomesAPackage(t *testing.T) {
 func TestStorageThatFailsIsTriedAgainAndClosesNoEnvironment(t *testing.T) {
 	file, other := aFile(50_000), aFile(50_001)
 	rows := map[string]struct {
-		fault func(s *storage.Server) storage.Fault
+		fault func(s *storagetest.Server) storage.Fault
 		want  []byte
 	}{
-		"it is busy":             {func(*storage.Server) storage.Fault { return storage.Fault{Status: 503, Code: "ServerBusy"} }, file},
-		"nobody is there":        {func(*storage.Server) storage.Fault { return storage.Fault{Cut: -1} }, file},
-		"it lets nobody in":      {func(*storage.Server) storage.Fault { return storage.Fault{Status: 403, Code: "AuthorizationFailure"} }, file},
-		"downloads break":        {func(*storage.Server) storage.Fault { return storage.Fault{Method: http.MethodGet, Cut: 1} }, file},
-		"downloads do not begin": {func(*storage.Server) storage.Fault { return storage.Fault{Method: http.MethodGet, Cut: -1} }, file},
-		"the blob changes each time": {func(s *storage.Server) storage.Fault {
+		"it is busy":      {func(*storagetest.Server) storage.Fault { return storage.Fault{Status: 503, Code: "ServerBusy"} }, file},
+		"nobody is there": {func(*storagetest.Server) storage.Fault { return storage.Fault{Cut: -1} }, file},
+		"it lets nobody in": {func(*storagetest.Server) storage.Fault {
+			return storage.Fault{Status: 403, Code: "AuthorizationFailure"}
+		}, file},
+		"downloads break":        {func(*storagetest.Server) storage.Fault { return storage.Fault{Method: http.MethodGet, Cut: 1} }, file},
+		"downloads do not begin": {func(*storagetest.Server) storage.Fault { return storage.Fault{Method: http.MethodGet, Cut: -1} }, file},
+		"the blob changes each time": {func(s *storagetest.Server) storage.Fault {
 			return storage.Fault{Method: http.MethodGet, Before: func() { s.Put("/inbound/a", other) }}
 		}, other},
 	}

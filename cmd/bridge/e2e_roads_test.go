@@ -17,7 +17,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 
-	"fnobridge/emulator/storage"
+	"fnobridge/emulator/storage/storagetest"
 	"fnobridge/internal/contract"
 	"fnobridge/internal/dynamics"
 )
@@ -46,20 +46,21 @@ type roads struct {
 }
 
 // claims gives the world a Blob Storage.
-func (w *world) claims() *storage.Server {
+func (w *world) claims() *storagetest.Server {
 	w.t.Helper()
-	s := storage.New(storageToken)
-	srv := s.Start(true)
-	w.t.Cleanup(srv.Close)
-	w.roads = newRoads(w.t, srv.Client().Transport.(*http.Transport), srv.Listener.Addr().String())
+	s := storagetest.NewTLS(w.t, storageToken)
+	w.roads = newRoads(w.t, s)
 	return s
 }
 
-func newRoads(t testing.TB, trusting *http.Transport, address string) *roads {
-	r := &roads{storage: trusting.Clone(), others: dynamics.NewTransport(), tokens: map[string][]string{}, posts: map[string][]string{}}
+func newRoads(t testing.TB, s *storagetest.Server) *roads {
+	r := &roads{
+		storage: s.Client().Transport.(*http.Transport).Clone(), others: dynamics.NewTransport(),
+		tokens: map[string][]string{}, posts: map[string][]string{},
+	}
 	r.storage.TLSClientConfig.ServerName = "example.com" // in the certificate
 	r.storage.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, network, address)
+		return new(net.Dialer).DialContext(ctx, network, s.Addr())
 	}
 	t.Cleanup(func() { r.storage.CloseIdleConnections(); r.others.CloseIdleConnections() })
 	return r

@@ -13,8 +13,10 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
 	fno "fnobridge/emulator/dynamics"
+	"fnobridge/emulator/dynamics/dynamicstest"
 	"fnobridge/emulator/servicebus"
 	"fnobridge/emulator/servicebus/entity"
+	"fnobridge/emulator/servicebus/servicebustest"
 	"fnobridge/internal/config"
 	"fnobridge/internal/failure"
 	"fnobridge/internal/inbound"
@@ -31,8 +33,8 @@ const (
 type world struct {
 	t      testing.TB
 	cfg    *config.Config
-	bus    *servicebus.Server
-	fno    map[string]*fno.Server // by environment
+	bus    *servicebustest.Bus
+	fno    map[string]*dynamicstest.Environment // by name
 	client *azservicebus.Client
 	roads  *roads // to F&O and Blob Storage, for tests that look at them; else those of production
 	ran    chan struct{}
@@ -43,52 +45,38 @@ type world struct {
 // newWorld starts the emulators: session queues and a topic with a session subscription, and the environments.
 func newWorld(t testing.TB, queues []string, environments ...string) *world {
 	t.Helper()
-	w := &world{t: t, cfg: config.Default(), fno: map[string]*fno.Server{}, ran: make(chan struct{})}
-	ns := entity.Namespace{}
+	w := &world{t: t, cfg: config.Default(), fno: map[string]*dynamicstest.Environment{}, ran: make(chan struct{})}
+	entities := []servicebustest.Option{
+		servicebustest.Topic("orders",
+			servicebustest.SessionSubscription("fno", func(s *entity.SubscriptionDescription) { s.MaxDeliveryCount = 100 })),
+		servicebustest.Topic("fno-status", servicebustest.Subscription("all"),
+			func(t *entity.TopicDescription) { t.RequiresDuplicateDetection = true }),
+	}
 	for _, name := range queues {
-		q := entity.NewQueue(name)
-		q.RequiresSession, q.MaxDeliveryCount = true, 100
-		ns.Queues = append(ns.Queues, q)
+		q := servicebustest.SessionQueue(name, func(q *entity.QueueDescription) { q.MaxDeliveryCount = 100 })
+		entities = append(entities, q)
 		w.cfg.Sources = append(w.cfg.Sources, config.Source{Queue: name})
 	}
-	orders := entity.NewTopic("orders")
-	sub := entity.NewSubscription("fno")
-	sub.RequiresSession, sub.MaxDeliveryCount = true, 100
-	orders.Subscriptions = append(orders.Subscriptions, sub)
-	events := entity.NewTopic("fno-status")
-	events.RequiresDuplicateDetection = true
-	events.Subscriptions = append(events.Subscriptions, entity.NewSubscription("all"))
-	ns.Topics = append(ns.Topics, orders, events)
 	w.cfg.Sources = append(w.cfg.Sources, config.Source{Topic: "orders", Subscription: "fno"})
 	w.cfg.Status.Topic, w.cfg.Listen, w.cfg.ServiceBus.Lock = "fno-status", "", time.Minute
 	w.cfg.Poll = config.Poll{First: 10 * time.Millisecond, Fraction: 0.1, Max: 100 * time.Millisecond}
-	var err error
-	if w.bus, err = servicebus.Start(servicebus.Options{Namespace: ns}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = w.bus.Close() })
+	w.bus = servicebustest.New(t, entities...)
 	for _, name := range environments {
-		f, err := fno.Start(fno.Options{AnyEntity: true, ImportTime: 20 * time.Millisecond, Jobs: []fno.Job{
-			{ID: fileJob, CompanyFromMessage: true}, {ID: packageJob, Kind: fno.Package, CompanyFromMessage: true},
-		}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = f.Close() })
+		f := dynamicstest.New(t, func(o *fno.Options) {
+			o.ImportTime = 20 * time.Millisecond
+			o.Jobs = []fno.Job{{ID: fileJob, CompanyFromMessage: true}, {ID: packageJob, Kind: fno.Package, CompanyFromMessage: true}}
+		})
 		w.fno[name] = f
 		w.cfg.Environments = append(w.cfg.Environments, config.Environment{
 			Name: name, URL: f.URL(), Requests: 8, StatusCalls: 1000, Timeout: 10 * time.Second, Identity: config.Identity{ClientID: name},
 		})
 	}
-	if w.client, err = w.connect(azservicebus.RetryOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = w.client.Close(context.Background()) })
+	w.client = w.bus.Client(&azservicebus.ClientOptions{})
 	return w
 }
 
 func (w *world) connect(r azservicebus.RetryOptions) (*azservicebus.Client, error) {
-	return azservicebus.NewClientFromConnectionString(w.bus.ConnectionString(), &azservicebus.ClientOptions{RetryOptions: r})
+	return w.bus.Connect(&azservicebus.ClientOptions{RetryOptions: r})
 }
 
 // route adds a route with quick retries; the first that matches wins.

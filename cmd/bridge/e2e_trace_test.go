@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -107,13 +105,9 @@ func TestOneTracePerFileFromTheProducerToTheSettlement(t *testing.T) {
 	t.Setenv("OTEL_TRACES_EXPORTER", "console")
 	const password = "a-client-secret-to-be-kept"
 	w := newWorld(t, []string{"in"}, "prod")
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(ca, w.fno["prod"].CertificatePEM(), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	w.cfg.Environments[0].Identity = config.Identity{
 		Kind: config.IdentityClientSecret, TenantID: "contoso.onmicrosoft.com", ClientID: testClient, Secret: config.NewSecret(password),
-		AuthorityHost: w.fno["prod"].AuthorityHost(), AuthorityCA: ca,
+		AuthorityHost: w.fno["prod"].AuthorityHost(), AuthorityCA: w.fno["prod"].CAFile(),
 	}
 	w.route("all", "prod", fileJob, config.Match{}, nil)
 	w.fno["prod"].Faults().MustAdd(fno.Fault{Operation: fno.Enqueue, ExternalID: "bad", Act: fno.ImportEnds, Outcome: "PreProcessingError"})

@@ -17,33 +17,21 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 
 	fno "fnobridge/emulator/dynamics"
+	"fnobridge/emulator/dynamics/dynamicstest"
 	"fnobridge/internal/config"
 )
 
 const testClient = "00000000-0000-0000-0000-000000000001"
 
-// startFnoWithCA starts an F&O whose authority is trusted through a file.
-func startFnoWithCA(t *testing.T) (server *fno.Server, ca string) {
+// startRegistered starts an F&O whose authority knows one client.
+func startRegistered(t *testing.T) *dynamicstest.Environment {
 	t.Helper()
-	s, err := fno.Start(fno.Options{AnyEntity: true, Clients: map[string]string{testClient: "right"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	ca = filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(ca, s.CertificatePEM(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return s, ca
+	return dynamicstest.New(t, func(o *fno.Options) { o.Clients = map[string]string{testClient: "right"} })
 }
 
 // Every kind that can sign in without a cloud around it does, against the configured authority.
 func TestIdentitiesSignIn(t *testing.T) {
-	s, ca := startFnoWithCA(t)
+	s := startRegistered(t)
 	dir := t.TempDir()
 	token := filepath.Join(dir, "token")
 	if err := os.WriteFile(token, []byte(assertion(t)), 0o600); err != nil {
@@ -56,7 +44,7 @@ func TestIdentitiesSignIn(t *testing.T) {
 	} {
 		t.Run(string(id.Kind), func(t *testing.T) {
 			id.TenantID, id.ClientID = "contoso.onmicrosoft.com", testClient
-			id.AuthorityHost, id.AuthorityCA = s.AuthorityHost(), ca
+			id.AuthorityHost, id.AuthorityCA = s.AuthorityHost(), s.CAFile()
 			cred, err := newCredential(id)
 			if err != nil {
 				t.Fatal(err)
@@ -70,10 +58,10 @@ func TestIdentitiesSignIn(t *testing.T) {
 }
 
 func TestARefusedSecretIsAnAuthorizationFailure(t *testing.T) {
-	s, ca := startFnoWithCA(t)
+	s := startRegistered(t)
 	cred, err := newCredential(config.Identity{
 		Kind: config.IdentityClientSecret, TenantID: "contoso.onmicrosoft.com", ClientID: testClient,
-		Secret: config.NewSecret("wrong"), AuthorityHost: s.AuthorityHost(), AuthorityCA: ca,
+		Secret: config.NewSecret("wrong"), AuthorityHost: s.AuthorityHost(), AuthorityCA: s.CAFile(),
 	})
 	if err != nil {
 		t.Fatal(err)

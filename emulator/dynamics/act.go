@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// signIn is what a gateway shows to who is not signed in: HTTP 200 and no GUID in it.
+// signIn is the page that a gateway answers with when the caller is not signed in: HTTP 200 and no GUID in it.
 const signIn = `<!DOCTYPE html><html><head><title>Sign in to your account</title></head>` +
 	`<body><form method="post" action="/common/login"></form></body></html>`
 
@@ -59,7 +59,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, fault *Fault, do 
 	case Truncate:
 		a := newAnswer()
 		do(a, r)
-		if a.body.Len() == 0 { // there is no half of nothing
+		if a.body.Len() == 0 { // an empty answer has no half
 			s.reset(w)
 			return
 		}
@@ -78,14 +78,15 @@ func throttled(after string) string {
 
 // drain reads the request to its end, so that the client has sent everything before it hears the answer.
 func (s *Server) drain(r *http.Request) {
-	_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, 4*s.options.MaxBody)) // a client that breaks off hears nothing anyway
+	// A client that breaks off does not hear the answer anyway.
+	_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, 4*s.options.MaxBody))
 }
 
 // hijack takes the connection from the HTTP server.
 func (s *Server) hijack(w http.ResponseWriter) net.Conn {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		panic(http.ErrAbortHandler) // already broken: the client gets what it would have got
+		panic(http.ErrAbortHandler) // already broken: the client sees that either way
 	}
 	return conn
 }
@@ -95,10 +96,10 @@ func (s *Server) reset(w http.ResponseWriter) { reset(s.hijack(w)) }
 // hang keeps the connection, silent, until the client or the server goes.
 func (s *Server) hang(w http.ResponseWriter) {
 	conn := s.hijack(w)
-	if !s.hold(conn) {
+	if !s.keepHanging(conn) {
 		return
 	}
-	_, _ = io.Copy(io.Discard, conn) // ends when the client closes; what it says is not heard
+	_, _ = io.Copy(io.Discard, conn) // ends when the client closes; its bytes are dropped
 	s.release(conn)
 }
 

@@ -83,7 +83,8 @@ func (s *Server) spell(status string) string {
 	return status
 }
 
-// executionID answers the all-zero GUID while the batch has not taken the message. Source: hotwax/dynamics365-integration.
+// executionID answers the all-zero GUID while the batch has not taken the message. Source:
+// hotwax/dynamics365-integration.
 func (s *Server) executionID(w http.ResponseWriter, r *http.Request, c *call) {
 	now := s.clock.Now()
 	switch {
@@ -120,8 +121,8 @@ func (s *Server) summaryURL(w http.ResponseWriter, r *http.Request, c *call) {
 		"&mi=DM_DataManagementWorkspaceMenuItem&q="+url.QueryEscape(c.rec.execution()))
 }
 
-// summaryStatus gives the execution's own words. An execution that does not exist is 400, as it is for some time after
-// a submission. Source: Recurring Integrations Scheduler, issue 71.
+// summaryStatus answers with the execution's own words. An execution that does not exist is 400, as it is for some time
+// after a submission. Source: Recurring Integrations Scheduler, issue 71.
 func (s *Server) summaryStatus(w http.ResponseWriter, r *http.Request, c *call) {
 	if c.rec == nil {
 		failed(w, "GetExecutionSummaryStatus", "Execution details were not found for execution id: "+c.id)
@@ -172,7 +173,8 @@ func odataError(w http.ResponseWriter, status int, message, inner string) {
 	}
 	e.Error.Message = message
 	if inner != "" {
-		e.Error.Inner = &innerError{Message: inner, Type: "System.InvalidOperationException", StackTrace: "   at an emulated place"}
+		e.Error.Inner = &innerError{Message: inner, Type: "System.InvalidOperationException",
+			StackTrace: "   at an emulated place"}
 	}
 	writeJSON(w, status, e)
 }
@@ -207,8 +209,9 @@ func (s *Server) jobStatus(w http.ResponseWriter, _ *http.Request, c *call) {
 	now, rec := s.clock.Now(), c.rec
 	job := map[string]any{
 		"DataProject": rec.job.Project, "DataJobIdentifier": rec.job.id.String(), "ExternalIdentifier": rec.external,
-		"ExecutionIdentifier": "", "DataJobStartedDateTime": stamp(time.Time{}), "DataJobCompletedDateTime": stamp(time.Time{}),
-		"DataJobState": dataJobState(rec.status(now)),
+		"ExecutionIdentifier": "", "DataJobStartedDateTime": stamp(time.Time{}),
+		"DataJobCompletedDateTime": stamp(time.Time{}),
+		"DataJobState":             dataJobState(rec.status(now)),
 	}
 	answer := map[string]any{"DataJobStatus": job, "ExecutionLog": "", "ExecutionDetail": nil}
 	if !now.Before(rec.starts) {

@@ -59,7 +59,8 @@ func TestExecutionErrorsAreOftenEmpty(t *testing.T) {
 	if got := b.action("GetExecutionErrors", "executionId", id); got != "[]" {
 		t.Errorf("asked with the message ID: %s, want []", got)
 	}
-	if got := b.action("GetExecutionErrors", "executionId", execution); !strings.HasPrefix(got, `[{"RecordId":"1","Field":"CUSTOMERGROUPID"`) {
+	if got := b.action("GetExecutionErrors", "executionId", execution); !strings.HasPrefix(got,
+		`[{"RecordId":"1","Field":"CUSTOMERGROUPID"`) {
 		t.Errorf("asked with the execution ID: %s, want the error", got)
 	}
 	cleaned := b.enqueue(orderedJob, "Customer groups", bad)
@@ -134,7 +135,8 @@ func TestJobStatus(t *testing.T) {
 	if state, _, details := ask(); state != 6 || details != 1 {
 		t.Errorf("state %d, %d details; want 6 and 1", state, details)
 	}
-	for path, want := range map[string]int{groupsJob + "?jobId=nobody": 400, orderedJob + "?jobId=" + id: 400, "x?jobId=" + id: 404} {
+	for path, want := range map[string]int{groupsJob + "?jobId=nobody": 400, orderedJob + "?jobId=" + id: 400,
+		"x?jobId=" + id: 404} {
 		if r := b.do("GET", "/api/connector/jobstatus/"+path, ""); r.code != want {
 			t.Errorf("%s: %d, want %d", path, r.code, want)
 		}

@@ -10,14 +10,14 @@ import (
 // a fault delays. Deadlines of sockets are not on it.
 type Clock interface {
 	Now() time.Time
-	// After gives a channel that receives once d has passed, and a function that gives it up.
+	// After returns a channel that receives once d has passed, and a function that ends the wait.
 	After(d time.Duration) (<-chan time.Time, func())
 }
 
 // Real is the clock of the machine.
 type Real struct{}
 
-// Now gives the time in UTC.
+// Now returns the time in UTC.
 func (Real) Now() time.Time { return time.Now().UTC() }
 
 // After is a timer.
@@ -39,12 +39,12 @@ type waiter struct {
 	ch chan time.Time
 }
 
-// NewFake gives a clock that stands at start.
+// NewFake returns a clock that stands at start.
 func NewFake(start time.Time) *Fake {
 	return &Fake{now: start.UTC(), waiting: map[*waiter]bool{}, changed: make(chan struct{})}
 }
 
-// Now gives the time the clock stands at.
+// Now returns the time the clock stands at.
 func (f *Fake) Now() time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -84,7 +84,7 @@ func (f *Fake) After(d time.Duration) (<-chan time.Time, func()) {
 	}
 }
 
-// Waiting blocks until n waits are pending, so that a test can advance the clock knowing who sleeps on it.
+// Waiting blocks until n waits are pending, so that a test knows who waits before it advances the clock.
 func (f *Fake) Waiting(ctx context.Context, n int) error {
 	for {
 		f.mu.Lock()

@@ -39,7 +39,7 @@ var (
 	errColumns = errors.New("the columns of the file do not match the mapping")
 )
 
-// inspect reads a CSV or XML file by the rules of its entity. An entity without rules takes anything but nothing.
+// inspect reads a CSV or XML file by the rules of its entity. Without rules every file is good that is not empty.
 func inspect(e *Entity, body []byte) finding {
 	if len(body) == 0 {
 		return finding{broken: errEmpty}
@@ -66,7 +66,7 @@ func inspect(e *Entity, body []byte) finding {
 	return c.found
 }
 
-// decode gives a file as UTF-8: CSV-Unicode is UTF-16LE with a byte order mark.
+// decode returns a file as UTF-8: CSV-Unicode is UTF-16LE with a byte order mark.
 func decode(b []byte) ([]byte, error) {
 	switch {
 	case bytes.HasPrefix(b, []byte{0xEF, 0xBB, 0xBF}):

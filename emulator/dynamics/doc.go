@@ -16,18 +16,18 @@
 //	     GetExecutionSummaryStatus
 //
 // Sources: Microsoft Learn, "Recurring integrations", "Data management package REST API", "Data management error
-// descriptions", "Service protection API limits"; for what those pages leave out, what working clients send and
-// report (microsoft/Recurring-Integrations-Scheduler, d365fo.integrations, HotWax). Each quirk names its source
-// where it is made.
+// descriptions", "Service protection API limits"; for what those pages leave out, what working clients send and report
+// (microsoft/Recurring-Integrations-Scheduler, d365fo.integrations, HotWax). Each quirk names its source where it is
+// made.
 //
 // # The life of an import
 //
 // The outcome and the times of an import are fixed when it is accepted; what a status call sees is read off the clock.
 // There are no timers and no goroutines per import.
 //
-//	accepted --PickUp--> started ------------- ImportTime -------------> ended
-//	Enqueued             Dequeued (first 10 %), PreProcessing (to 25 %), Processing   Processed | ProcessedWithErrors
-//	                                                                                  PreProcessingError | PostProcessingError
+//	accepted --PickUp--> started ---------------- ImportTime ------------> ended
+//	Enqueued             Dequeued (first 10 %), PreProcessing (to 25 %),   Processed | ProcessedWithErrors
+//	                     Processing                                        PreProcessingError | PostProcessingError
 //	entity label unknown: Enqueued, then InProcess for ever
 //
 // An import of an entity that starts while another import of the same entity is running ends ProcessedWithErrors with

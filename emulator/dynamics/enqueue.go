@@ -17,7 +17,8 @@ import (
 // Integrations Scheduler, HttpClientHelper.
 const externalHeader = "x-ms-dyn-externalidentifier"
 
-// An intake is what an import needs while it is read: the body, as far as it is looked at, and a buffer to copy through.
+// An intake is what an import needs while it is read: the body, as far as it is looked at, and a buffer to copy
+// through.
 type intake struct {
 	body    bytes.Buffer
 	scratch [32 << 10]byte
@@ -146,7 +147,7 @@ func (s *Server) judgeCompany(a *arrival) {
 	}
 }
 
-// keys names what the import holds while it runs: its entities, or its project when they are not known.
+// keys names what only one import at a time may run on: its entities, or its project when they are not known.
 func (s *Server) keys(a *arrival) []string {
 	if a.unknown {
 		return nil

@@ -92,9 +92,11 @@ func TestCompanyCountsOnlyWhereTheJobSaysSo(t *testing.T) {
 	})
 	fixed := b.enqueue(groupsJob, "Vendors V2", "x")
 	given := b.enqueue(orderedJob, "Vendors V2", "x")
-	wrong := strings.Trim(b.do("POST", "/api/connector/enqueue/"+orderedJob+"?entity=Vendors%20V2&company=zzzz", "x").body, `"`)
+	wrong := strings.Trim(b.do("POST", "/api/connector/enqueue/"+orderedJob+"?entity=Vendors%20V2&company=zzzz",
+		"x").body, `"`)
 	b.clock.Advance(time.Hour)
-	for id, want := range map[string][2]string{fixed: {"demf", "Processed"}, given: {"usmf", "Processed"}, wrong: {"zzzz", "PreProcessingError"}} {
+	for id, want := range map[string][2]string{fixed: {"demf", "Processed"}, given: {"usmf", "Processed"},
+		wrong: {"zzzz", "PreProcessingError"}} {
 		if i := b.import1(id); i.Company != want[0] || i.Status != want[1] {
 			t.Errorf("company %q, %s; want %v", i.Company, i.Status, want)
 		}
@@ -151,44 +153,53 @@ func TestDefaultSizeLimitIsThatOfIIS(t *testing.T) {
 
 func TestContentDecides(t *testing.T) {
 	b := begin(t, nil)
-	attributes := `<?xml version="1.0" encoding="utf-8"?><Document><CUSTGROUP CUSTOMERGROUPID="10" VALIDFROM="2026-01-01"/></Document>`
-	elements := `<Document><G><CUSTOMERGROUPID>10</CUSTOMERGROUPID><CREDITLIMIT>1e3</CREDITLIMIT></G><G><CUSTOMERGROUPID>20</CUSTOMERGROUPID></G></Document>`
+	attributes := `<?xml version="1.0" encoding="utf-8"?><Document>` +
+		`<CUSTGROUP CUSTOMERGROUPID="10" VALIDFROM="2026-01-01"/></Document>`
+	elements := `<Document><G><CUSTOMERGROUPID>10</CUSTOMERGROUPID><CREDITLIMIT>1e3</CREDITLIMIT></G><G>` +
+		`<CUSTOMERGROUPID>20</CUSTOMERGROUPID></G></Document>`
 	for name, row := range map[string]struct {
 		body    string
 		outcome string
 		records int
 		errors  []string
 	}{
-		"good":            {goodGroups, "Processed", 2, nil},
-		"marked UTF-8":    {"\ufeff" + goodGroups, "Processed", 2, nil},
-		"CSV-Unicode":     {string(utf16le(strings.ReplaceAll(goodGroups, "\n", "\r\n"))), "Processed", 2, nil},
-		"attributes":      {attributes, "Processed", 1, nil},
-		"elements":        {elements, "Processed", 2, nil},
-		"UTF-16 XML":      {string(utf16le(`<?xml version="1.0" encoding="utf-16"?>` + elements)), "Processed", 2, nil},
-		"head only":       {"CUSTOMERGROUPID\n", "Processed", 0, nil},
-		"no record":       {"<Document/>", "Processed", 0, nil},
-		"empty":           {"", "PreProcessingError", 0, nil},
-		"blank":           {" \r\n", "PreProcessingError", 0, nil},
-		"missing column":  {"DESCRIPTION\nx\n", "PreProcessingError", 0, nil},
-		"ragged":          {"CUSTOMERGROUPID,DESCRIPTION\n10\n", "PreProcessingError", 0, nil},
-		"open XML":        {"<Document><G>", "PreProcessingError", 0, nil},
-		"no root":         {"<!-- nothing -->", "PreProcessingError", 0, nil},
-		"Latin-1":         {"CUSTOMERGROUPID,DESCRIPTION\n10,K\xf6ln\n", "PreProcessingError", 0, nil},
-		"odd UTF-16":      {"\xff\xfeC", "PreProcessingError", 0, nil},
-		"not a date":      {"CUSTOMERGROUPID,VALIDFROM\n10,2026-01-01\nEU-7,31.02.2026\n", "ProcessedWithErrors", 2, []string{`"RecordId":"2"`, `"Field":"VALIDFROM"`, "'31.02.2026'", "'EU-7'", "not a valid date"}},
-		"no such day":     {"CUSTOMERGROUPID,VALIDFROM\n10,2026-02-30\n", "ProcessedWithErrors", 1, []string{"not a valid date"}},
-		"date with time":  {"CUSTOMERGROUPID,VALIDFROM\n10,2026-02-28 12:00:00\n", "Processed", 1, nil},
-		"not a number":    {"CUSTOMERGROUPID,CREDITLIMIT\n10,many\n", "ProcessedWithErrors", 1, []string{"CREDITLIMIT", "not a number"}},
-		"not in table":    {"CUSTOMERGROUPID,PAYMENTTERMID\n10,Net99\n", "ProcessedWithErrors", 1, []string{"PAYMENTTERMID", "not found"}},
-		"too long":        {"CUSTOMERGROUPID\n12345678901\n", "ProcessedWithErrors", 1, []string{"longer than 10"}},
-		"nothing in it":   {"CUSTOMERGROUPID,DESCRIPTION\n,x\n", "ProcessedWithErrors", 1, []string{"CUSTOMERGROUPID", "missing"}},
-		"two bad, one ok": {"CUSTOMERGROUPID,CREDITLIMIT\n1,x\n2,2\n3,y\n", "ProcessedWithErrors", 3, []string{`"RecordId":"1"`, `"RecordId":"3"`}},
+		"good":           {goodGroups, "Processed", 2, nil},
+		"marked UTF-8":   {"\ufeff" + goodGroups, "Processed", 2, nil},
+		"CSV-Unicode":    {string(utf16le(strings.ReplaceAll(goodGroups, "\n", "\r\n"))), "Processed", 2, nil},
+		"attributes":     {attributes, "Processed", 1, nil},
+		"elements":       {elements, "Processed", 2, nil},
+		"UTF-16 XML":     {string(utf16le(`<?xml version="1.0" encoding="utf-16"?>` + elements)), "Processed", 2, nil},
+		"head only":      {"CUSTOMERGROUPID\n", "Processed", 0, nil},
+		"no record":      {"<Document/>", "Processed", 0, nil},
+		"empty":          {"", "PreProcessingError", 0, nil},
+		"blank":          {" \r\n", "PreProcessingError", 0, nil},
+		"missing column": {"DESCRIPTION\nx\n", "PreProcessingError", 0, nil},
+		"ragged":         {"CUSTOMERGROUPID,DESCRIPTION\n10\n", "PreProcessingError", 0, nil},
+		"open XML":       {"<Document><G>", "PreProcessingError", 0, nil},
+		"no root":        {"<!-- nothing -->", "PreProcessingError", 0, nil},
+		"Latin-1":        {"CUSTOMERGROUPID,DESCRIPTION\n10,K\xf6ln\n", "PreProcessingError", 0, nil},
+		"odd UTF-16":     {"\xff\xfeC", "PreProcessingError", 0, nil},
+		"not a date": {"CUSTOMERGROUPID,VALIDFROM\n10,2026-01-01\nEU-7,31.02.2026\n", "ProcessedWithErrors", 2,
+			[]string{`"RecordId":"2"`, `"Field":"VALIDFROM"`, "'31.02.2026'", "'EU-7'", "not a valid date"}},
+		"no such day": {"CUSTOMERGROUPID,VALIDFROM\n10,2026-02-30\n", "ProcessedWithErrors", 1,
+			[]string{"not a valid date"}},
+		"date with time": {"CUSTOMERGROUPID,VALIDFROM\n10,2026-02-28 12:00:00\n", "Processed", 1, nil},
+		"not a number": {"CUSTOMERGROUPID,CREDITLIMIT\n10,many\n", "ProcessedWithErrors", 1,
+			[]string{"CREDITLIMIT", "not a number"}},
+		"not in table": {"CUSTOMERGROUPID,PAYMENTTERMID\n10,Net99\n", "ProcessedWithErrors", 1,
+			[]string{"PAYMENTTERMID", "not found"}},
+		"too long": {"CUSTOMERGROUPID\n12345678901\n", "ProcessedWithErrors", 1, []string{"longer than 10"}},
+		"nothing in it": {"CUSTOMERGROUPID,DESCRIPTION\n,x\n", "ProcessedWithErrors", 1,
+			[]string{"CUSTOMERGROUPID", "missing"}},
+		"two bad, one ok": {"CUSTOMERGROUPID,CREDITLIMIT\n1,x\n2,2\n3,y\n", "ProcessedWithErrors", 3,
+			[]string{`"RecordId":"1"`, `"RecordId":"3"`}},
 	} {
 		id := b.enqueue(groupsJob, "Customer groups", row.body)
 		b.clock.Advance(time.Hour)
 		i := b.import1(id)
 		if i.Status != row.outcome || i.Records != row.records {
-			t.Errorf("%s: %s with %d records (%s), want %s with %d", name, i.Status, i.Records, i.Detail, row.outcome, row.records)
+			t.Errorf("%s: %s with %d records (%s), want %s with %d", name, i.Status, i.Records, i.Detail, row.outcome,
+				row.records)
 		}
 		got := b.action("GetExecutionErrors", "executionId", b.action("GetExecutionIdByMessageId", "_messageId", id))
 		if row.errors == nil && got != "[]" {
@@ -207,7 +218,8 @@ func TestContentDecides(t *testing.T) {
 	}
 }
 
-const ns = ` xmlns:i="http://www.w3.org/2001/XMLSchema-instance" xmlns="http://schemas.microsoft.com/dynamics/2015/01/DataManagement"`
+const ns = ` xmlns:i="http://www.w3.org/2001/XMLSchema-instance"` +
+	` xmlns="http://schemas.microsoft.com/dynamics/2015/01/DataManagement"`
 
 const packHeader = `<DataManagementPackageHeader` + ns + `><Description>d</Description><ManifestType>m</ManifestType>` +
 	`<PackageType>DefinitionGroup</PackageType><PackageVersion>2</PackageVersion></DataManagementPackageHeader>`
@@ -219,7 +231,8 @@ func packManifest(entity, file string, mapped bool) string {
 	}
 	return `<DataManagementPackageManifest` + ns + `><DefinitionGroupName>g</DefinitionGroupName><PackageEntityList>` +
 		`<DataManagementPackageEntityData>` + m + `<EntityName>` + entity + `</EntityName><InputFilePath>` + file +
-		`</InputFilePath><SourceFormat>CSV</SourceFormat></DataManagementPackageEntityData></PackageEntityList></DataManagementPackageManifest>`
+		`</InputFilePath><SourceFormat>CSV</SourceFormat></DataManagementPackageEntityData></PackageEntityList>` +
+		`</DataManagementPackageManifest>`
 }
 
 func zipped(t *testing.T, files ...string) string {
@@ -254,24 +267,35 @@ func TestPackages(t *testing.T) {
 		records int
 		detail  string
 	}{
-		"good":             {zipped(t, "PackageHeader.xml", packHeader, "Manifest.xml", manifest, "Customer groups.csv", goodGroups), "Processed", 2, ""},
-		"nothing mapped":   {zipped(t, "PackageHeader.xml", packHeader, "Manifest.xml", packManifest("Customer groups", "f.csv", false), "f.csv", goodGroups), "Processed", 0, ""},
-		"bad record":       {zipped(t, "PackageHeader.xml", packHeader, "Manifest.xml", manifest, "Customer groups.csv", "CUSTOMERGROUPID\n\"\"\n"), "ProcessedWithErrors", 1, ""},
-		"no zip":           {"not a zip", "PreProcessingError", 0, "open the package"},
-		"in a folder":      {zipped(t, "p/PackageHeader.xml", packHeader, "p/Manifest.xml", manifest, "p/Customer groups.csv", goodGroups), "PreProcessingError", 0, "root"},
-		"no manifest":      {zipped(t, "PackageHeader.xml", packHeader), "PreProcessingError", 0, "Manifest.xml"},
-		"data missing":     {zipped(t, "PackageHeader.xml", packHeader, "Manifest.xml", manifest), "PreProcessingError", 0, "Customer groups.csv"},
-		"unknown entity":   {zipped(t, "PackageHeader.xml", packHeader, "Manifest.xml", packManifest("CustGroups", "f.csv", true), "f.csv", "x"), "PreProcessingError", 0, "does not exist"},
-		"broken manifest":  {zipped(t, "PackageHeader.xml", packHeader, "Manifest.xml", manifest[:100]), "PreProcessingError", 0, "Manifest.xml"},
-		"other namespace":  {zipped(t, "PackageHeader.xml", strings.ReplaceAll(packHeader, "2015/01", "2011/01"), "Manifest.xml", manifest), "PreProcessingError", 0, "PackageHeader.xml"},
-		"truncated":        {zipped(t, "PackageHeader.xml", packHeader, "Manifest.xml", manifest, "Customer groups.csv", goodGroups)[:300], "PreProcessingError", 0, "open the package"},
-		"broken data file": {zipped(t, "PackageHeader.xml", packHeader, "Manifest.xml", manifest, "Customer groups.csv", "DESCRIPTION\n"), "PreProcessingError", 0, "CUSTOMERGROUPID"},
+		"good": {zipped(t, "PackageHeader.xml", packHeader, "Manifest.xml", manifest, "Customer groups.csv",
+			goodGroups), "Processed", 2, ""},
+		"nothing mapped": {zipped(t, "PackageHeader.xml", packHeader, "Manifest.xml",
+			packManifest("Customer groups", "f.csv", false), "f.csv", goodGroups), "Processed", 0, ""},
+		"bad record": {zipped(t, "PackageHeader.xml", packHeader, "Manifest.xml", manifest, "Customer groups.csv",
+			"CUSTOMERGROUPID\n\"\"\n"), "ProcessedWithErrors", 1, ""},
+		"no zip": {"not a zip", "PreProcessingError", 0, "open the package"},
+		"in a folder": {zipped(t, "p/PackageHeader.xml", packHeader, "p/Manifest.xml", manifest,
+			"p/Customer groups.csv", goodGroups), "PreProcessingError", 0, "root"},
+		"no manifest": {zipped(t, "PackageHeader.xml", packHeader), "PreProcessingError", 0, "Manifest.xml"},
+		"data missing": {zipped(t, "PackageHeader.xml", packHeader, "Manifest.xml", manifest), "PreProcessingError", 0,
+			"Customer groups.csv"},
+		"unknown entity": {zipped(t, "PackageHeader.xml", packHeader, "Manifest.xml",
+			packManifest("CustGroups", "f.csv", true), "f.csv", "x"), "PreProcessingError", 0, "does not exist"},
+		"broken manifest": {zipped(t, "PackageHeader.xml", packHeader, "Manifest.xml", manifest[:100]),
+			"PreProcessingError", 0, "Manifest.xml"},
+		"other namespace": {zipped(t, "PackageHeader.xml", strings.ReplaceAll(packHeader, "2015/01", "2011/01"),
+			"Manifest.xml", manifest), "PreProcessingError", 0, "PackageHeader.xml"},
+		"truncated": {zipped(t, "PackageHeader.xml", packHeader, "Manifest.xml", manifest, "Customer groups.csv",
+			goodGroups)[:300], "PreProcessingError", 0, "open the package"},
+		"broken data file": {zipped(t, "PackageHeader.xml", packHeader, "Manifest.xml", manifest, "Customer groups.csv",
+			"DESCRIPTION\n"), "PreProcessingError", 0, "CUSTOMERGROUPID"},
 	} {
 		r := b.do("POST", "/api/connector/enqueue/"+packageJob, row.body)
 		b.clock.Advance(time.Hour)
 		i := b.import1(strings.Trim(r.body, `"`))
 		if i.Status != row.outcome || i.Records != row.records || !strings.Contains(i.Detail, row.detail) {
-			t.Errorf("%s: %s with %d records, %q; want %s with %d, %q", name, i.Status, i.Records, i.Detail, row.outcome, row.records, row.detail)
+			t.Errorf("%s: %s with %d records, %q; want %s with %d, %q", name, i.Status, i.Records, i.Detail, row.outcome,
+				row.records, row.detail)
 		}
 		if name == "good" && (i.Entity != "Customer groups" || i.FileName != "Customer groups.csv") {
 			t.Errorf("recorded as %q, file %q", i.Entity, i.FileName)

@@ -68,7 +68,7 @@ func newExports(clock Clock, redelivery time.Duration) *exports {
 	return &exports{clock: clock, redelivery: redelivery, byID: map[string]*export{}}
 }
 
-// AddExport offers a file to the next dequeue of an export job and gives its correlation ID.
+// AddExport offers a file to the next dequeue of an export job and returns its correlation ID.
 func (s *Server) AddExport(activity string, e Export) (string, error) {
 	u, err := uuid.Parse(trimGUID(activity))
 	if err != nil {
@@ -100,7 +100,7 @@ func (s *Server) Exports() []ExportRecord {
 	return out
 }
 
-// job gives the job of a download.
+// job returns the job of a download.
 func (x *exports) job(id string) *job {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -120,8 +120,8 @@ type dequeued struct {
 	LastDequeue      *time.Time `json:"LastDequeueDateTime"`
 }
 
-// dequeue offers the first message that nobody holds; 204 when there is none. Source: Recurring Integrations
-// Scheduler and d365fo.integrations, which show the answer.
+// dequeue offers the first message that is visible; 204 when there is none. Source: Recurring Integrations Scheduler
+// and d365fo.integrations, which show the answer.
 func (s *Server) dequeue(w http.ResponseWriter, r *http.Request, c *call) {
 	x := s.exports
 	x.mu.Lock()
@@ -185,7 +185,8 @@ func (s *Server) fetch(w http.ResponseWriter, _ *http.Request, c *call) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
-	http.ServeContent(w, &http.Request{Method: http.MethodGet, Header: http.Header{}}, "", time.Time{}, bytes.NewReader(e.Body))
+	http.ServeContent(w, &http.Request{Method: http.MethodGet, Header: http.Header{}}, "", time.Time{},
+		bytes.NewReader(e.Body))
 }
 
 // ack takes a message off. A pop receipt that is not the last one, or whose time is over, is 500. Source: Recurring

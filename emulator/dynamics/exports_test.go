@@ -51,14 +51,15 @@ func TestExportRound(t *testing.T) {
 		}
 		id := b.export(Export{Body: []byte("a zip")})
 		r, d := b.dequeue()
-		if d.CorrelationID != id || d.PopReceipt == "" || !d.Exists || d.LastDequeue != nil || !strings.Contains(r.body, `"LastDequeueDateTime":null`) {
+		if d.CorrelationID != id || d.PopReceipt == "" || !d.Exists || d.LastDequeue != nil ||
+			!strings.Contains(r.body, `"LastDequeueDateTime":null`) {
 			t.Fatalf("dequeued %s", r.body)
 		}
 		if want := "http://" + b.Addr() + "/api/connector/download/%7B"; !strings.HasPrefix(*d.DownloadLocation, want) {
 			t.Errorf("location %q, want %q in front: http, whatever the environment", *d.DownloadLocation, want)
 		}
 		if next, _ := b.dequeue(); next.code != 204 {
-			t.Errorf("a message that is held was offered: %d", next.code)
+			t.Errorf("a message that is out was offered: %d", next.code)
 		}
 		if f := b.do("GET", b.path(*d.DownloadLocation), ""); f.code != 200 || f.body != "a zip" {
 			t.Errorf("download: %d %q", f.code, f.body)
@@ -108,7 +109,8 @@ func TestExportsWithoutAFile(t *testing.T) {
 	b.export(Export{Missing: true, Message: "No records"})
 	b.export(Export{NoURL: true})
 	r, d := b.dequeue()
-	if d.Exists || d.Message != "No records" || !strings.Contains(r.body, `"IsDownLoadFileExist":false,"FileDownLoadErrorMessage":"No records"`) {
+	if d.Exists || d.Message != "No records" ||
+		!strings.Contains(r.body, `"IsDownLoadFileExist":false,"FileDownLoadErrorMessage":"No records"`) {
 		t.Errorf("no file: %s", r.body)
 	}
 	if f := b.do("GET", b.path(*d.DownloadLocation), ""); f.code != 500 {
@@ -142,7 +144,8 @@ func TestAckNeedsTheDequeueAnswer(t *testing.T) {
 		}
 	}
 	// The three fields that the Recurring Integrations Scheduler sends are enough; they are not verbatim.
-	if code := b.ack(`{"CorrelationId":"` + d.CorrelationID + `","PopReceipt":"` + d.PopReceipt + `","DownloadLocation":"https://x"}`); code != 200 {
+	if code := b.ack(`{"CorrelationId":"` + d.CorrelationID + `","PopReceipt":"` + d.PopReceipt +
+		`","DownloadLocation":"https://x"}`); code != 200 {
 		t.Errorf("three fields: %d, want 200", code)
 	}
 	if b.Exports()[0].Verbatim {

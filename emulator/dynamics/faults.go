@@ -16,8 +16,9 @@ type Operation string
 
 // The operations.
 const (
-	Any           Operation = "*"       // every HTTP call, tokens included
-	Connect       Operation = "connect" // a new connection, before its first byte, or the next call on an open one; ResetBefore only
+	// Connect is a new connection, before its first byte, or the next call on an open one. Its only act is ResetBefore.
+	Connect       Operation = "connect"
+	Any           Operation = "*" // every HTTP call, tokens included
 	Token         Operation = "token"
 	Enqueue       Operation = "enqueue"
 	Status        Operation = "status"      // GetMessageStatus
@@ -48,13 +49,14 @@ const (
 	ImportEnds  Act = "importEnds"  // accept the file; the import ends with Outcome and Errors
 )
 
-// NeverEnds as the Outcome of ImportEnds leaves the import InProcess for ever; Deadlock ends it as the victim of one.
+// NeverEnds, as the Outcome of ImportEnds, leaves the import InProcess for ever. Deadlock ends it with the error of a
+// deadlock.
 const (
 	NeverEnds = "NeverEnds"
 	Deadlock  = "Deadlock"
 )
 
-// A Fault is an instruction to misbehave. Empty filters match everything; all filters must match.
+// A Fault says which calls go wrong, and how. Empty filters match everything; all filters must match.
 type Fault struct {
 	Operation  Operation `json:"operation"`            // required
 	Activity   string    `json:"activity,omitempty"`   // GUID of the job
@@ -98,7 +100,8 @@ func (d *Duration) UnmarshalText(b []byte) error {
 
 func (f Fault) check() error {
 	switch f.Operation {
-	case Any, Connect, Token, Enqueue, Status, ExecutionID, Errors, SummaryURL, SummaryStatus, JobStatus, Dequeue, Download, Ack:
+	case Any, Connect, Token, Enqueue, Status, ExecutionID, Errors, SummaryURL, SummaryStatus, JobStatus, Dequeue,
+		Download, Ack:
 	default:
 		return fmt.Errorf("fault: unknown operation %q", f.Operation)
 	}
@@ -130,7 +133,7 @@ func (f Fault) check() error {
 type Faults struct {
 	clock Clock
 
-	armed    atomic.Int64 // len(rules), so that a healthy server takes no lock
+	armed    atomic.Int64 // len(rules), so that without faults no lock is taken
 	connects atomic.Int64 // Connect faults that were ever armed
 
 	mu    sync.Mutex // guards rules and the counts inside them
@@ -154,7 +157,8 @@ func (f *Faults) Add(fault Fault) (*Armed, error) {
 	if err := fault.check(); err != nil {
 		return nil, err
 	}
-	a := &Armed{fault: fault, set: f, rnd: rand.New(rand.NewPCG(fault.Seed, 0x9e3779b97f4a7c15)), done: make(chan struct{})}
+	a := &Armed{fault: fault, set: f, rnd: rand.New(rand.NewPCG(fault.Seed, 0x9e3779b97f4a7c15)),
+		done: make(chan struct{})}
 	if fault.For > 0 {
 		a.until = f.clock.Now().Add(time.Duration(fault.For))
 	}
@@ -194,14 +198,14 @@ func (f *Faults) Clear() {
 	f.armed.Store(0)
 }
 
-// List gives the faults that are still armed.
+// List returns the faults that are still armed.
 func (f *Faults) List() []*Armed {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return append([]*Armed(nil), f.rules...)
 }
 
-// Fault gives the instruction.
+// Fault returns the instruction.
 func (a *Armed) Fault() Fault { return a.fault }
 
 // Fired says how many calls it has hit.
@@ -223,7 +227,7 @@ type target struct {
 	external string
 }
 
-// pick gives the fault that hits the call, with the Retry-After of an outage already counted down, or nil. ends tells
+// pick returns the fault that hits the call, with the Retry-After of an outage already counted down, or nil. ends tells
 // it to look for ImportEnds faults only, or for all others only.
 func (f *Faults) pick(t target, ends bool) *Fault {
 	if f.armed.Load() == 0 {
@@ -278,7 +282,7 @@ func (q *Fault) header(h http.Header, now time.Time) {
 		return
 	}
 	d := time.Duration(q.RetryAfter)
-	if q.RetryDate { // a date has whole seconds: round up, so that nobody comes back early
+	if q.RetryDate { // a date has whole seconds: round up, so that no client comes back early
 		h.Set("Retry-After", now.Add(d+time.Second-1).Truncate(time.Second).UTC().Format(http.TimeFormat))
 		return
 	}

@@ -26,19 +26,25 @@ func TestAnswers(t *testing.T) {
 		header string // Retry-After
 		body   string
 	}{
-		"plain":         {Fault{Act: Answer}, 500, "", ""},
-		"seconds":       {Fault{Act: Answer, Status: 429, RetryAfter: Duration(1500 * time.Millisecond)}, 429, "2", "Retry the request after 2 seconds"},
-		"date":          {Fault{Act: Answer, Status: 503, RetryAfter: Duration(time.Minute), RetryDate: true}, 503, "Mon, 02 Mar 2026 08:01:00 GMT", ""},
-		"own words":     {Fault{Act: Answer, Status: 400, Body: "no", Headers: map[string]string{"Retry-After": "soon"}}, 400, "soon", "no"},
-		"redirect":      {Fault{Act: Answer, Status: 302, Headers: map[string]string{"Location": "https://login.microsoftonline.com/"}}, 302, "", ""},
+		"plain": {Fault{Act: Answer}, 500, "", ""},
+		"seconds": {Fault{Act: Answer, Status: 429, RetryAfter: Duration(1500 * time.Millisecond)}, 429, "2",
+			"Retry the request after 2 seconds"},
+		"date": {Fault{Act: Answer, Status: 503, RetryAfter: Duration(time.Minute), RetryDate: true}, 503,
+			"Mon, 02 Mar 2026 08:01:00 GMT", ""},
+		"own words": {Fault{Act: Answer, Status: 400, Body: "no", Headers: map[string]string{"Retry-After": "soon"}},
+			400, "soon", "no"},
+		"redirect": {Fault{Act: Answer, Status: 302,
+			Headers: map[string]string{"Location": "https://login.microsoftonline.com/"}}, 302, "", ""},
 		"sign-in page":  {Fault{Act: HTML}, 200, "", "Sign in"},
 		"no GUID in it": {Fault{Act: Answer, Status: 200, Body: `"soon"`}, 200, "", `"soon"`},
 	} {
 		row.fault.Operation, row.fault.Times = Enqueue, 1
 		a := b.Faults().MustAdd(row.fault)
 		r, err := b.groups(t.Context())
-		if err != nil || r.code != row.code || r.header.Get("Retry-After") != row.header || !strings.Contains(r.body, row.body) {
-			t.Errorf("%s: %d %q %q (%v), want %d %q %q", name, r.code, r.header.Get("Retry-After"), r.body, err, row.code, row.header, row.body)
+		if err != nil || r.code != row.code || r.header.Get("Retry-After") != row.header ||
+			!strings.Contains(r.body, row.body) {
+			t.Errorf("%s: %d %q %q (%v), want %d %q %q", name, r.code, r.header.Get("Retry-After"), r.body, err, row.code,
+				row.header, row.body)
 		}
 		<-a.Done()
 	}
@@ -63,7 +69,8 @@ func TestBrokenConnections(t *testing.T) {
 			act   Act
 			taken int
 		}{
-			{Enqueue, ResetBefore, 0}, {Enqueue, ResetHalf, 0}, {Enqueue, ResetAfter, 1}, {Enqueue, Truncate, 1}, {Connect, ResetBefore, 0}, {Any, ResetAfter, 1},
+			{Enqueue, ResetBefore, 0}, {Enqueue, ResetHalf, 0}, {Enqueue, ResetAfter, 1}, {Enqueue, Truncate, 1},
+			{Connect, ResetBefore, 0}, {Any, ResetAfter, 1},
 		} {
 			b.Faults().MustAdd(Fault{Operation: row.op, Act: row.act})
 			r, err := b.groups(t.Context())
@@ -184,7 +191,8 @@ func TestCloseEndsWhatHangsAndWhatIsDelayed(t *testing.T) {
 	b := begin(t, nil)
 	var armed []*Armed
 	done := make(chan error)
-	for _, f := range []Fault{{Operation: Enqueue, Act: Hang, Times: 1}, {Operation: Enqueue, Act: Delay, Delay: Duration(time.Hour), Times: 1}} {
+	for _, f := range []Fault{{Operation: Enqueue, Act: Hang, Times: 1},
+		{Operation: Enqueue, Act: Delay, Delay: Duration(time.Hour), Times: 1}} {
 		a := b.Faults().MustAdd(f)
 		armed = append(armed, a)
 		go func() {
@@ -284,7 +292,8 @@ func TestFaultsChooseTheirCalls(t *testing.T) {
 		b.Faults().Clear()
 	}
 	// A status call is about the file whose message it names.
-	b.Faults().MustAdd(Fault{Operation: Status, Act: Answer, Entity: "Customer groups", ExternalID: "file Customer groups"})
+	b.Faults().MustAdd(Fault{Operation: Status, Act: Answer, Entity: "Customer groups",
+		ExternalID: "file Customer groups"})
 	if r := b.act("GetMessageStatus", "messageId", id); r.code != 500 {
 		t.Errorf("status of the file: %d, want 500", r.code)
 	}
@@ -332,9 +341,11 @@ func TestSkipTimesAndChance(t *testing.T) {
 func TestImportEnds(t *testing.T) {
 	b := begin(t, nil)
 	for outcome, want := range map[string]string{
-		"PostProcessingError": "PostProcessingError", "Quarantined": "Quarantined", NeverEnds: "InProcess", Deadlock: "ProcessedWithErrors",
+		"PostProcessingError": "PostProcessingError", "Quarantined": "Quarantined", NeverEnds: "InProcess",
+		Deadlock: "ProcessedWithErrors",
 	} {
-		b.Faults().MustAdd(Fault{Operation: Enqueue, Act: ImportEnds, Outcome: outcome, Times: 1, Errors: []ExecutionError{{"7", "F", "why"}}})
+		b.Faults().MustAdd(Fault{Operation: Enqueue, Act: ImportEnds, Outcome: outcome, Times: 1,
+			Errors: []ExecutionError{{"7", "F", "why"}}})
 		id := b.enqueue(groupsJob, "Customer groups", goodGroups)
 		b.clock.Advance(1000 * time.Hour)
 		if got := b.status(id); got != want {
@@ -352,12 +363,15 @@ func TestImportEnds(t *testing.T) {
 
 func TestControlEndpoint(t *testing.T) {
 	b := begin(t, func(o *Options) { o.Faults = true })
-	const one = `{"operation":"enqueue","entity":"Customer groups","act":"answer","status":429,"retryAfter":"2s","times":2}`
+	const one = `{"operation":"enqueue","entity":"Customer groups","act":"answer",` +
+		`"status":429,"retryAfter":"2s","times":2}`
 	for body, code := range map[string]int{
 		one: 204, `[` + one + `,{"operation":"status","act":"hang","probability":0.5,"seed":3}]`: 204,
-		`{"operation":"enqueue"}`: 400, `[{"operation":"dance","act":"hang"}]`: 400, `no`: 400, `{"operation":"enqueue","act":"importEnds"}`: 400,
+		`{"operation":"enqueue"}`: 400, `[{"operation":"dance","act":"hang"}]`: 400, `no`: 400,
+		`{"operation":"enqueue","act":"importEnds"}`:           400,
 		`{"operation":"ack","act":"importEnds","outcome":"x"}`: 400, `{"operation":"connect","act":"hang"}`: 400,
-		`{"operation":"ack","act":"hang","probability":2}`: 400, `{"operation":"ack","act":"hang","times":-1}`: 400, `{"operation":"ack","act":"hang","delay":"soon"}`: 400,
+		`{"operation":"ack","act":"hang","probability":2}`: 400, `{"operation":"ack","act":"hang","times":-1}`: 400,
+		`{"operation":"ack","act":"hang","delay":"soon"}`: 400,
 	} {
 		b.Faults().Clear()
 		if r := b.do("POST", "/faults", body); r.code != code {
@@ -378,7 +392,8 @@ func TestControlEndpoint(t *testing.T) {
 		Fired      int
 	}
 	r := b.do("GET", "/faults", "")
-	if err := json.Unmarshal([]byte(r.body), &list); err != nil || len(list) != 1 || list[0].Fired != 1 || list[0].Act != Answer || list[0].RetryAfter != Duration(2*time.Second) {
+	if err := json.Unmarshal([]byte(r.body), &list); err != nil || len(list) != 1 || list[0].Fired != 1 ||
+		list[0].Act != Answer || list[0].RetryAfter != Duration(2*time.Second) {
 		t.Errorf("listed %s (%v)", r.body, err)
 	}
 	if r := b.do("DELETE", "/faults", ""); r.code != 204 || len(b.Faults().List()) != 0 {
@@ -386,7 +401,8 @@ func TestControlEndpoint(t *testing.T) {
 	}
 	id := b.enqueue(groupsJob, "Customer groups", goodGroups)
 	var imports []Import
-	if err := json.Unmarshal([]byte(b.do("GET", "/imports", "").body), &imports); err != nil || len(imports) != 1 || imports[0].MessageID != id {
+	if err := json.Unmarshal([]byte(b.do("GET", "/imports", "").body), &imports); err != nil || len(imports) != 1 ||
+		imports[0].MessageID != id {
 		t.Errorf("imports %+v (%v)", imports, err)
 	}
 	if r := b.do("POST", "/exports?activity="+exportJob, "file"); r.code != 200 || b.Exports()[0].Size != 4 {

@@ -13,8 +13,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// Statuses of a message, in the spelling of the documentation. Source: Microsoft Learn, recurring integrations,
-// "Get message status"; PostProcessingError and InProcess as the server writes them.
+// Statuses of a message, in the spelling of the documentation. Source: Microsoft Learn, recurring integrations, "Get
+// message status"; PostProcessingError and InProcess as the server writes them.
 const (
 	statusEnqueued      = "Enqueued"
 	statusDequeued      = "Dequeued"
@@ -29,7 +29,7 @@ const (
 
 // An Import is what F&O recorded of one accepted file.
 type Import struct {
-	Order       int              `json:"order"` // acceptance order, from 0; no two alike
+	Order       int              `json:"order"` // acceptance order, from 0; unique
 	MessageID   string           `json:"messageId"`
 	ExternalID  string           `json:"externalId"` // x-ms-dyn-externalidentifier
 	Activity    string           `json:"activity"`
@@ -94,14 +94,15 @@ type imports struct {
 	mu      sync.RWMutex // guards the rest
 	list    []*record
 	byID    map[uuid.UUID]*record
-	running map[string]time.Time // entity key to the end of the last import that holds it
+	running map[string]time.Time // entity key to the end of its last import
 	bodies  map[uuid.UUID][]byte
 	grown   chan struct{} // closed and replaced when somebody waits for more; nil when nobody does
 }
 
 func newImports(clock Clock, keep bool) *imports {
 	return &imports{
-		clock: clock, keep: keep, byID: map[uuid.UUID]*record{}, running: map[string]time.Time{}, bodies: map[uuid.UUID][]byte{},
+		clock: clock, keep: keep, byID: map[uuid.UUID]*record{}, running: map[string]time.Time{},
+		bodies: map[uuid.UUID][]byte{},
 	}
 }
 
@@ -162,7 +163,7 @@ func (t *imports) add(r *record, keys []string) {
 	}
 }
 
-// outcome decides how the import ends. A fault decides first, then the label, the file, the neighbours, the records.
+// outcome decides how the import ends. A fault decides first, then the label, the file, a running import, the records.
 func (a *arrival) outcome(collides bool) (string, []ExecutionError, string) {
 	switch {
 	case a.fault != nil && a.fault.Outcome == Deadlock:
@@ -182,8 +183,8 @@ func (a *arrival) outcome(collides bool) (string, []ExecutionError, string) {
 	}
 }
 
-// deadlock is what an import says that met another of its entity. Source: Microsoft Learn, "Data management error
-// descriptions", DMF1996; the words around the code are this emulator's.
+// deadlock is the error of an import that met another one of its entity. Source: Microsoft Learn, "Data management
+// error descriptions", DMF1996; the words around the code are this emulator's.
 func deadlock(entity string) []ExecutionError {
 	return []ExecutionError{{ErrorMessage: fmt.Sprintf(
 		"DMF1996: The import of '%s' was chosen as the deadlock victim: a concurrent import for the same project "+
@@ -220,7 +221,7 @@ func (r *record) execution() string {
 		strings.ToUpper(hex.EncodeToString(flip(r.id)))
 }
 
-// flip turns a message ID into the digits of its execution and back; the two are never alike.
+// flip turns a message ID into the digits of its execution and back; the two always differ.
 func flip(id uuid.UUID) []byte {
 	out := make([]byte, len(id))
 	for i, b := range id {
@@ -229,7 +230,7 @@ func flip(id uuid.UUID) []byte {
 	return out
 }
 
-// export gives the record as others see it at a time.
+// export returns the record as others see it at a time.
 func (r *record) export(now time.Time) Import {
 	return Import{
 		Order: r.order, MessageID: r.id.String(), ExternalID: r.external, Activity: r.job.id.String(), Entity: r.entity,
@@ -266,7 +267,7 @@ func (t *imports) byExecution(id string, now time.Time) *record {
 	return r
 }
 
-// snapshot gives everything that was accepted, in order.
+// snapshot returns everything that was accepted, in order.
 func (t *imports) snapshot() []Import {
 	now := t.clock.Now()
 	t.mu.RLock()

@@ -86,8 +86,8 @@ func ReadJournal(path string) ([]Import, error) {
 	}
 }
 
-// restore fills the table from an earlier journal, so that a restarted server still knows its messages. Imports of
-// jobs that are gone are kept for the record and answer to nobody's activity.
+// restore fills the table from an earlier journal, so that a restarted server still knows its messages. Imports of jobs
+// that are gone are kept, but belong to no activity any more.
 func (t *imports) restore(list []Import, jobs map[uuid.UUID]*job) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()

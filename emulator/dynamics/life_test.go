@@ -19,8 +19,10 @@ func TestImportLivesByTheClock(t *testing.T) {
 		at   time.Duration
 		want string
 	}{
-		{0, "Enqueued"}, {1999 * time.Millisecond, "Enqueued"}, {2 * time.Second, "Dequeued"}, {4 * time.Second, "PreProcessing"},
-		{5 * time.Second, "Processing"}, {11999 * time.Millisecond, "Processing"}, {12 * time.Second, "Processed"}, {time.Hour, "Processed"},
+		{0, "Enqueued"}, {1999 * time.Millisecond, "Enqueued"}, {2 * time.Second, "Dequeued"},
+		{4 * time.Second, "PreProcessing"},
+		{5 * time.Second, "Processing"}, {11999 * time.Millisecond, "Processing"}, {12 * time.Second, "Processed"},
+		{time.Hour, "Processed"},
 	} {
 		b.clock.Advance(start.Add(step.at).Sub(b.clock.Now()))
 		if got := b.status(id); got != step.want {
@@ -34,10 +36,12 @@ func TestImportLivesByTheClock(t *testing.T) {
 	if got := b.action("GetExecutionSummaryStatus", "executionId", execution); got != "Succeeded" {
 		t.Errorf("summary status %q", got)
 	}
-	if got := b.action("GetExecutionSummaryPageUrl", "executionId", execution); !strings.HasPrefix(got, b.URL()+"/?cmp=DAT&") {
+	if got := b.action("GetExecutionSummaryPageUrl", "executionId", execution); !strings.HasPrefix(got,
+		b.URL()+"/?cmp=DAT&") {
 		t.Errorf("summary page %q", got)
 	}
-	if i := b.import1(id); i.Records != 2 || i.ExternalID != "file Customer groups" || i.Company != "DAT" || i.Order != 0 ||
+	if i := b.import1(id); i.Records != 2 || i.ExternalID != "file Customer groups" || i.Company != "DAT" ||
+		i.Order != 0 ||
 		!i.AcceptedAt.Equal(start) || !i.EndedAt.Equal(start.Add(12*time.Second)) || len(i.SHA256) != 64 {
 		t.Errorf("recorded %+v", i)
 	}
@@ -52,13 +56,15 @@ func TestParallelImportsOfAnEntityDeadlock(t *testing.T) {
 	b.clock.Advance(13 * time.Second)
 	third := b.enqueue(groupsJob, "Customer groups", goodGroups)
 	b.clock.Advance(12 * time.Second)
-	for id, want := range map[string]string{first: "Processed", second: "ProcessedWithErrors", other: "Processed", third: "Processed"} {
+	for id, want := range map[string]string{first: "Processed", second: "ProcessedWithErrors", other: "Processed",
+		third: "Processed"} {
 		if got := b.status(id); got != want {
 			t.Errorf("import %d: %s, want %s", b.import1(id).Order, got, want)
 		}
 	}
 	execution := b.action("GetExecutionIdByMessageId", "_messageId", second)
-	if got := b.action("GetExecutionErrors", "executionId", execution); !strings.Contains(got, "DMF1996") || !strings.Contains(got, "deadlock") {
+	if got := b.action("GetExecutionErrors", "executionId", execution); !strings.Contains(got, "DMF1996") ||
+		!strings.Contains(got, "deadlock") {
 		t.Errorf("errors of the victim: %s", got)
 	}
 }

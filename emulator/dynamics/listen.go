@@ -44,7 +44,8 @@ func newDemux(l net.Listener, cert tls.Certificate, refuse func() bool) *demux {
 	ctx, cancel := context.WithCancel(context.Background())
 	d := &demux{
 		Listener: l, ctx: ctx, cancel: cancel, refuse: refuse, greeted: map[net.Conn]bool{},
-		config: &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}},
+		config: &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12,
+			NextProtos: []string{"http/1.1"}},
 	}
 	d.plain = &branch{addr: l.Addr(), conns: make(chan net.Conn), ctx: ctx}
 	d.secure = &branch{addr: l.Addr(), conns: make(chan net.Conn), ctx: ctx}
@@ -118,7 +119,7 @@ type branch struct {
 	ctx   context.Context
 }
 
-// Accept gives the next connection of this branch.
+// Accept returns the next connection of this branch.
 func (b *branch) Accept() (net.Conn, error) {
 	select {
 	case c := <-b.conns:
@@ -134,7 +135,7 @@ func (b *branch) Close() error { return nil }
 // Addr is the address of the port.
 func (b *branch) Addr() net.Addr { return b.addr }
 
-// A peeked connection gives back the bytes that were looked at.
+// A peeked connection returns the bytes that were looked at before it reads on.
 type peeked struct {
 	net.Conn
 	r *bufio.Reader

@@ -110,7 +110,7 @@ func enqueuePath(activity, entity string) string {
 	return "/api/connector/enqueue/" + activity + "?entity=" + url.PathEscape(entity) + "&company=usmf"
 }
 
-// enqueue sends a file that must be taken and gives its message ID.
+// enqueue sends a file that must be taken and returns its message ID.
 func (b *bench) enqueue(activity, entity, body string) string {
 	b.t.Helper()
 	r := b.do("POST", enqueuePath(activity, entity), body, externalHeader, "file "+entity)
@@ -120,7 +120,7 @@ func (b *bench) enqueue(activity, entity, body string) string {
 	return r.body[1:37]
 }
 
-// action calls an OData action that must succeed and gives its value.
+// action calls an OData action that must succeed and returns its value.
 func (b *bench) action(name, parameter, id string) string {
 	b.t.Helper()
 	r := b.act(name, parameter, id)
@@ -159,7 +159,8 @@ func (b *bench) import1(id string) Import {
 	return Import{}
 }
 
-const goodGroups = "CUSTOMERGROUPID,DESCRIPTION,PAYMENTTERMID,VALIDFROM,CREDITLIMIT\n10,Wholesale,Net30,2026-01-01,5000.00\n20,Retail,Net10,,\n"
+const goodGroups = "CUSTOMERGROUPID,DESCRIPTION,PAYMENTTERMID,VALIDFROM,CREDITLIMIT\n" +
+	"10,Wholesale,Net30,2026-01-01,5000.00\n20,Retail,Net10,,\n"
 
 func utf16le(s string) []byte {
 	var b bytes.Buffer

@@ -11,7 +11,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// What the options say when they say nothing.
+// The defaults of the options.
 const (
 	defaultMaxBody    = 30_000_000 // IIS' default request limit; field reports put F&O's near it
 	defaultInspect    = 4 << 20
@@ -30,7 +30,7 @@ type Options struct {
 
 	ImportTime     time.Duration // how long an import runs
 	PickUp         time.Duration // from acceptance until F&O's batch job takes the message
-	StatusLag      time.Duration // for this long after acceptance a status call answers 400, as if the message were unknown
+	StatusLag      time.Duration // after acceptance, for so long a status call answers 400: no such message
 	CompaniesApart bool          // imports of one entity into different companies do not disturb each other
 	Companies      []string      // the legal entities that exist; empty: any
 
@@ -40,7 +40,7 @@ type Options struct {
 	// Redelivery is how long a dequeued export stays invisible before it is offered again. Default 30 minutes.
 	Redelivery time.Duration
 
-	Tenant    string            // the only tenant that gives tokens; empty: any
+	Tenant    string            // the only tenant that issues tokens; empty: any
 	Clients   map[string]string // client ID to secret; empty: any client with any secret
 	TokenLife time.Duration     // default 3599 s
 
@@ -75,10 +75,11 @@ type Job struct {
 	InOrder    bool          `json:"inOrder"`  // "process messages in order"; files only
 	NoErrors   bool          `json:"noErrors"` // GetExecutionErrors is always [], as after a staging clean-up
 
-	CompanyFromMessage bool     `json:"companyFromMessage"` // "use company from message"; when off, the company in the query is ignored
-	Company            string   `json:"company"`            // the company of the user who runs the batch; default DAT
-	Clients            []string `json:"clients"`            // the authorization policy: client IDs that may call it; empty: any
-	Forbidden          []string `json:"forbidden"`          // client IDs whose user lacks the rights: 403
+	// CompanyFromMessage is "use company from message". When it is off, the company in the query is ignored.
+	CompanyFromMessage bool     `json:"companyFromMessage"`
+	Company            string   `json:"company"`   // the company of the user who runs the batch; default DAT
+	Clients            []string `json:"clients"`   // the authorization policy: who may call it; empty: any client ID
+	Forbidden          []string `json:"forbidden"` // client IDs whose user lacks the rights: 403
 }
 
 // An Entity is a data entity that this F&O knows.
@@ -100,7 +101,7 @@ type Field struct {
 // Type is how the value of a field is read.
 type Type int
 
-// The types. An empty value has every type.
+// The types. An empty value is valid for every type.
 const (
 	Text   Type = iota
 	Number      // 1234.56
@@ -118,7 +119,7 @@ const (
 	HTTPS                  // as it should be
 )
 
-// check gives every problem of the options at once and fills in the defaults.
+// check returns every problem of the options at once and fills in the defaults.
 func (o *Options) check() error {
 	var errs []error
 	if o.Addr == "" {
@@ -197,7 +198,7 @@ func newJob(j Job, o *Options, known map[string]*Entity) *job {
 	return r
 }
 
-// entity gives the entity of a label, nil when this job does not know it.
+// entity returns the entity of a label, nil when this job does not know it.
 func (j *job) entity(label string) *Entity {
 	if e := j.entities[fold(label)]; e != nil {
 		return e

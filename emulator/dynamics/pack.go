@@ -19,10 +19,11 @@ const (
 // maxEntry bounds what one entry of a package may inflate to.
 const maxEntry = 64 << 20
 
-// manifest is what an import reads of Manifest.xml. Source: the data packages that F&O writes; data contract
-// namespace http://schemas.microsoft.com/dynamics/2015/01/DataManagement.
+// manifest is what an import reads of Manifest.xml. Source: the data packages that F&O writes; data contract namespace
+// http://schemas.microsoft.com/dynamics/2015/01/DataManagement.
 type manifest struct {
-	XMLName  xml.Name         `xml:"http://schemas.microsoft.com/dynamics/2015/01/DataManagement DataManagementPackageManifest"`
+	XMLName xml.Name `xml:"http://schemas.microsoft.com/dynamics/2015/01/DataManagement DataManagementPackageManifest"`
+
 	Group    string           `xml:"DefinitionGroupName"`
 	Entities []manifestEntity `xml:"PackageEntityList>DataManagementPackageEntityData"`
 }
@@ -47,7 +48,7 @@ type unpacked struct {
 	file     string   // the data file of the first entity
 }
 
-// inspectPackage reads a data package. lookup gives the rules of a label, nil for one that F&O does not know.
+// inspectPackage reads a data package. lookup returns the rules of a label, nil for one that F&O does not know.
 func inspectPackage(body []byte, lookup func(string) *Entity) unpacked {
 	u, err := readPackage(body, lookup)
 	u.broken = err
@@ -98,7 +99,7 @@ func readPackage(body []byte, lookup func(string) *Entity) (unpacked, error) {
 			if len(data) == 0 {
 				return u, errEmpty
 			}
-			continue // workbooks and the like are taken on trust
+			continue // workbooks and the like are not checked
 		}
 		got := inspect(known, data)
 		if got.broken != nil {

@@ -30,7 +30,7 @@ type call struct {
 	bad      bool    // the query or the body cannot be read: 400
 }
 
-// accept is the front door: it counts, lets a fault have its way, and hands on.
+// accept takes every request: it counts it, lets a fault strike it, and passes it on.
 func (s *Server) accept(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	if s.closed {
@@ -181,7 +181,8 @@ func (s *Server) bearer(r *http.Request) (grant, bool) {
 }
 
 func unauthorized(w http.ResponseWriter) {
-	w.Header().Set("WWW-Authenticate", `Bearer authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize"`)
+	w.Header().Set("WWW-Authenticate",
+		`Bearer authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize"`)
 	w.WriteHeader(http.StatusUnauthorized)
 }
 

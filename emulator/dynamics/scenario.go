@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A Scenario is a whole environment in one JSON file: what it knows, what it is good at and what goes wrong.
+// A Scenario is a whole environment in one JSON file: its jobs, entities, exports and faults.
 type Scenario struct {
 	ImportTime Duration          `json:"importTime"`
 	PickUp     Duration          `json:"pickUp"`
@@ -51,8 +51,8 @@ func ReadScenario(r io.Reader) (Scenario, error) {
 // Options are those of a server that the scenario can be played on; the caller adds address, clock and the like.
 func (s Scenario) Options() Options {
 	return Options{
-		ImportTime: time.Duration(s.ImportTime), PickUp: time.Duration(s.PickUp), Companies: s.Companies, Spelling: s.Spelling,
-		Jobs: s.Jobs, Entities: s.Entities,
+		ImportTime: time.Duration(s.ImportTime), PickUp: time.Duration(s.PickUp), Companies: s.Companies,
+		Spelling: s.Spelling, Jobs: s.Jobs, Entities: s.Entities,
 	}
 }
 

@@ -14,7 +14,8 @@ const scenario = `{
 		{"id": "` + packageJob + `", "kind": "package"},
 		{"id": "` + exportJob + `", "export": true}],
 	"entities": [{"label": "Customer groups", "key": "ID", "fields": [
-		{"name": "ID", "required": true, "max": 3}, {"name": "FROM", "type": "date"}, {"name": "LIMIT", "type": "number"}, {"name": "TEXT", "type": "text"}]}],
+		{"name": "ID", "required": true, "max": 3}, {"name": "FROM", "type": "date"}, {"name": "LIMIT", "type": "number"},
+		{"name": "TEXT", "type": "text"}]}],
 	"faults": [{"why": "to see", "operation": "enqueue", "act": "answer", "status": 503, "times": 1}],
 	"exports": [{"activity": "` + exportJob + `", "file": "out/a.zip"}]
 }`
@@ -34,7 +35,8 @@ func TestScenario(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r := b.do("POST", enqueuePath(groupsJob, "Customer groups"), "ID\n1\n"); r.code != 503 || armed[0].Fired() != 1 || sc.Faults[0].Why != "to see" {
+	if r := b.do("POST", enqueuePath(groupsJob, "Customer groups"), "ID\n1\n"); r.code != 503 || armed[0].Fired() != 1 ||
+		sc.Faults[0].Why != "to see" {
 		t.Errorf("%d, fault fired %d times, why %q", r.code, armed[0].Fired(), sc.Faults[0].Why)
 	}
 	if e := b.Exports(); len(e) != 1 || e[0].Size != 3 {

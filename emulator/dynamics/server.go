@@ -44,11 +44,11 @@ type Server struct {
 	calls   map[Operation]*atomic.Int64
 	cookies atomic.Int64
 
-	stop   context.CancelFunc
-	wg     sync.WaitGroup // the two Serve loops and the handlers
-	mu     sync.Mutex     // guards held and closed
-	held   map[net.Conn]bool
-	closed bool
+	stop    context.CancelFunc
+	wg      sync.WaitGroup // the two Serve loops and the handlers
+	mu      sync.Mutex     // guards hanging and closed
+	hanging map[net.Conn]bool
+	closed  bool
 }
 
 // Start makes a server that is ready for calls. The error names every problem of the options at once.
@@ -59,7 +59,7 @@ func Start(o Options) (*Server, error) {
 	s := &Server{
 		options: o, clock: o.Clock, logger: slog.New(slog.DiscardHandler), tokens: tokens{issued: map[string]grant{}},
 		imports: newImports(o.Clock, o.KeepBodies), jobs: map[uuid.UUID]*job{}, secrets: map[string]string{},
-		held: map[net.Conn]bool{}, calls: map[Operation]*atomic.Int64{},
+		hanging: map[net.Conn]bool{}, calls: map[Operation]*atomic.Int64{},
 	}
 	if o.Logger != nil {
 		s.logger = o.Logger
@@ -139,7 +139,7 @@ func (s *Server) listen() error {
 			born.Store(s.faults.connects.Load())
 			return context.WithValue(ctx, bornKey{}, born)
 		},
-		ErrorLog: log.New(discard{}, "", 0), // broken connections are this server's trade
+		ErrorLog: log.New(discard{}, "", 0), // broken connections are what faults are for
 	}
 	s.plain, s.secure = newHTTP(&base, s.accept), newHTTP(&base, s.accept)
 	if s.options.TLS {
@@ -191,13 +191,13 @@ func (s *Server) Client() *http.Client { return s.client }
 // Faults is the set of armed faults.
 func (s *Server) Faults() *Faults { return s.faults }
 
-// Imports gives every accepted import in the order of acceptance, with the status it has now.
+// Imports returns every accepted import in the order of acceptance, with the status it has now.
 func (s *Server) Imports() []Import { return s.imports.snapshot() }
 
 // WaitImports blocks until n imports have been accepted.
 func (s *Server) WaitImports(ctx context.Context, n int) error { return s.imports.wait(ctx, n) }
 
-// Body gives what was accepted as a message, when Options.KeepBodies is on.
+// Body returns what was accepted as a message, when Options.KeepBodies is on.
 func (s *Server) Body(messageID string) ([]byte, bool) {
 	r := s.imports.byMessage(messageID)
 	if r == nil {
@@ -235,22 +235,22 @@ func (s *Server) refused(r *http.Request) bool {
 	return ok && born.Swap(n) < n && s.faults.pick(target{op: Connect}, false) != nil
 }
 
-// hold registers a connection that hangs, so that Close can end it; false when the server is closing already.
-func (s *Server) hold(c net.Conn) bool {
+// keepHanging registers a connection that hangs, so that Close can end it; false when the server is closing already.
+func (s *Server) keepHanging(c net.Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		_ = c.Close()
 		return false
 	}
-	s.held[c] = true
+	s.hanging[c] = true
 	return true
 }
 
 func (s *Server) release(c net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.held, c)
+	delete(s.hanging, c)
 	_ = c.Close()
 }
 
@@ -264,7 +264,7 @@ func (s *Server) Close() error {
 		return nil
 	}
 	s.closed = true
-	for c := range s.held {
+	for c := range s.hanging {
 		_ = c.Close()
 	}
 	s.mu.Unlock()

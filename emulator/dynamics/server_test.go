@@ -21,7 +21,8 @@ import (
 func TestOptionsNameEveryProblemAtOnce(t *testing.T) {
 	_, err := Start(Options{
 		Addr: "0.0.0.0:0", Entities: []Entity{{Label: " "}},
-		Jobs: []Job{{ID: "groups"}, {ID: groupsJob}, {ID: "{" + groupsJob + "}"}, {ID: packageJob, Kind: Package, InOrder: true}},
+		Jobs: []Job{{ID: "groups"}, {ID: groupsJob}, {ID: "{" + groupsJob + "}"},
+			{ID: packageJob, Kind: Package, InOrder: true}},
 	})
 	if err == nil {
 		t.Fatal("started")
@@ -212,12 +213,14 @@ func BenchmarkEnqueue(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
-	bb := &bench{Server: s, t: b, token: s.tokens.issue(s.clock.Now(), grant{"app", s.URL(), s.clock.Now().Add(time.Hour)}, "t")}
+	bb := &bench{Server: s, t: b, token: s.tokens.issue(s.clock.Now(),
+		grant{"app", s.URL(), s.clock.Now().Add(time.Hour)}, "t")}
 	body := strings.Repeat("x", 1000)
 	b.ReportAllocs()
 	b.RunParallel(func(p *testing.PB) {
 		for p.Next() {
-			if r, err := bb.send(context.Background(), "POST", enqueuePath(groupsJob, "Customer groups"), body); err != nil || r.code != 200 {
+			if r, err := bb.send(context.Background(), "POST", enqueuePath(groupsJob, "Customer groups"), body); err != nil ||
+				r.code != 200 {
 				b.Errorf("%d (%v)", r.code, err)
 			}
 		}
@@ -230,9 +233,11 @@ func TestCertificateForAnotherProcess(t *testing.T) {
 	if !roots.AppendCertsFromPEM(b.CertificatePEM()) {
 		t.Fatal("no certificate in it")
 	}
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots,
+		MinVersion: tls.VersionTLS12}}}
 	defer client.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, b.URL()+"/contoso/v2.0/.well-known/openid-configuration", nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet,
+		b.URL()+"/contoso/v2.0/.well-known/openid-configuration", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

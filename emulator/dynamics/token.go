@@ -30,7 +30,8 @@ type grant struct {
 	expires  time.Time
 }
 
-// issue makes a token. It has the three parts of a JWT so that a client may look inside; nobody checks its signature.
+// issue makes a token. It has the three parts of a JWT so that a client may look inside. It is not signed: the third
+// part is random.
 func (t *tokens) issue(now time.Time, g grant, tenant string) string {
 	head := base64.RawURLEncoding.EncodeToString([]byte(`{"typ":"JWT","alg":"none"}`))
 	claims, _ := json.Marshal(map[string]any{ // strings and numbers always marshal
@@ -52,7 +53,7 @@ func (t *tokens) issue(now time.Time, g grant, tenant string) string {
 	return token
 }
 
-// holder gives who a bearer was issued to; false when it was not, or has expired.
+// holder returns whom a bearer was issued to; false when it was not, or has expired.
 func (t *tokens) holder(now time.Time, token string) (grant, bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -86,7 +87,8 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, tenant string, v1
 	case !ok:
 		refuseToken(w, http.StatusBadRequest, "invalid_scope", "AADSTS1002012: The scope must end in /.default.")
 	case !s.proves(client, f, now):
-		refuseToken(w, http.StatusUnauthorized, "invalid_client", "AADSTS7000215: Invalid client secret or assertion provided.")
+		refuseToken(w, http.StatusUnauthorized, "invalid_client",
+			"AADSTS7000215: Invalid client secret or assertion provided.")
 	default:
 		g := grant{client: client, audience: resource, expires: now.Add(s.options.TokenLife)}
 		life := int64(s.options.TokenLife / time.Second)
@@ -191,13 +193,13 @@ func origin(r *http.Request) string {
 	return "http://" + r.Host
 }
 
-// credential gives tokens without the token endpoint.
+// credential issues tokens without the token endpoint.
 type credential struct {
 	s      *Server
 	client string
 }
 
-// Credential gives tokens for a client ID without a call, for clients in the same process that do not test sign-in.
+// Credential issues tokens to a client ID without a call, for clients in the same process that do not test sign-in.
 func (s *Server) Credential(client string) azcore.TokenCredential { return credential{s, fold(client)} }
 
 // GetToken issues a token for the first scope.
@@ -206,6 +208,7 @@ func (c credential) GetToken(_ context.Context, o policy.TokenRequestOptions) (a
 		return azcore.AccessToken{}, fmt.Errorf("get a token: no scope")
 	}
 	now := c.s.clock.Now()
-	g := grant{client: c.client, audience: strings.TrimSuffix(o.Scopes[0], "/.default"), expires: now.Add(c.s.options.TokenLife)}
+	g := grant{client: c.client, audience: strings.TrimSuffix(o.Scopes[0], "/.default"),
+		expires: now.Add(c.s.options.TokenLife)}
 	return azcore.AccessToken{Token: c.s.tokens.issue(now, g, o.TenantID), ExpiresOn: g.expires}, nil
 }

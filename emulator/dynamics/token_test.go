@@ -68,7 +68,8 @@ func TestAzidentityGetsTokensThatTheEnvironmentTakes(t *testing.T) {
 			b.token = token.Token
 			b.enqueue(groupsJob, "Customer groups", goodGroups)
 		}
-		if _, err := wrongSecret.GetToken(t.Context(), policy.TokenRequestOptions{Scopes: []string{b.URL() + "/.default"}}); err == nil ||
+		if _, err := wrongSecret.GetToken(t.Context(),
+			policy.TokenRequestOptions{Scopes: []string{b.URL() + "/.default"}}); err == nil ||
 			!strings.Contains(err.Error(), "AADSTS7000215") {
 			t.Errorf("wrong secret: %v, want the refusal of Entra", err)
 		}
@@ -89,7 +90,8 @@ func certificate(t *testing.T) (*x509.Certificate, *rsa.PrivateKey) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)},
+	der, err := x509.CreateCertificate(rand.Reader,
+		&x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)},
 		&x509.Certificate{SerialNumber: big.NewInt(1)}, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +105,8 @@ func certificate(t *testing.T) (*x509.Certificate, *rsa.PrivateKey) {
 
 func TestTokenEndpointRefuses(t *testing.T) {
 	b := begin(t, func(o *Options) { o.Tenant = "contoso"; o.Clients = map[string]string{"app": "hush"} })
-	good := url.Values{"grant_type": {"client_credentials"}, "client_id": {"app"}, "client_secret": {"hush"}, "scope": {b.URL() + "/.default"}}
+	good := url.Values{"grant_type": {"client_credentials"}, "client_id": {"app"}, "client_secret": {"hush"},
+		"scope": {b.URL() + "/.default"}}
 	with := func(changes ...string) url.Values {
 		v := url.Values{}
 		maps.Copy(v, good)
@@ -127,17 +130,23 @@ func TestTokenEndpointRefuses(t *testing.T) {
 		{"wrong secret", "contoso", with("client_secret", "loud"), 401, "AADSTS7000215"},
 		{"no proof", "contoso", with("client_secret", ""), 401, "AADSTS7000215"},
 		{"scope without default", "contoso", with("scope", b.URL()), 400, "invalid_scope"},
-		{"assertion", "contoso", with("client_secret", "", "client_assertion", assertion(start.Add(time.Minute)), "client_assertion_type", jwtBearer), 200, "access_token"},
-		{"old assertion", "contoso", with("client_secret", "", "client_assertion", assertion(start), "client_assertion_type", jwtBearer), 401, "AADSTS7000215"},
-		{"assertion without type", "contoso", with("client_secret", "", "client_assertion", assertion(start.Add(time.Minute))), 401, "AADSTS7000215"},
-		{"no JWT", "contoso", with("client_secret", "", "client_assertion", "hush", "client_assertion_type", jwtBearer), 401, "AADSTS7000215"},
+		{"assertion", "contoso", with("client_secret", "", "client_assertion", assertion(start.Add(time.Minute)),
+			"client_assertion_type", jwtBearer), 200, "access_token"},
+		{"old assertion", "contoso", with("client_secret", "", "client_assertion", assertion(start), "client_assertion_type",
+			jwtBearer), 401, "AADSTS7000215"},
+		{"assertion without type", "contoso", with("client_secret", "", "client_assertion",
+			assertion(start.Add(time.Minute))), 401, "AADSTS7000215"},
+		{"no JWT", "contoso", with("client_secret", "", "client_assertion", "hush", "client_assertion_type", jwtBearer), 401,
+			"AADSTS7000215"},
 	} {
-		r := b.do("POST", "/"+row.tenant+"/oauth2/v2.0/token", row.form.Encode(), "Content-Type", "application/x-www-form-urlencoded")
+		r := b.do("POST", "/"+row.tenant+"/oauth2/v2.0/token", row.form.Encode(), "Content-Type",
+			"application/x-www-form-urlencoded")
 		if r.code != row.code || !strings.Contains(r.body, row.want) {
 			t.Errorf("%s: %d %s, want %d with %s", row.name, r.code, r.body, row.code, row.want)
 		}
 	}
-	r := b.do("POST", "/contoso/oauth2/token", with("scope", "", "resource", b.URL()).Encode(), "Content-Type", "application/x-www-form-urlencoded")
+	r := b.do("POST", "/contoso/oauth2/token", with("scope", "", "resource", b.URL()).Encode(), "Content-Type",
+		"application/x-www-form-urlencoded")
 	if r.code != 200 || !strings.Contains(r.body, `"expires_in":"3599"`) {
 		t.Errorf("v1 endpoint: %d %s", r.code, r.body)
 	}
@@ -149,7 +158,9 @@ func TestDiscoveryNamesTheHostThatWasAsked(t *testing.T) {
 	if want := `"issuer":"` + b.URL() + `/contoso/v2.0"`; r.code != 200 || !strings.Contains(r.body, want) {
 		t.Errorf("%d %s, want %s", r.code, r.body, want)
 	}
-	r = b.do("GET", "/common/discovery/instance?api-version=1.1&authorization_endpoint="+url.QueryEscape(b.AuthorityHost()+"contoso/oauth2/v2.0/authorize"), "")
+	r = b.do("GET", "/common/discovery/instance?api-version=1.1&authorization_endpoint="+
+		url.QueryEscape(b.AuthorityHost()+"contoso/oauth2/v2.0/authorize"),
+		"")
 	if want := b.URL() + "/contoso/v2.0/.well-known"; r.code != 200 || !strings.Contains(r.body, want) {
 		t.Errorf("%d %s, want %s", r.code, r.body, want)
 	}

@@ -2,8 +2,6 @@ package servicebus_test
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -16,20 +14,13 @@ import (
 	"fnobridge/emulator/servicebus"
 	"fnobridge/emulator/servicebus/amqp"
 	"fnobridge/emulator/servicebus/entity"
+	"fnobridge/emulator/servicebus/servicebustest"
 
 	sb "github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus/admin"
 	goamqp "github.com/Azure/go-amqp"
 	"github.com/coder/websocket"
 )
-
-func (r *rig) trust() *tls.Config {
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(r.server.CAPEM()) {
-		r.t.Fatal("the CA is not PEM")
-	}
-	return &tls.Config{RootCAs: pool}
-}
 
 // roundTrip sends and receives on a client.
 func (r *rig) roundTrip(c *sb.Client) {
@@ -43,7 +34,8 @@ func (r *rig) roundTrip(c *sb.Client) {
 
 func TestTLS(t *testing.T) {
 	r := start(t, servicebus.Options{})
-	c, err := sb.NewClientFromConnectionString(r.server.TLSConnectionString(), &sb.ClientOptions{TLSConfig: r.trust()})
+	o := &sb.ClientOptions{TLSConfig: r.server.TLS()}
+	c, err := sb.NewClientFromConnectionString(r.server.TLSConnectionString(), o)
 	r.must(err)
 	r.roundTrip(c)
 }
@@ -52,12 +44,13 @@ func TestWebSocket(t *testing.T) {
 	r := start(t, servicebus.Options{})
 	for scheme, cs := range map[string]string{"ws": r.server.ConnectionString(), "wss": r.server.TLSConnectionString()} {
 		t.Run(scheme, func(t *testing.T) {
-			transport := &http.Transport{TLSClientConfig: r.trust()}
+			transport := &http.Transport{TLSClientConfig: r.server.TLS()}
 			defer transport.CloseIdleConnections()
 			c, err := sb.NewClientFromConnectionString(cs, &sb.ClientOptions{
 				NewWebSocketConn: func(ctx context.Context, args sb.NewWebSocketConnArgs) (net.Conn, error) {
 					_, rest, _ := strings.Cut(args.Host, "://")
-					ws, _, err := websocket.Dial(ctx, scheme+"://"+rest, &websocket.DialOptions{Subprotocols: []string{"amqp"}, HTTPClient: &http.Client{Transport: transport}})
+					ws, _, err := websocket.Dial(ctx, scheme+"://"+rest,
+						&websocket.DialOptions{Subprotocols: []string{"amqp"}, HTTPClient: &http.Client{Transport: transport}})
 					if err != nil {
 						return nil, fmt.Errorf("dial %s: %w", args.Host, err)
 					}
@@ -70,29 +63,17 @@ func TestWebSocket(t *testing.T) {
 	}
 }
 
-// TestInABubble runs the real client and the server without a port, in time
-// that passes by itself.
+// TestInABubble runs the real client and the server without a port, in time that passes by itself.
 func TestInABubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, err := servicebus.Start(servicebus.Options{Addr: "none", Namespace: namespace()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, err := sb.NewClientFromConnectionString(server.ConnectionString(), &sb.ClientOptions{
-			NewWebSocketConn: func(ctx context.Context, _ sb.NewWebSocketConnArgs) (net.Conn, error) { return server.Dial(ctx) },
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		server := servicebustest.New(t, servicebustest.InMemory, servicebustest.Namespace(namespace()))
+		c := server.Client(nil)
 		r := &rig{t: t, server: server, client: c}
 		r.send("s", in("A", "x"))
 		x := r.accept("s", "A")
 		r.one(x)
 		began := time.Now()
-		err = server.Await(t.Context(), func() bool { return server.Messages("s")[0].DeliveryCount == 1 })
-		if err != nil {
-			t.Fatal(err)
-		}
+		r.must(server.Await(t.Context(), func() bool { return server.Messages("s")[0].DeliveryCount == 1 }))
 		if waited := time.Since(began); waited != entity.DefaultLockDuration {
 			t.Errorf("the session lock lived for %v", waited)
 		}
@@ -106,24 +87,15 @@ func TestInABubble(t *testing.T) {
 		if se, ok := errors.AsType[*sb.Error](err); !ok || se.Code != sb.CodeTimeout {
 			t.Errorf("no free session: %v", err)
 		}
-		if err := c.Close(t.Context()); err != nil {
-			t.Error(err)
-		}
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
 	})
 }
 
 func TestAdministration(t *testing.T) {
 	r := start(t, servicebus.Options{})
-	transport := &http.Transport{TLSClientConfig: r.trust()}
-	defer transport.CloseIdleConnections()
-	o := &admin.ClientOptions{}
-	o.Transport = &http.Client{Transport: transport}
-	a, err := admin.NewClientFromConnectionString(r.server.TLSConnectionString(), o)
-	r.must(err)
-	_, err = a.CreateQueue(t.Context(), "new", &admin.CreateQueueOptions{Properties: &admin.QueueProperties{RequiresSession: new(true)}})
+	a := r.server.Admin()
+	_, err := a.CreateQueue(t.Context(), "new", &admin.CreateQueueOptions{
+		Properties: &admin.QueueProperties{RequiresSession: new(true)},
+	})
 	r.must(err)
 	r.send("new", in("A", "x"))
 	props, err := a.GetQueueRuntimeProperties(t.Context(), "new", nil)
@@ -144,11 +116,14 @@ func TestKeys(t *testing.T) {
 	right := func(name string, rights ...entity.Right) entity.AuthorizationRule {
 		return entity.AuthorizationRule{Name: name, Key: "key of " + name, SecondaryKey: "second of " + name, Rights: rights}
 	}
-	n.AuthorizationRules = []entity.AuthorizationRule{right("root", entity.Manage, entity.Send, entity.Listen), right("sender", entity.Send), right("listener", entity.Listen)}
+	n.AuthorizationRules = []entity.AuthorizationRule{right("root", entity.Manage, entity.Send, entity.Listen),
+		right("sender", entity.Send), right("listener", entity.Listen)}
 	n.Queues[0].AuthorizationRules = []entity.AuthorizationRule{right("own", entity.Send, entity.Listen)}
 	r := start(t, servicebus.Options{Namespace: n})
 	try := func(name, key, queue string) (send, receive error) {
-		c, err := sb.NewClientFromConnectionString(fmt.Sprintf("Endpoint=sb://%s;SharedAccessKeyName=%s;SharedAccessKey=%s;UseDevelopmentEmulator=true", r.server.Addr(), name, key), nil)
+		c, err := sb.NewClientFromConnectionString(fmt.Sprintf(
+			"Endpoint=sb://%s;SharedAccessKeyName=%s;SharedAccessKey=%s;UseDevelopmentEmulator=true", r.server.Addr(), name,
+			key), nil)
 		r.must(err)
 		defer func() { r.must(c.Close(context.Background())) }()
 		s, err := c.NewSender(queue, nil)
@@ -189,7 +164,8 @@ func TestKeys(t *testing.T) {
 // TestNoClaimNoLink attaches without having shown a token.
 func TestNoClaimNoLink(t *testing.T) {
 	r := start(t, servicebus.Options{})
-	c, err := goamqp.Dial(t.Context(), "amqp://"+r.server.Addr(), &goamqp.ConnOptions{SASLType: goamqp.SASLTypeAnonymous()})
+	c, err := goamqp.Dial(t.Context(), "amqp://"+r.server.Addr(),
+		&goamqp.ConnOptions{SASLType: goamqp.SASLTypeAnonymous()})
 	r.must(err)
 	defer func() { _ = c.Close() }() // the server goes as well
 	s, err := c.NewSession(t.Context(), nil)
@@ -200,25 +176,24 @@ func TestNoClaimNoLink(t *testing.T) {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
-	_, err = goamqp.Dial(t.Context(), "amqp://"+r.server.Addr(), &goamqp.ConnOptions{SASLType: goamqp.SASLTypePlain("RootManageSharedAccessKey", "guess")})
+	_, err = goamqp.Dial(t.Context(), "amqp://"+r.server.Addr(),
+		&goamqp.ConnOptions{SASLType: goamqp.SASLTypePlain("RootManageSharedAccessKey", "guess")})
 	if err == nil {
 		t.Error("PLAIN with a wrong key")
 	}
 }
 
-// TestTokenExpires detaches the links of a token whose time is over; tokens
-// follow the machine's clock, here that of the bubble.
+// TestTokenExpires detaches the links of a token whose time is over; tokens follow the machine's clock, here that of
+// the bubble.
 func TestTokenExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, err := servicebus.Start(servicebus.Options{Addr: "none", Namespace: namespace()})
-		if err != nil {
-			t.Fatal(err)
-		}
+		server := servicebustest.New(t, servicebustest.InMemory, servicebustest.Namespace(namespace()))
 		nc, err := server.Dial(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := goamqp.NewConn(t.Context(), nc, &goamqp.ConnOptions{SASLType: goamqp.SASLTypeAnonymous(), HostName: "localhost"})
+		c, err := goamqp.NewConn(t.Context(), nc, &goamqp.ConnOptions{SASLType: goamqp.SASLTypeAnonymous(),
+			HostName: "localhost"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -226,13 +201,16 @@ func TestTokenExpires(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if code := putToken(t, s, "amqp://localhost/q", sas("amqp://localhost/q", "SAS_KEY_VALUE", -time.Minute)); code != 401 {
+		if code := putToken(t, s, "amqp://localhost/q",
+			sas("amqp://localhost/q", "SAS_KEY_VALUE", -time.Minute)); code != 401 {
 			t.Errorf("an expired token: %d", code)
 		}
-		if code := putToken(t, s, "amqp://localhost/q", sas("amqp://localhost/dup", "SAS_KEY_VALUE", time.Hour)); code != 401 {
+		if code := putToken(t, s, "amqp://localhost/q",
+			sas("amqp://localhost/dup", "SAS_KEY_VALUE", time.Hour)); code != 401 {
 			t.Errorf("a token for another entity: %d", code)
 		}
-		if code := putToken(t, s, "amqp://localhost/nowhere", sas("amqp://localhost/", "SAS_KEY_VALUE", time.Hour)); code != 404 {
+		if code := putToken(t, s, "amqp://localhost/nowhere",
+			sas("amqp://localhost/", "SAS_KEY_VALUE", time.Hour)); code != 404 {
 			t.Errorf("an unknown entity: %d", code)
 		}
 		began := time.Now()
@@ -252,8 +230,5 @@ func TestTokenExpires(t *testing.T) {
 			t.Errorf("the link lived for %v", lived)
 		}
 		_ = c.Close() // the server closes the pipe as soon as it has answered
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
 	})
 }

@@ -16,8 +16,8 @@ const (
 	sessionFilter    = "com.microsoft:session-filter"
 	propTimeout      = "com.microsoft:timeout"
 	propLockedUntil  = "com.microsoft:locked-until-utc"
-	// defaultAcceptWait is how long the service keeps an accept of the next
-	// session waiting when the client does not say.
+	// defaultAcceptWait is how long the service keeps an accept of the next session waiting when the client does not
+	// say.
 	defaultAcceptWait = time.Minute
 )
 
@@ -81,13 +81,13 @@ func entityPath(address string) string {
 // reply is the attach that answers a.
 func reply(a *amqp.Attach) *amqp.Attach {
 	return &amqp.Attach{
-		Name: a.Name, Handle: a.Handle, Role: !a.Role, SenderSettleMode: a.SenderSettleMode, ReceiverSettleMode: a.ReceiverSettleMode,
-		Source: a.Source, Target: a.Target,
+		Name: a.Name, Handle: a.Handle, Role: !a.Role, SenderSettleMode: a.SenderSettleMode,
+		ReceiverSettleMode: a.ReceiverSettleMode, Source: a.Source, Target: a.Target,
 	}
 }
 
-// refuse answers with an attach without the terminus of our side, then detaches:
-// the order clients wait for. The handle stays taken until the client's detach.
+// refuse answers with an attach without the terminus of our side, then detaches: the order clients wait for. The handle
+// stays taken until the client's detach.
 func (s *session) refuse(a *amqp.Attach, err *amqp.Error) {
 	l := &refused{linkBase{s: s, name: a.Name, handle: a.Handle}}
 	s.put(l)
@@ -145,7 +145,8 @@ func (s *session) attachConsumer(a *amqp.Attach, address string) *amqp.Error {
 	if l.attach.Target == nil {
 		l.attach.Target = &amqp.Target{}
 	}
-	o := broker.ConsumerOptions{Address: address, Settled: a.SenderSettleMode == amqp.SenderSettled, Sink: l, Wait: defaultAcceptWait}
+	o := broker.ConsumerOptions{Address: address, Settled: a.SenderSettleMode == amqp.SenderSettled, Sink: l,
+		Wait: defaultAcceptWait}
 	if a.Source == nil {
 		return amqp.Errorf(amqp.InvalidField, "the attach has no source")
 	}
@@ -163,8 +164,7 @@ func (s *session) attachConsumer(a *amqp.Attach, address string) *amqp.Error {
 		if v, ok := a.Properties.Get(propTimeout); ok {
 			if ms, ok := amqp.Integer(v); ok && ms >= 0 {
 				o.Wait = time.Duration(ms) * time.Millisecond
-				// The client gives up at its own deadline, at most 1 % later: the
-				// answer must be there before.
+				// The client gives up at its own deadline, at most 1 % later: the answer must be there before.
 				o.Wait -= min(o.Wait/20, 50*time.Millisecond)
 			}
 		}

@@ -12,31 +12,18 @@ import (
 	"fnobridge/emulator/servicebus"
 	"fnobridge/emulator/servicebus/amqp"
 	"fnobridge/emulator/servicebus/entity"
+	"fnobridge/emulator/servicebus/servicebustest"
 
 	sb "github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 	goamqp "github.com/Azure/go-amqp"
 )
 
 // benchRig is a server with a session queue "s" and a client of its own.
-func benchRig(b *testing.B) (*servicebus.Server, *sb.Client) {
+func benchRig(b *testing.B) (*servicebustest.Bus, *sb.Client) {
 	b.Helper()
-	q := entity.NewQueue("s")
-	q.RequiresSession, q.LockDuration = true, 5*time.Minute
-	server, err := servicebus.Start(servicebus.Options{Namespace: entity.Namespace{Queues: []entity.QueueDescription{q}}})
-	if err != nil {
-		b.Fatal(err)
-	}
-	client, err := sb.NewClientFromConnectionString(server.ConnectionString(), nil)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		_ = client.Close(context.Background()) // the server goes next
-		if err := server.Close(); err != nil {
-			b.Error(err)
-		}
-	})
-	return server, client
+	server := servicebustest.New(b,
+		servicebustest.SessionQueue("s", func(q *entity.QueueDescription) { q.LockDuration = 5 * time.Minute }))
+	return server, server.Client(&sb.ClientOptions{})
 }
 
 // fill sends n messages of 1 KiB to each session.
@@ -77,8 +64,8 @@ func fill(b *testing.B, client *sb.Client, sessions, n int) {
 	}
 }
 
-// BenchmarkReceiveComplete drains 8 sessions with 8 receivers, settling up to
-// `settling` messages of a session at a time.
+// BenchmarkReceiveComplete drains 8 sessions with 8 receivers, settling up to `settling` messages of a session at a
+// time.
 func BenchmarkReceiveComplete(b *testing.B) {
 	for _, settling := range []int{1, 16} {
 		b.Run(fmt.Sprint("settling=", settling), func(b *testing.B) {
@@ -155,7 +142,8 @@ func BenchmarkAcceptClose(b *testing.B) {
 func BenchmarkAcceptCloseAMQP(b *testing.B) {
 	server, client := benchRig(b)
 	fill(b, client, 1, 1)
-	conn, err := goamqp.Dial(b.Context(), "amqp://"+server.Addr(), &goamqp.ConnOptions{SASLType: goamqp.SASLTypePlain("RootManageSharedAccessKey", "SAS_KEY_VALUE")})
+	conn, err := goamqp.Dial(b.Context(), "amqp://"+server.Addr(),
+		&goamqp.ConnOptions{SASLType: goamqp.SASLTypePlain("RootManageSharedAccessKey", "SAS_KEY_VALUE")})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -179,8 +167,8 @@ func BenchmarkAcceptCloseAMQP(b *testing.B) {
 	}
 }
 
-// BenchmarkDrainSessions drains 10,000 sessions of one message with 64 workers
-// on 8 connections that accept whatever is next, receive, complete and close.
+// BenchmarkDrainSessions drains 10,000 sessions of one message with 64 workers on 8 connections that accept whatever is
+// next, receive, complete and close.
 func BenchmarkDrainSessions(b *testing.B) {
 	const sessions, clients, workers = 10_000, 8, 8
 	for b.Loop() {
@@ -236,9 +224,8 @@ func takeSessions(b *testing.B, client *sb.Client, left <-chan struct{}) {
 	}
 }
 
-// BenchmarkDrainSessionsAMQP is the same without what the SDK adds to each
-// accept (two token exchanges and a management link): 64 AMQP sessions on 8
-// connections, each accepting, receiving, completing and detaching by itself.
+// BenchmarkDrainSessionsAMQP is the same without what the SDK adds to each accept (two token exchanges and a management
+// link): 64 AMQP sessions on 8 connections, each accepting, receiving, completing and detaching by itself.
 func BenchmarkDrainSessionsAMQP(b *testing.B) {
 	const sessions, clients, workers = 10_000, 8, 8
 	for b.Loop() {
@@ -251,7 +238,8 @@ func BenchmarkDrainSessionsAMQP(b *testing.B) {
 		b.StartTimer()
 		var all sync.WaitGroup
 		for range clients {
-			conn, err := goamqp.Dial(b.Context(), "amqp://"+server.Addr(), &goamqp.ConnOptions{SASLType: goamqp.SASLTypePlain("RootManageSharedAccessKey", "SAS_KEY_VALUE")})
+			conn, err := goamqp.Dial(b.Context(), "amqp://"+server.Addr(),
+				&goamqp.ConnOptions{SASLType: goamqp.SASLTypePlain("RootManageSharedAccessKey", "SAS_KEY_VALUE")})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -299,24 +287,23 @@ func takeSession(ctx context.Context, s *goamqp.Session) error {
 	return x.Close(ctx)
 }
 
-// BenchmarkIdleSession measures what a held session costs the emulator: 1,000
-// sessions on one connection, each with an AMQP session, its link and a
-// management pair, as the SDK opens them. The client keeps nothing.
+// BenchmarkIdleSession measures what an owned session costs the emulator: 1,000 sessions on one connection, each with
+// an AMQP session, its link and a management pair, as the SDK opens them. The client keeps nothing.
 func BenchmarkIdleSession(b *testing.B) {
-	const held = 1000
+	const owned = 1000
 	server, _ := benchRig(b)
 	for b.Loop() {
 		c := dialRaw(b, server, nil)
 		before := heap()
-		for i := range uint16(held) {
+		for i := range uint16(owned) {
 			in, out := sendTo("s/$management", 0), receiveFrom("s/$management", 1)
-			c.send(2*i, beginRaw(5000), bySession(receiveFrom("s", 0), fmt.Sprint("held-", i)), credit(0, 1))
+			c.send(2*i, beginRaw(5000), bySession(receiveFrom("s", 0), fmt.Sprint("owned-", i)), credit(0, 1))
 			c.send(2*i+1, beginRaw(5000), in, out, credit(1, 1000))
 			until[*amqp.Attach](c)
 			until[*amqp.Attach](c)
 			until[*amqp.Attach](c)
 		}
-		b.ReportMetric(float64(heap()-before)/held, "B/session")
+		b.ReportMetric(float64(heap()-before)/owned, "B/session")
 		c.send(0, &amqp.Close{})
 		until[*amqp.Close](c)
 		if err := server.Await(b.Context(), func() bool { return len(server.Sessions("s")) == 0 }); err != nil {

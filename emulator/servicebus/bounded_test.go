@@ -8,20 +8,13 @@ import (
 	"fnobridge/emulator/servicebus"
 	"fnobridge/emulator/servicebus/amqp"
 	"fnobridge/emulator/servicebus/entity"
+	"fnobridge/emulator/servicebus/servicebustest"
 )
 
 // bubble starts a server without a port, and a raw client on it.
-func bubble(t *testing.T, n entity.Namespace) (*servicebus.Server, *raw) {
+func bubble(t *testing.T, n entity.Namespace) (*servicebustest.Bus, *raw) {
 	t.Helper()
-	server, err := servicebus.Start(servicebus.Options{Addr: "none", Namespace: n})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	server := servicebustest.New(t, servicebustest.InMemory, servicebustest.Namespace(n))
 	nc, err := server.Dial(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -36,8 +29,8 @@ func longLocks() entity.Namespace {
 	return n
 }
 
-// TestDeadClientIsCut has a client that holds a session, asks for more, and
-// then reads nothing: it is cut after the write time, which frees the session.
+// TestDeadClientIsCut has a client that owns a session, asks for more, and then reads nothing: it is cut after the
+// write time, which frees the session.
 func TestDeadClientIsCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, c := bubble(t, longLocks())
@@ -54,8 +47,7 @@ func TestDeadClientIsCut(t *testing.T) {
 	})
 }
 
-// TestSilentClientIsCut has a client that says nothing for twice the idle
-// timeout it was told.
+// TestSilentClientIsCut has a client that says nothing for twice the idle timeout it was told.
 func TestSilentClientIsCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, c := bubble(t, namespace())
@@ -115,7 +107,8 @@ func TestUnfinishedDeliveriesAreBounded(t *testing.T) {
 					return
 				}
 				for range 5 { // 300 KB of what may be 320
-					if !say(channel, &amqp.Transfer{Handle: h, HasDeliveryID: true, DeliveryID: h, DeliveryTag: []byte{1}, More: true}, part) {
+					if !say(channel, &amqp.Transfer{Handle: h, HasDeliveryID: true, DeliveryID: h, DeliveryTag: []byte{1},
+						More: true}, part) {
 						return
 					}
 				}
@@ -144,10 +137,12 @@ func TestAnswersWithoutCreditAreBounded(t *testing.T) {
 	until[*amqp.Flow](c)
 	m := amqp.Message{
 		ApplicationProperties: amqp.AppendMap(nil, amqp.Map{{Key: "operation", Value: "com.microsoft:peek-message"}}),
-		Body:                  amqp.AppendValue([]byte{0, 0x53, amqp.SectionValue}, amqp.Map{{Key: "from-sequence-number", Value: int64(0)}, {Key: "message-count", Value: int32(5)}}),
+		Body: amqp.AppendValue([]byte{0, 0x53, amqp.SectionValue},
+			amqp.Map{{Key: "from-sequence-number", Value: int64(0)}, {Key: "message-count", Value: int32(5)}}),
 	}
 	for i := range uint32(15) {
-		c.transfer(0, &amqp.Transfer{HasDeliveryID: true, DeliveryID: i, DeliveryTag: []byte{1}, Settled: true}, m.Append(nil))
+		c.transfer(0, &amqp.Transfer{HasDeliveryID: true, DeliveryID: i, DeliveryTag: []byte{1}, Settled: true},
+			m.Append(nil))
 	}
 	f := credit(1, 0)
 	f.Echo, f.HasHandle = true, false

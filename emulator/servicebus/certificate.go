@@ -45,9 +45,9 @@ func newAuthority(addr string) (*authority, error) {
 	}
 	leaf := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano() + 1), Subject: pkix.Name{CommonName: "localhost"},
-		NotBefore: from, NotAfter: until, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		// The Go client asks for "host:port" as the server name; only a name that
-		// is exactly that matches.
+		NotBefore: from, NotAfter: until, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		// The Go client asks for "host:port" as the server name; only a name that is exactly that matches.
 		DNSNames:    []string{"localhost", "localhost:" + port, host + ":" + port},
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
 	}
@@ -68,5 +68,6 @@ func newAuthority(addr string) (*authority, error) {
 
 // config offers HTTP/1.1 only: the mux cannot tell HTTP/2 frames from AMQP.
 func (a *authority) config() *tls.Config {
-	return &tls.Config{Certificates: []tls.Certificate{a.cert}, NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS12}
+	return &tls.Config{Certificates: []tls.Certificate{a.cert}, NextProtos: []string{"http/1.1"},
+		MinVersion: tls.VersionTLS12}
 }

@@ -17,10 +17,9 @@ import (
 
 var seed = flag.Uint64("seed", 0, "seed of the random tests; 0 takes a new one")
 
-// TestOrderUnderCompetition has 32 workers on the real SDK compete for 16
-// sessions while session locks expire and connections are cut at random.
-// Whoever receives a message must find nothing before it in its session, and
-// in the end nothing is left and nothing was never seen.
+// TestOrderUnderCompetition has 32 workers on the real SDK compete for 16 sessions while session locks expire and
+// connections are cut at random. Whoever receives a message must find nothing before it in its session, and in the end
+// nothing is left and nothing was never seen.
 func TestOrderUnderCompetition(t *testing.T) {
 	const lanes, each, workers = 16, 10, 32
 	s := *seed
@@ -66,11 +65,12 @@ func (c *chaos) empty() bool {
 	return n.Active == 0
 }
 
-// work takes sessions until there is nothing left. Every call is bounded below
-// the SDK's first retry, and a client that had an error is replaced.
+// work takes sessions until there is nothing left. Every call is bounded below the SDK's first retry, and a client that
+// had an error is replaced.
 func (c *chaos) work() {
 	for !c.empty() && !c.r.t.Failed() {
-		client, err := sb.NewClientFromConnectionString(c.r.server.ConnectionString(), &sb.ClientOptions{RetryOptions: sb.RetryOptions{MaxRetries: -1}})
+		client, err := sb.NewClientFromConnectionString(c.r.server.ConnectionString(),
+			&sb.ClientOptions{RetryOptions: sb.RetryOptions{MaxRetries: -1}})
 		if err != nil {
 			c.r.t.Error(err)
 			return

@@ -105,8 +105,9 @@ func (c *claims) putToken(r *request, token, audience string) {
 	var cl claim
 	switch kind := r.properties.String("type"); kind {
 	case "jwt":
-		// Tokens of an identity provider are taken at their word: there is none to ask.
-		cl = claim{rule: entity.AuthorizationRule{Name: "jwt", Rights: []entity.Right{entity.Manage, entity.Send, entity.Listen}}}
+		// Tokens of an identity provider are not verified: there is no provider to ask.
+		cl = claim{rule: entity.AuthorizationRule{Name: "jwt",
+			Rights: []entity.Right{entity.Manage, entity.Send, entity.Listen}}}
 	case "servicebus.windows.net:sastoken":
 		var err error
 		if cl, err = c.s.checkSAS(token, audience); err != nil {
@@ -150,8 +151,7 @@ func (c *claims) plain(initial []byte) bool {
 	return false
 }
 
-// check refuses an attach to address without a live claim for right; no right
-// means any.
+// check refuses an attach to address without a live claim for right; no right means any.
 func (c *claims) check(address string, right entity.Right) *amqp.Error {
 	now := time.Now() // tokens follow the machine's clock: clients issue them by theirs
 	c.mu.Lock()
@@ -173,7 +173,8 @@ func (c *claims) check(address string, right entity.Right) *amqp.Error {
 	if expired {
 		return amqp.Errorf(amqp.UnauthorizedAccess, "ExpiredToken: The token is expired.")
 	}
-	return amqp.Errorf(amqp.UnauthorizedAccess, "Unauthorized access. '%s' claim(s) are required to perform this operation. Resource: '%s'.", right, address)
+	return amqp.Errorf(amqp.UnauthorizedAccess,
+		"Unauthorized access. '%s' claim(s) are required to perform this operation. Resource: '%s'.", right, address)
 }
 
 // checkSAS verifies a shared access signature for an entity path.
@@ -212,7 +213,8 @@ func (s *Server) checkSAS(token, path string) (claim, error) {
 			}
 			until := time.Unix(seconds, 0)
 			if !until.After(time.Now()) {
-				return claim{}, fmt.Errorf("ExpiredToken: The token is expired. Expiration time: %s", until.UTC().Format(time.RFC3339))
+				return claim{}, fmt.Errorf("ExpiredToken: The token is expired. Expiration time: %s",
+					until.UTC().Format(time.RFC3339))
 			}
 			return claim{rule: r, until: until}, nil
 		}

@@ -24,11 +24,10 @@ const (
 	ourChannelMax  = 4999
 )
 
-// conn is one AMQP connection: a goroutine that reads and handles frames, and
-// one that writes what is queued. Whoever has something to send appends it
-// under mu and wakes the writer, so many frames become one write. What the
-// reader itself causes, or meets while it handles a frame, it writes when no
-// further frame waits: that spares most answers a change of goroutines.
+// conn is one AMQP connection: a goroutine that reads and handles frames, and one that writes what is queued. Whoever
+// has something to send appends it under mu and wakes the writer, so many frames become one write. What the reader
+// itself causes, or meets while it handles a frame, it writes when no further frame waits: that spares most answers a
+// change of goroutines.
 //
 // Lock order: the broker's lock, then mu. Nobody calls the broker while holding mu.
 type conn struct {
@@ -63,7 +62,8 @@ type conn struct {
 
 // serve runs an AMQP connection to its end. The caller closes nc.
 func (s *Server) serve(nc net.Conn, br *bufio.Reader) {
-	c := &conn{s: s, nc: nc, frames: amqp.NewFrameReader(br, ourMaxFrame), wake: make(chan struct{}, 1), sessions: map[uint16]*session{}, maxFrame: amqp.MinFrameSize}
+	c := &conn{s: s, nc: nc, frames: amqp.NewFrameReader(br, ourMaxFrame), wake: make(chan struct{}, 1),
+		sessions: map[uint16]*session{}, maxFrame: amqp.MinFrameSize}
 	c.drained.L = &c.mu
 	c.claims.s, c.claims.conn = s, c
 	defer c.claims.close()
@@ -190,8 +190,8 @@ func (c *conn) read() error {
 	}
 }
 
-// room waits until the writer has caught up, so that a peer that asks without
-// reading the answers slows down only itself; false when the connection died.
+// room waits until the writer has caught up, so that a peer that asks without reading the answers slows down only
+// itself; false when the connection died.
 func (c *conn) room() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -261,8 +261,10 @@ func (c *conn) begin(channel uint16, b *amqp.Begin) error {
 	if channel > ourChannelMax {
 		return amqp.Errorf(amqp.NotAllowed, "channel %d above channel-max", channel)
 	}
-	c.sessions[channel] = &session{c: c, channel: channel, nextIncoming: b.NextOutgoingID, incomingLeft: ourWindow, remoteWindow: int64(b.IncomingWindow)}
-	c.frame(channel, &amqp.Begin{RemoteChannel: int(channel), IncomingWindow: ourWindow, OutgoingWindow: ourWindow, HandleMax: ourHandleMax})
+	c.sessions[channel] = &session{c: c, channel: channel, nextIncoming: b.NextOutgoingID, incomingLeft: ourWindow,
+		remoteWindow: int64(b.IncomingWindow)}
+	c.frame(channel, &amqp.Begin{RemoteChannel: int(channel), IncomingWindow: ourWindow, OutgoingWindow: ourWindow,
+		HandleMax: ourHandleMax})
 	c.signal()
 	return nil
 }

@@ -41,8 +41,7 @@ type result struct {
 	Affected int `json:"affected"`
 }
 
-// ServeHTTP is the control endpoint: POST does or arms (204 or a JSON result),
-// GET lists what is armed, DELETE clears.
+// ServeHTTP is the control endpoint: POST does or arms (204 or a JSON result), GET lists what is armed, DELETE clears.
 func (f *Faults) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.Method {
 	case http.MethodGet:
@@ -141,8 +140,8 @@ func (f *Faults) list() []order {
 	out := []order{}
 	for _, a := range f.all {
 		o := order{
-			Op: a.Op, Entity: a.Entity, Session: a.Session, Skip: a.skip, Times: a.left, Effect: a.Effect, Condition: a.Condition,
-			Text: a.Text, Then: a.Then, Struck: a.struck,
+			Op: a.Op, Entity: a.Entity, Session: a.Session, Skip: a.skip, Times: a.left, Effect: a.Effect,
+			Condition: a.Condition, Text: a.Text, Then: a.Then, Struck: a.struck,
 		}
 		if a.Fault.Delay > 0 {
 			o.Delay = a.Fault.Delay.String()

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// cpu starts counting the processor time of the process; the result reports it
-// per operation. On a machine with other work it says more than the clock.
+// cpu starts counting the processor time of the process; the result reports it per operation. On a machine with other
+// work it says more than the clock.
 func cpu(b *testing.B) func(ops int) {
 	used := func() time.Duration {
 		var u syscall.Rusage

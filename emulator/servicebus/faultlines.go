@@ -11,8 +11,8 @@ import (
 // CutAll cuts every AMQP connection and returns how many.
 func (f *Faults) CutAll() int { return f.cut(func(*conn) bool { return true }) }
 
-// CutLinks cuts the connections that hold a link on the entity, or with a
-// session a receiver that owns it, and returns how many.
+// CutLinks cuts the connections that have a link on the entity, or with a session a receiver that owns it, and returns
+// how many.
 func (f *Faults) CutLinks(entity, session string) int {
 	return f.cut(func(c *conn) bool { return len(c.find(entity, session)) > 0 })
 }
@@ -26,9 +26,8 @@ func (f *Faults) cut(which func(*conn) bool) int {
 	return len(chosen)
 }
 
-// DetachLinks detaches the links on the entity (of the session, if one is
-// given) with an error condition, default amqp:link:detach-forced, and returns
-// how many.
+// DetachLinks detaches the links on the entity (of the session, if one is given) with an error condition, default
+// amqp:link:detach-forced, and returns how many.
 func (f *Faults) DetachLinks(entity, session, condition string) int {
 	if condition == "" {
 		condition = string(amqp.DetachForced)
@@ -43,7 +42,7 @@ func (f *Faults) DetachLinks(entity, session, condition string) int {
 	return n
 }
 
-// ExpireSession ends a session lock now; false when nobody holds it.
+// ExpireSession ends a session lock now; false when the session has no owner.
 func (f *Faults) ExpireSession(entity, session string) bool {
 	return f.s.broker.ExpireSession(entity, session)
 }
@@ -51,8 +50,8 @@ func (f *Faults) ExpireSession(entity, session string) bool {
 // ExpireLocks ends every message and session lock of an entity now.
 func (f *Faults) ExpireLocks(entity string) { f.s.broker.ExpireLocks(entity) }
 
-// StallLinks stalls the connections that hold a link on the entity, as CutLinks
-// chooses them: bytes are neither read nor written until Unstall. It returns how many.
+// StallLinks stalls the connections that have a link on the entity, as CutLinks chooses them: bytes are neither read
+// nor written until Unstall. It returns how many.
 func (f *Faults) StallLinks(entity, session string) int {
 	n := 0
 	for _, c := range f.s.amqpConns() {
@@ -71,8 +70,8 @@ func (f *Faults) Unstall() {
 	}
 }
 
-// RefuseConnections closes new connections at once, for d on the emulator's
-// clock, or until AcceptConnections when d is 0.
+// RefuseConnections closes new connections at once, for d on the emulator's clock, or until AcceptConnections when d is
+// 0.
 func (f *Faults) RefuseConnections(d time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -109,8 +108,8 @@ func (s *Server) amqpConns() []*conn {
 	return out
 }
 
-// find returns the connection's links on an entity, or all of them when the
-// address is empty; with a session, its owner only.
+// find returns the connection's links on an entity, or all of them when the address is empty; with a session, its owner
+// only.
 func (c *conn) find(address, session string) []forcible {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -160,8 +159,7 @@ func (c *conn) stall(on bool) {
 	c.signal()
 }
 
-// cut writes what is queued and closes without a word. Nothing the client has
-// sent is read any more.
+// cut writes what is queued and closes without a word. Nothing the client has sent is read any more.
 func (c *conn) cut() {
 	c.mu.Lock()
 	c.flush = true
@@ -189,7 +187,8 @@ func (c *conn) perform(a act) {
 		a.answer(a.run())
 		return
 	}
-	c.s.log.Debug("fault strikes", "op", a.op, "entity", a.address, "session", a.session, "effect", f.Effect, "then", f.Then)
+	c.s.log.Debug("fault strikes", "op", a.op, "entity", a.address, "session", a.session, "effect", f.Effect, "then",
+		f.Then)
 	switch f.Effect {
 	case Refuse:
 		a.answer(f.refusal())
@@ -198,7 +197,7 @@ func (c *conn) perform(a act) {
 		if a.mute != nil {
 			a.mute()
 		}
-		_ = a.run() // nobody is to hear it
+		_ = a.run() // the client does not hear how it ended
 	case LoseLock:
 		if a.expire != nil {
 			a.expire()

@@ -14,8 +14,8 @@ import (
 // Op is an operation of a client that a fault can strike.
 type Op string
 
-// Operations. Renew is of a message or a session lock; Send is a message or a
-// batch on a sending link; settlements are by disposition or by request.
+// Operations. Renew is of a message or a session lock; Send is a message or a batch on a sending link; settlements are
+// by disposition or by request.
 const (
 	OpAny             Op = ""
 	OpAccept          Op = "accept" // of a session
@@ -51,8 +51,8 @@ const (
 //	pass        yes       truthfully; for the sake of Then
 type Effect string
 
-// Effects. A lost receive leaves the message where it is; a receive whose
-// reply is lost leaves it locked (or deleted, in receive-and-delete).
+// Effects. A lost receive leaves the message where it is; a receive whose reply is lost leaves it locked (or deleted,
+// in receive-and-delete).
 const (
 	Refuse    Effect = "refuse"
 	Lose      Effect = "lose"
@@ -65,8 +65,8 @@ const (
 // Then is what happens to the client after the effect.
 type Then string
 
-// Consequences. Cut closes the TCP connection of the operation without a word
-// once earlier output is written; Detach ends the link with amqp:link:detach-forced.
+// Consequences. Cut closes the TCP connection of the operation without a word once earlier output is written; Detach
+// ends the link with amqp:link:detach-forced.
 const (
 	Nothing Then = ""
 	Cut     Then = "cut"
@@ -75,9 +75,8 @@ const (
 	Stall   Then = "stall" // the connection neither reads nor writes until Faults.Unstall
 )
 
-// Fault strikes operations that match Op, Entity and Session; empty matches
-// all. For an accept of the next session, effects that keep it from happening
-// match on an empty Session only: which one it would be is not known.
+// Fault strikes operations that match Op, Entity and Session; empty matches all. For an accept of the next session,
+// effects that keep it from happening match on an empty Session only: which one it would be is not known.
 type Fault struct {
 	Op        Op
 	Entity    string // address, such as "q" or "t/Subscriptions/s"
@@ -102,8 +101,8 @@ type Armed struct {
 	first  chan struct{}
 }
 
-// Struck is closed when the fault has struck for the first time: the operation
-// has happened, or will not, or its delay has begun.
+// Struck is closed when the fault has struck for the first time: the operation has happened, or will not, or its delay
+// has begun.
 func (a *Armed) Struck() <-chan struct{} { return a.first }
 
 // Count is how often the fault has struck.
@@ -180,8 +179,8 @@ func (f *Faults) remove(a *Armed) {
 	}
 }
 
-// strike returns the fault that hits the operation, nil for none. among, when
-// given, limits the effects that can be. The caller calls done after the effect.
+// strike returns the fault that hits the operation, nil for none. among, when given, limits the effects that can be.
+// The caller calls done after the effect.
 func (f *Faults) strike(op Op, address, session string, among ...Effect) *Armed {
 	if f.armed.Load() == 0 {
 		return nil

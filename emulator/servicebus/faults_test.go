@@ -17,8 +17,7 @@ import (
 	goamqp "github.com/Azure/go-amqp"
 )
 
-// brief bounds a call that is not going to be answered. Only calls whose answer
-// was taken away wait for it.
+// brief bounds a call that is not going to be answered. Only calls whose answer was taken away wait for it.
 func brief(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -26,8 +25,8 @@ func brief(t *testing.T) context.Context {
 	return ctx
 }
 
-// TestFaultMatrix strikes each operation with each effect and looks at both
-// halves: what the client heard, and whether it happened.
+// TestFaultMatrix strikes each operation with each effect and looks at both halves: what the client heard, and whether
+// it happened.
 func TestFaultMatrix(t *testing.T) {
 	ops := []struct {
 		op   servicebus.Op
@@ -59,7 +58,8 @@ func TestFaultMatrix(t *testing.T) {
 		}, func(r *rig) bool { return len(r.server.Messages("s")) == 2 }},
 	}
 	for _, c := range ops {
-		for _, effect := range []servicebus.Effect{servicebus.Refuse, servicebus.Lose, servicebus.LoseReply, servicebus.LoseLock} {
+		for _, effect := range []servicebus.Effect{servicebus.Refuse, servicebus.Lose, servicebus.LoseReply,
+			servicebus.LoseLock} {
 			if effect == servicebus.LoseLock && (c.op == servicebus.OpSend) {
 				continue // depends on no lock
 			}
@@ -97,11 +97,12 @@ func TestFaultOnAccept(t *testing.T) {
 			if err == nil {
 				t.Fatal("accepted")
 			}
-			if ae, ok := errors.AsType[*goamqp.Error](err); effect == servicebus.Refuse && (!ok || ae.Condition != "amqp:not-allowed") {
+			if ae, ok := errors.AsType[*goamqp.Error](err); effect == servicebus.Refuse &&
+				(!ok || ae.Condition != "amqp:not-allowed") {
 				t.Errorf("refused with %v", err)
 			}
 			// The client has ended its session, which frees what it was granted.
-			if err := r.server.Await(t.Context(), func() bool { return !r.server.Sessions("s")[0].Held }); err != nil {
+			if err := r.server.Await(t.Context(), func() bool { return !r.server.Sessions("s")[0].Owned }); err != nil {
 				t.Error(err)
 			}
 		})
@@ -113,7 +114,8 @@ func TestFaultOnReceive(t *testing.T) {
 		r := start(t, servicebus.Options{})
 		r.send("s", in("A", "x"))
 		x := r.accept("s", "A")
-		f := r.server.Faults().Add(servicebus.Fault{Op: servicebus.OpReceive, Session: "A", Effect: servicebus.Lose, Then: servicebus.Cut})
+		f := r.server.Faults().Add(servicebus.Fault{Op: servicebus.OpReceive, Session: "A", Effect: servicebus.Lose,
+			Then: servicebus.Cut})
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() { <-f.Struck(); cancel() }()
 		if ms, err := x.ReceiveMessages(ctx, 1, nil); len(ms) > 0 {
@@ -141,7 +143,8 @@ func TestFaultOnReceive(t *testing.T) {
 		x := r.accept("s", "A")
 		r.server.Faults().Add(servicebus.Fault{Op: servicebus.OpReceive, Effect: servicebus.LoseLock})
 		_, err := x.ReceiveMessages(brief(t), 1, nil)
-		if err := r.server.Await(t.Context(), func() bool { return r.server.Messages("s")[0].DeliveryCount == 1 }); err != nil {
+		delivered := func() bool { return r.server.Messages("s")[0].DeliveryCount == 1 }
+		if err := r.server.Await(t.Context(), delivered); err != nil {
 			t.Error(err)
 		}
 		_ = err // the message may still have come through
@@ -162,7 +165,8 @@ func TestCompletedAndCut(t *testing.T) {
 	r.send("s", in("A", "x"))
 	x := r.accept("s", "A")
 	m := r.one(x)
-	r.server.Faults().Add(servicebus.Fault{Op: servicebus.OpComplete, Entity: "s", Session: "A", Effect: servicebus.LoseReply, Then: servicebus.Cut})
+	r.server.Faults().Add(servicebus.Fault{Op: servicebus.OpComplete, Entity: "s", Session: "A",
+		Effect: servicebus.LoseReply, Then: servicebus.Cut})
 	if err := x.CompleteMessage(brief(t), m, nil); err == nil {
 		t.Error("the reply arrived")
 	}
@@ -205,7 +209,8 @@ func TestFaultsOverHTTP(t *testing.T) {
 	}
 	post(`{"do":"clear"}`, 200)
 	r.must(s.SendMessage(t.Context(), in("A", "y"), nil))
-	for _, bad := range []string{`{"do":"dance"}`, `{"op":"send"}`, `{"effect":"lose","then":"x"}`, `{"effort":1}`, `{"do":"stall","for":"soon"}`, `[`} {
+	for _, bad := range []string{`{"do":"dance"}`, `{"op":"send"}`, `{"effect":"lose","then":"x"}`, `{"effort":1}`,
+		`{"do":"stall","for":"soon"}`, `[`} {
 		post(bad, 400)
 	}
 	post(`{"do":"cut"}`, 200)
@@ -245,7 +250,8 @@ func TestDelayedDisposition(t *testing.T) {
 	r.send("q", text("x"))
 	x := r.receiver("q", nil)
 	m := r.one(x)
-	f := r.server.Faults().Add(servicebus.Fault{Op: servicebus.OpComplete, Entity: "Q", Effect: servicebus.Delay, Delay: 5 * time.Second})
+	f := r.server.Faults().Add(servicebus.Fault{Op: servicebus.OpComplete, Entity: "Q", Effect: servicebus.Delay,
+		Delay: 5 * time.Second})
 	done := make(chan error, 1)
 	go func() { done <- x.CompleteMessage(t.Context(), m, nil) }()
 	<-f.Struck()
@@ -264,7 +270,8 @@ func TestSkipAndTimes(t *testing.T) {
 	r := start(t, servicebus.Options{})
 	s, err := r.client.NewSender("q", nil)
 	r.must(err)
-	f := r.server.Faults().Add(servicebus.Fault{Op: servicebus.OpSend, Entity: "q", Skip: 1, Times: 2, Effect: servicebus.Refuse, Condition: "amqp:not-allowed"})
+	f := r.server.Faults().Add(servicebus.Fault{Op: servicebus.OpSend, Entity: "q", Skip: 1, Times: 2,
+		Effect: servicebus.Refuse, Condition: "amqp:not-allowed"})
 	var heard []bool
 	for range 5 {
 		heard = append(heard, s.SendMessage(t.Context(), text("x"), nil) == nil)
@@ -304,7 +311,7 @@ func TestDetach(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 	if s := r.server.Sessions("s"); len(s) != 0 {
-		t.Errorf("the session is still held: %+v", s)
+		t.Errorf("the session still has an owner: %+v", s)
 	}
 	f.Add(servicebus.Fault{Op: servicebus.OpSend, Effect: servicebus.Pass, Then: servicebus.Detach})
 	c.transfer(0, &amqp.Transfer{Handle: 1, HasDeliveryID: true, DeliveryTag: []byte{1}}, data([]byte("x")))

@@ -4,8 +4,8 @@ import (
 	"io"
 	"testing"
 
-	"fnobridge/emulator/servicebus"
 	"fnobridge/emulator/servicebus/amqp"
+	"fnobridge/emulator/servicebus/servicebustest"
 )
 
 // preamble is everything up to the open frame, with all rights.
@@ -26,22 +26,20 @@ func frames(b []byte, ps ...amqp.Performative) []byte {
 	return b
 }
 
-// FuzzConnection says anything at all on an open connection; the emulator must
-// neither panic nor hang, nor leave locks behind.
+// FuzzConnection says anything at all on an open connection; the emulator must neither panic nor hang, nor leave locks
+// behind.
 func FuzzConnection(f *testing.F) {
-	server, err := servicebus.Start(servicebus.Options{Addr: "none", Namespace: namespace()})
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Cleanup(func() { _ = server.Close() }) // the process ends
+	server := servicebustest.New(f, servicebustest.InMemory, servicebustest.Namespace(namespace()))
 	manage, answers := sendTo("q/$management", 0), receiveFrom("q/$management", 1)
 	f.Add(frames(nil, beginRaw(10), receiveFrom("q", 0), credit(0, 10), &amqp.Detach{}, &amqp.End{}, &amqp.Close{}))
-	f.Add(frames(nil, beginRaw(10), bySession(receiveFrom("s", 0), "A"), credit(0, 10), &amqp.Disposition{Role: true, Last: 1 << 31, State: amqp.StateAccepted}))
+	f.Add(frames(nil, beginRaw(10), bySession(receiveFrom("s", 0), "A"), credit(0, 10),
+		&amqp.Disposition{Role: true, Last: 1 << 31, State: amqp.StateAccepted}))
 	f.Add(frames(nil, beginRaw(10), bySession(receiveFrom("s", 0), nil), &amqp.End{}))
 	f.Add(frames(nil, beginRaw(10), manage, answers, credit(1, 10)))
 	send := frames(nil, beginRaw(10), sendTo("q", 0))
 	b, at := amqp.BeginFrame(send, amqp.FrameAMQP, 0)
-	f.Add(amqp.EndFrame(append((&amqp.Transfer{HasDeliveryID: true, DeliveryTag: []byte{1}}).Append(b), data([]byte("x"))...), at))
+	f.Add(amqp.EndFrame(append((&amqp.Transfer{HasDeliveryID: true, DeliveryTag: []byte{1}}).Append(b),
+		data([]byte("x"))...), at))
 	head := preamble()
 	f.Fuzz(func(t *testing.T, said []byte) {
 		nc, err := server.Dial(t.Context())
@@ -61,7 +59,7 @@ func FuzzConnection(f *testing.F) {
 		<-heard
 		err = server.Await(t.Context(), func() bool {
 			for _, s := range server.Sessions("s") {
-				if s.Held {
+				if s.Owned {
 					return false
 				}
 			}

@@ -15,8 +15,7 @@ var (
 	headerSASL = [8]byte{'A', 'M', 'Q', 'P', 3, 1, 0, 0}
 )
 
-// handshake does the protocol headers, SASL and open. It writes directly:
-// there is no writer yet.
+// handshake does the protocol headers, SASL and open. It writes directly: there is no writer yet.
 func (c *conn) handshake(br *bufio.Reader) error {
 	var h [8]byte
 	if _, err := io.ReadFull(br, h[:]); err != nil {
@@ -65,8 +64,7 @@ func (c *conn) handshake(br *bufio.Reader) error {
 	return nil
 }
 
-// sasl accepts ANONYMOUS and its kind, whose claims come later by $cbs, and
-// PLAIN with a key's name and value.
+// sasl accepts ANONYMOUS and its kind, whose claims come later by $cbs, and PLAIN with a key's name and value.
 func (c *conn) sasl() error {
 	b := append([]byte(nil), headerSASL[:]...)
 	b, at := amqp.BeginFrame(b, amqp.FrameSASL, 0)

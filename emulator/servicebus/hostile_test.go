@@ -11,6 +11,7 @@ import (
 
 	"fnobridge/emulator/servicebus"
 	"fnobridge/emulator/servicebus/amqp"
+	"fnobridge/emulator/servicebus/servicebustest"
 )
 
 // TestGarbageHurtsOnlyItself sends all kinds of nonsense beside a healthy client.
@@ -64,7 +65,8 @@ func TestGarbageHurtsOnlyItself(t *testing.T) {
 			}
 		})
 	}
-	for _, hello := range []string{"A\r\n\r\n", "AMQP\x09\x09\x09\x09", "AMQP\x03\x01\x00\x00\x00\x00\x00\x08\x02\x01\x00\x00", "\x16\x03\x01\x00\x05hello", "GET / NONSENSE\r\n\r\n"} {
+	for _, hello := range []string{"A\r\n\r\n", "AMQP\x09\x09\x09\x09",
+		"AMQP\x03\x01\x00\x00\x00\x00\x00\x08\x02\x01\x00\x00", "\x16\x03\x01\x00\x05hello", "GET / NONSENSE\r\n\r\n"} {
 		nc, err := net.Dial("tcp", r.server.Addr())
 		r.must(err)
 		_, err = nc.Write([]byte(hello))
@@ -84,7 +86,8 @@ func TestUndecodableMessageIsRejected(t *testing.T) {
 	c := dialRaw(t, r.server, nil)
 	c.send(0, beginRaw(100), sendTo("q", 0))
 	until[*amqp.Flow](c)
-	for i, bad := range [][]byte{{}, {1, 2, 3}, {0, 0x53, 0x73, 0x40}, {0, 0x53, 0x72, 0xc1, 0xff}, {0, 0x53, 0x79, 0x40}} {
+	for i, bad := range [][]byte{{}, {1, 2, 3}, {0, 0x53, 0x73, 0x40}, {0, 0x53, 0x72, 0xc1, 0xff},
+		{0, 0x53, 0x79, 0x40}} {
 		c.transfer(0, &amqp.Transfer{HasDeliveryID: true, DeliveryID: uint32(i), DeliveryTag: []byte{1}}, bad)
 		d, _ := until[*amqp.Disposition](c)
 		if wantReject := len(bad) > 0; (d.State.Kind == amqp.Rejected) != wantReject && i != 2 {
@@ -145,15 +148,18 @@ func TestRequestsWithoutReading(t *testing.T) {
 	reply := "me"
 	props := amqp.Properties{MessageID: "1", ReplyTo: &reply}
 	m := amqp.Message{
-		Properties: props.Encode(), ApplicationProperties: amqp.AppendMap(nil, amqp.Map{{Key: "operation", Value: "com.microsoft:peek-message"}}),
-		Body: amqp.AppendValue([]byte{0, 0x53, amqp.SectionValue}, amqp.Map{{Key: "from-sequence-number", Value: int64(0)}, {Key: "message-count", Value: int32(5)}}),
+		Properties: props.Encode(), ApplicationProperties: amqp.AppendMap(nil,
+			amqp.Map{{Key: "operation", Value: "com.microsoft:peek-message"}}),
+		Body: amqp.AppendValue([]byte{0, 0x53, amqp.SectionValue},
+			amqp.Map{{Key: "from-sequence-number", Value: int64(0)}, {Key: "message-count", Value: int32(5)}}),
 	}
 	payload := m.Append(nil)
 	// 400 answers of 1 MB each; the emulator must stop reading long before.
 	_ = c.nc.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
 	for i := range 400 {
 		b, at := amqp.BeginFrame(nil, amqp.FrameAMQP, 0)
-		b = amqp.EndFrame(append((&amqp.Transfer{Handle: 0, HasDeliveryID: true, DeliveryID: uint32(i), DeliveryTag: []byte{1}, Settled: true}).Append(b), payload...), at)
+		b = amqp.EndFrame(append((&amqp.Transfer{Handle: 0, HasDeliveryID: true, DeliveryID: uint32(i),
+			DeliveryTag: []byte{1}, Settled: true}).Append(b), payload...), at)
 		if _, err := c.nc.Write(b); err != nil {
 			break
 		}
@@ -165,7 +171,7 @@ func TestRequestsWithoutReading(t *testing.T) {
 	r.must(x.CompleteMessage(t.Context(), r.one(x), nil))
 }
 
-func locked(s *servicebus.Server, address string) (n int) {
+func locked(s *servicebustest.Bus, address string) (n int) {
 	for _, m := range s.Messages(address) {
 		if m.State == "locked" {
 			n++
@@ -181,8 +187,7 @@ func heapMB() int64 {
 	return int64(m.HeapAlloc >> 20)
 }
 
-// TestSmallWindowAndFrames sends a large message through tiny frames and a
-// window of one transfer.
+// TestSmallWindowAndFrames sends a large message through tiny frames and a window of one transfer.
 func TestSmallWindowAndFrames(t *testing.T) {
 	r := start(t, servicebus.Options{})
 	body := make([]byte, 3000)

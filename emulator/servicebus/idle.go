@@ -12,7 +12,7 @@ const (
 	linkIdle   = 10 * time.Minute // a link nobody uses
 	connIdle   = 5 * time.Minute  // a connection that has lost its last link
 	connUnused = time.Minute      // a connection that never had one
-	sweepEvery = 15 * time.Second // how exactly they are kept
+	sweepEvery = 15 * time.Second // how often they are applied
 )
 
 // sweep applies the idle rules to every connection.
@@ -28,7 +28,8 @@ func (c *conn) applyIdleRules(now time.Time) {
 	for _, l := range c.find("", "") {
 		b, ok := l.(link)
 		if ok && now.Sub(time.Unix(0, b.base().used.Load())) >= linkIdle {
-			l.force(amqp.Errorf(amqp.DetachForced, "The link '%s' is force detached. Details: IdleTimerExpired: Idle timeout: 00:10:00.", b.base().name))
+			l.force(amqp.Errorf(amqp.DetachForced,
+				"The link '%s' is force detached. Details: IdleTimerExpired: Idle timeout: 00:10:00.", b.base().name))
 		}
 	}
 	c.mu.Lock()
@@ -50,6 +51,7 @@ func (c *conn) applyIdleRules(now time.Time) {
 	idle := now.Sub(c.alone) >= limit
 	c.mu.Unlock()
 	if idle {
-		c.shutdown(amqp.Errorf(amqp.ConnectionForced, "The connection was inactive for more than the allowed %v and is closed.", limit))
+		c.shutdown(amqp.Errorf(amqp.ConnectionForced,
+			"The connection was inactive for more than the allowed %v and is closed.", limit))
 	}
 }

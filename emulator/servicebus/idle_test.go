@@ -52,8 +52,8 @@ func TestConnectionWithoutLinksIsClosed(t *testing.T) {
 	}
 }
 
-// TestRenewalKeepsTheLinkAlive holds a message for an hour and renews its
-// session: the Go client names its link with each renewal.
+// TestRenewalKeepsTheLinkAlive holds a message for an hour and renews its session: the Go client names its link with
+// each renewal.
 func TestRenewalKeepsTheLinkAlive(t *testing.T) {
 	clock := servicebus.NewFakeClock(time.Now())
 	n := namespace()

@@ -9,8 +9,8 @@ const (
 	linkCredit = 1000
 	// envelope is what a batch may take beyond the entity's message size.
 	envelope = 64 << 10
-	// maxPartial bounds what all links of a connection have received of
-	// deliveries that are not complete; it leaves room for the largest message.
+	// maxPartial bounds what all links of a connection have received of deliveries that are not complete; it leaves
+	// room for the largest message.
 	maxPartial = 128 << 20
 )
 
@@ -24,8 +24,8 @@ type assembly struct {
 	tooBig  bool
 }
 
-// add takes one transfer; done reports a complete delivery, whose payload the
-// caller owns. An aborted delivery is never done.
+// add takes one transfer; done reports a complete delivery, whose payload the caller owns. An aborted delivery is never
+// done.
 func (a *assembly) add(c *conn, t *amqp.Transfer, payload []byte, limit uint64) (done bool, err error) {
 	if !a.open {
 		if !t.HasDeliveryID {
@@ -147,12 +147,12 @@ func (l *inLink) answer(part assembly, err *amqp.Error) {
 	if l.s.ended {
 		return
 	}
-	l.s.c.frame(l.s.channel, &amqp.Disposition{Role: amqp.RoleReceiver, First: part.id, Last: part.id, Settled: true, State: state})
+	l.s.c.frame(l.s.channel, &amqp.Disposition{Role: amqp.RoleReceiver, First: part.id, Last: part.id, Settled: true,
+		State: state})
 	l.s.c.signal()
 }
 
-// sessionOf is the session ID of a message, or of the first of a batch, for
-// the faults to choose by.
+// sessionOf is the session ID of a message, or of the first of a batch, for the faults to choose by.
 func (l *inLink) sessionOf(part assembly) string {
 	raw := part.buf
 	if part.format == amqp.FormatBatch {
@@ -177,7 +177,8 @@ func (l *inLink) sessionOf(part assembly) string {
 func (l *inLink) accept(part assembly) *amqp.Error {
 	raw := part.buf
 	if part.tooBig || uint64(len(raw)) > l.limit && part.format != amqp.FormatBatch {
-		return amqp.Errorf(amqp.MessageSizeExceeded, "The message (or batch) exceeds the limit of %d bytes of the entity '%s'.", l.limit, l.address)
+		return amqp.Errorf(amqp.MessageSizeExceeded,
+			"The message (or batch) exceeds the limit of %d bytes of the entity '%s'.", l.limit, l.address)
 	}
 	if part.format != amqp.FormatBatch {
 		return l.producer.Send(raw)

@@ -16,9 +16,8 @@ type (
 	Counts = broker.Counts
 )
 
-// Messages returns the messages of an address ("q", "t/Subscriptions/s",
-// either with "/$DeadLetterQueue") in order of sequence numbers; nil when there
-// is no such entity.
+// Messages returns the messages of an address ("q", "t/Subscriptions/s", either with "/$DeadLetterQueue") in order of
+// sequence numbers; nil when there is no such entity.
 func (s *Server) Messages(address string) []Message { return s.broker.Messages(address) }
 
 // Counts returns the counts of an address; ok is false when there is no such entity.
@@ -49,9 +48,8 @@ func (s *Server) Connections() int {
 	return len(s.links)
 }
 
-// Await returns once check is true, looking again whenever something happened
-// in the broker or a connection came or went, so it needs no polling; check may use the
-// other inspection methods. Otherwise it returns the cause of ctx.
+// Await returns once check is true, looking again whenever something happened in the broker or a connection came or
+// went, so it needs no polling; check may use the other inspection methods. Otherwise it returns the cause of ctx.
 func (s *Server) Await(ctx context.Context, check func() bool) error {
 	return s.broker.Await(ctx, check)
 }

@@ -16,8 +16,8 @@ type management struct {
 	address string // of the entity
 }
 
-// allMessages is the last-updated-time that asks for sessions with messages or
-// state: the largest time .NET knows, in milliseconds.
+// allMessages is the last-updated-time that asks for sessions with messages or state: the largest time .NET knows, in
+// milliseconds.
 const allMessages = 253402300800000 - 1
 
 func (g *management) request(r *request) {
@@ -32,8 +32,8 @@ func (g *management) request(r *request) {
 		r.respond(501, "Unknown operation '"+r.operation+"'.", amqp.NotImplemented, nil)
 		return
 	}
-	// The token may be for the node alone: the JavaScript client puts one for
-	// the entity only when it opens a link to it.
+	// The token may be for the node alone: the JavaScript client puts one for the entity only when it opens a link to
+	// it.
 	if err := g.c.claims.check(g.address+"/$management", op.right); err != nil {
 		r.fail(err)
 		return
@@ -87,8 +87,7 @@ func (g *management) link(r *request) forcible {
 	return nil
 }
 
-// owner recognises consumers of this connection, and if the request names a
-// link, that one only.
+// owner recognises consumers of this connection, and if the request names a link, that one only.
 func (g *management) owner(name string) broker.Owner {
 	return func(c *broker.Consumer) bool {
 		l, ok := c.Sink().(*outLink)
@@ -330,7 +329,8 @@ func (g *management) updateDisposition(q *query) {
 
 // dispositions are the verdicts by name; "defered" is the protocol's spelling.
 var dispositions = map[string]broker.Verdict{
-	"completed": broker.Complete, "abandoned": broker.Abandon, "suspended": broker.DeadLetter, "defered": broker.Defer, "deferred": broker.Defer,
+	"completed": broker.Complete, "abandoned": broker.Abandon, "suspended": broker.DeadLetter, "defered": broker.Defer,
+	"deferred": broker.Defer,
 }
 
 func (q *query) verdict() broker.Verdict { return dispositions[q.body.String("disposition-status")] }

@@ -15,8 +15,8 @@ import (
 	"github.com/coder/websocket"
 )
 
-// sniff tells by the first byte what a connection speaks: 'A' is an AMQP
-// header, 0x16 a TLS handshake (sniffed again inside), anything else HTTP.
+// sniff tells by the first byte what a connection speaks: 'A' is an AMQP header, 0x16 a TLS handshake (sniffed again
+// inside), anything else HTTP.
 func (s *Server) sniff(nc net.Conn) {
 	defer s.untrack(nc)
 	kept := false
@@ -109,11 +109,12 @@ func (s *Server) routes() http.Handler {
 	})
 }
 
-// websocket carries AMQP in binary messages; the Go client offers the
-// subprotocol amqp, the JavaScript client AMQPWSB10.
+// websocket carries AMQP in binary messages; the Go client offers the subprotocol amqp, the JavaScript client
+// AMQPWSB10.
 func (s *Server) websocket(w http.ResponseWriter, r *http.Request) {
 	// Browsers are no clients of this server, so the origin says nothing.
-	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"amqp", "AMQPWSB10"}, InsecureSkipVerify: true})
+	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"amqp", "AMQPWSB10"},
+		InsecureSkipVerify: true})
 	if err != nil {
 		s.log.DebugContext(r.Context(), "websocket refused", "err", err)
 		return

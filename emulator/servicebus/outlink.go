@@ -7,8 +7,7 @@ import (
 	"fnobridge/emulator/servicebus/broker"
 )
 
-// outLink is a link that takes messages from an entity to the client; it is
-// the broker.Sink of its consumer.
+// outLink is a link that takes messages from an entity to the client; it is the broker.Sink of its consumer.
 type outLink struct {
 	linkBase
 	address    string
@@ -68,8 +67,8 @@ func (l *outLink) Deliver(d broker.Delivery) {
 	f.done()
 }
 
-// mayDeliver asks the faults that keep a message from being delivered. The
-// consumer then waits for the client's next flow, or for the end of the delay.
+// mayDeliver asks the faults that keep a message from being delivered. The consumer then waits for the client's next
+// flow, or for the end of the delay.
 func (l *outLink) mayDeliver() bool {
 	c := l.s.c
 	c.mu.Lock()
@@ -127,8 +126,7 @@ func (l *outLink) transfer(d broker.Delivery, token amqp.UUID) {
 // ticks is a time as .NET counts: 100 ns since year 1.
 func ticks(t time.Time) int64 { return t.UnixMilli()*10000 + 621355968000000000 }
 
-// Granted implements broker.Sink: it answers the attach with the session's ID,
-// in the shape the client asked in.
+// Granted implements broker.Sink: it answers the attach with the session's ID, in the shape the client asked in.
 func (l *outLink) Granted(id string, until time.Time) {
 	s := l.s
 	if f := s.c.s.faults.strike(OpAccept, l.address, id, LoseReply, LoseLock, Pass); f != nil {

@@ -20,8 +20,8 @@ func (c *conn) send(channel uint16, p amqp.Performative) {
 	c.signal()
 }
 
-// write sends what is queued until the connection dies. A peer that does not
-// take anything for writeTime is dead: nothing may pile up for it.
+// write sends what is queued until the connection dies. A peer that does not take anything for writeTime is dead:
+// nothing may pile up for it.
 func (c *conn) write() {
 	defer func() {
 		c.mu.Lock()
@@ -93,7 +93,7 @@ func (c *conn) takeOut() (batch []byte, last bool) {
 	return batch, c.flush
 }
 
-// wrote gives the buffer back after a write. Callers hold mu.
+// wrote takes the buffer back after a write. Callers hold mu.
 func (c *conn) wrote(batch []byte) {
 	c.writing = false
 	if cap(batch) <= 2*highWater {
@@ -102,12 +102,10 @@ func (c *conn) wrote(batch []byte) {
 	c.drained.Broadcast()
 }
 
-// maxInline is how much the reader writes itself: what a socket takes without
-// waiting, unless the peer is behind.
+// maxInline is how much the reader writes itself: what a socket takes without waiting, unless the peer is behind.
 const maxInline = 16 << 10
 
-// writeInline writes the queue from the reader if it is short and nobody else
-// is at it; otherwise the writer does.
+// writeInline writes the queue from the reader if it is short and nobody else is at it; otherwise the writer does.
 func (c *conn) writeInline() {
 	c.mu.Lock()
 	n := len(c.out)

@@ -6,8 +6,8 @@ import (
 	"net"
 	"testing"
 
-	"fnobridge/emulator/servicebus"
 	"fnobridge/emulator/servicebus/amqp"
+	"fnobridge/emulator/servicebus/servicebustest"
 )
 
 // raw is a client that says what the test wants, byte for byte.
@@ -20,7 +20,7 @@ type raw struct {
 const rootKey = "\x00RootManageSharedAccessKey\x00SAS_KEY_VALUE"
 
 // dialRaw connects and opens with all rights.
-func dialRaw(t testing.TB, server *servicebus.Server, open *amqp.Open) *raw {
+func dialRaw(t testing.TB, server *servicebustest.Bus, open *amqp.Open) *raw {
 	t.Helper()
 	nc, err := net.Dial("tcp", server.Addr())
 	if err != nil {
@@ -146,13 +146,15 @@ func sendTo(address string, handle uint32) *amqp.Attach {
 
 // bySession makes a receiver one of a session; nil is the next.
 func bySession(a *amqp.Attach, id any) *amqp.Attach {
-	a.Source.Filter = amqp.Map{{Key: amqp.Symbol("com.microsoft:session-filter"), Value: amqp.Described{Descriptor: uint64(0x137000000C), Value: id}}}
+	a.Source.Filter = amqp.Map{{Key: amqp.Symbol("com.microsoft:session-filter"),
+		Value: amqp.Described{Descriptor: uint64(0x137000000C), Value: id}}}
 	return a
 }
 
 // credit is a flow that asks for n messages.
 func credit(handle, n uint32) *amqp.Flow {
-	return &amqp.Flow{HasNextIncomingID: true, IncomingWindow: 5000, OutgoingWindow: 5000, HasHandle: true, Handle: handle, HasDeliveryCount: true, HasLinkCredit: true, LinkCredit: n}
+	return &amqp.Flow{HasNextIncomingID: true, IncomingWindow: 5000, OutgoingWindow: 5000, HasHandle: true,
+		Handle: handle, HasDeliveryCount: true, HasLinkCredit: true, LinkCredit: n}
 }
 
 // data is an encoded message with this body.

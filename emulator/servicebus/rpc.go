@@ -49,8 +49,8 @@ type rpcOut struct {
 	waiting [][]byte
 }
 
-// attachRPC attaches one direction of a request/response pair; a nil manager
-// means $cbs, of which a connection may have one pair.
+// attachRPC attaches one direction of a request/response pair; a nil manager means $cbs, of which a connection may have
+// one pair.
 func (s *session) attachRPC(a *amqp.Attach, m *management) *amqp.Error {
 	c := s.c
 	receiver := a.Role == amqp.RoleReceiver
@@ -150,7 +150,8 @@ func (l *rpcIn) transfer(t *amqp.Transfer, payload []byte) error {
 	}
 	l.s.c.mu.Lock()
 	if !l.part.settled && !l.s.ended {
-		l.s.c.frame(l.s.channel, &amqp.Disposition{Role: amqp.RoleReceiver, First: l.part.id, Last: l.part.id, Settled: true, State: state})
+		l.s.c.frame(l.s.channel, &amqp.Disposition{Role: amqp.RoleReceiver, First: l.part.id, Last: l.part.id, Settled: true,
+			State: state})
 	}
 	if l.credit < linkCredit/2 && !l.s.ended {
 		l.credit = linkCredit
@@ -185,15 +186,16 @@ func (l *rpcIn) decode(raw []byte) (*request, error) {
 	return r, err
 }
 
-// respond sends an answer: a status as HTTP has them, its text, an error
-// condition for the JavaScript client, and a body.
+// respond sends an answer: a status as HTTP has them, its text, an error condition for the JavaScript client, and a
+// body.
 func (r *request) respond(status int32, text string, condition amqp.Symbol, body any) {
 	props := amqp.Map{
 		{Key: "status-code", Value: status}, {Key: "status-description", Value: text},
 		{Key: "statusCode", Value: status}, {Key: "statusDescription", Value: text},
 	}
 	if condition != "" {
-		props = append(props, amqp.Pair{Key: "error-condition", Value: condition}, amqp.Pair{Key: "errorCondition", Value: condition})
+		props = append(props, amqp.Pair{Key: "error-condition", Value: condition},
+			amqp.Pair{Key: "errorCondition", Value: condition})
 	}
 	p := amqp.Properties{CorrelationID: r.id}
 	m := amqp.Message{Properties: p.Encode(), ApplicationProperties: amqp.AppendMap(nil, props)}
@@ -224,16 +226,16 @@ func (r *request) send(raw []byte) {
 	l.release()
 	if s.c.waiting > maxWaiting {
 		// It asks, and takes no answers: nothing may pile up for it.
-		s.c.frame(0, &amqp.Close{Error: amqp.Errorf(amqp.ResourceLimitExceeded, "more than %d bytes of answers wait for credit", maxWaiting)})
+		s.c.frame(0, &amqp.Close{Error: amqp.Errorf(amqp.ResourceLimitExceeded,
+			"more than %d bytes of answers wait for credit", maxWaiting)})
 		s.c.flush = true
 		s.c.drained.Broadcast()
 	}
 	s.c.signal()
 }
 
-// replyLink finds where answers go: the receiver whose target is the reply-to
-// of the request, or whose name it is, or the only receiver of the node. The
-// JavaScript client sets no target address.
+// replyLink finds where answers go: the receiver whose target is the reply-to of the request, or whose name it is, or
+// the only receiver of the node. The JavaScript client sets no target address.
 func (s *session) replyLink(address, replyTo string) *rpcOut {
 	var only, named *rpcOut
 	for _, l := range s.links {
@@ -268,7 +270,8 @@ func (l *rpcOut) release() {
 		id := s.nextDelivery
 		s.nextDelivery++
 		s.deliver(&amqp.Transfer{
-			Handle: l.handle, DeliveryID: id, HasDeliveryID: true, DeliveryTag: []byte{byte(id >> 24), byte(id >> 16), byte(id >> 8), byte(id)},
+			Handle: l.handle, DeliveryID: id, HasDeliveryID: true,
+			DeliveryTag:      []byte{byte(id >> 24), byte(id >> 16), byte(id >> 8), byte(id)},
 			HasMessageFormat: true, Settled: true, HasSettled: true,
 		}, func(b []byte) []byte { return append(b, raw...) })
 	}

@@ -108,7 +108,8 @@ func (g *management) enumerateRules(q *query) {
 	}
 	list := make(amqp.List, 0, len(rules))
 	for _, r := range rules {
-		list = append(list, amqp.Map{{Key: "rule-description", Value: described(codeRule, encodeFilter(r.Filter), encodeAction(r.Action), r.Name, amqp.TimestampOf(r.Created))}})
+		list = append(list, amqp.Map{{Key: "rule-description",
+			Value: described(codeRule, encodeFilter(r.Filter), encodeAction(r.Action), r.Name, amqp.TimestampOf(r.Created))}})
 	}
 	q.ok(amqp.Map{{Key: "rules", Value: list}})
 }
@@ -140,7 +141,8 @@ func encodeFilter(f entity.Filter) any {
 			}
 			props = append(props, amqp.Pair{Key: k, Value: v})
 		}
-		return described(codeCorrelationFilter, text(f.CorrelationID), text(f.MessageID), text(f.To), text(f.ReplyTo), text(f.Subject),
+		return described(codeCorrelationFilter, text(f.CorrelationID), text(f.MessageID), text(f.To), text(f.ReplyTo),
+			text(f.Subject),
 			text(f.SessionID), text(f.ReplyToSessionID), text(f.ContentType), props)
 	}
 	return described(codeTrueFilter)

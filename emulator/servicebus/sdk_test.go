@@ -9,12 +9,13 @@ import (
 
 	"fnobridge/emulator/servicebus"
 	"fnobridge/emulator/servicebus/entity"
+	"fnobridge/emulator/servicebus/servicebustest"
 
 	sb "github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 )
 
-// namespace is what most tests use: q, s (sessions), dup (duplicate detection),
-// t with subscriptions a and, with sessions, b.
+// namespace is what most tests use: q, s (sessions), dup (duplicate detection), t with subscriptions a and, with
+// sessions, b.
 func namespace() entity.Namespace {
 	s := entity.NewQueue("s")
 	s.RequiresSession = true
@@ -24,12 +25,13 @@ func namespace() entity.Namespace {
 	b := entity.NewSubscription("b")
 	b.RequiresSession = true
 	topic.Subscriptions = []entity.SubscriptionDescription{entity.NewSubscription("a"), b}
-	return entity.Namespace{Queues: []entity.QueueDescription{entity.NewQueue("q"), s, dup}, Topics: []entity.TopicDescription{topic}}
+	return entity.Namespace{Queues: []entity.QueueDescription{entity.NewQueue("q"), s, dup},
+		Topics: []entity.TopicDescription{topic}}
 }
 
 type rig struct {
 	t      *testing.T
-	server *servicebus.Server
+	server *servicebustest.Bus
 	client *sb.Client
 }
 
@@ -38,30 +40,14 @@ func start(t *testing.T, o servicebus.Options) *rig {
 	if len(o.Namespace.Queues) == 0 && len(o.Namespace.Topics) == 0 {
 		o.Namespace = namespace()
 	}
-	server, err := servicebus.Start(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	r := &rig{t: t, server: server}
+	r := &rig{t: t, server: servicebustest.New(t, func(all *servicebus.Options) { *all = o })}
 	r.client = r.connect()
 	return r
 }
 
 func (r *rig) connect() *sb.Client {
 	r.t.Helper()
-	client, err := sb.NewClientFromConnectionString(r.server.ConnectionString(), &sb.ClientOptions{
-		RetryOptions: sb.RetryOptions{RetryDelay: 5 * time.Millisecond, MaxRetryDelay: 20 * time.Millisecond},
-	})
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.t.Cleanup(func() { _ = client.Close(context.Background()) }) // the server may be gone by then
-	return client
+	return r.server.Client(nil)
 }
 
 func (r *rig) send(to string, ms ...*sb.Message) {
@@ -164,7 +150,7 @@ func TestSessionState(t *testing.T) {
 	}
 	_, err = r.connect().AcceptSessionForQueue(t.Context(), "s", "A", nil)
 	if err == nil {
-		t.Error("a held session was accepted")
+		t.Error("an owned session was accepted")
 	}
 	r.must(a.Close(t.Context()))
 	r.accept("s", "A")
@@ -175,8 +161,10 @@ func TestSessionState(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	_, err = r.connect().AcceptNextSessionForQueue(ctx, "s", nil)
-	// The broker answers a little before the client's own deadline; on a busy machine the client may be late to hear it.
-	if se, ok := errors.AsType[*sb.Error](err); (!ok || se.Code != sb.CodeTimeout) && !errors.Is(err, context.DeadlineExceeded) {
+	// The broker answers a little before the client's own deadline; on a busy machine the client may be late to hear
+	// it.
+	if se, ok := errors.AsType[*sb.Error](err); (!ok || se.Code != sb.CodeTimeout) &&
+		!errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("accept without a free session: %v", err)
 	}
 }

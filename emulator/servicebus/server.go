@@ -53,7 +53,8 @@ func Start(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start service bus emulator: %w", err)
 	}
-	s := &Server{log: o.Logger, o: o, broker: b, conns: map[net.Conn]struct{}{}, links: map[*conn]struct{}{}, addr: "localhost:5672"}
+	s := &Server{log: o.Logger, o: o, broker: b, conns: map[net.Conn]struct{}{}, links: map[*conn]struct{}{},
+		addr: "localhost:5672"}
 	s.faults.s = s
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if o.Addr != "none" {
@@ -73,7 +74,8 @@ func Start(o Options) (*Server, error) {
 	}
 	s.tls = s.ca.config()
 	s.web = newHandover()
-	s.http = &http.Server{Handler: s.routes(), ReadHeaderTimeout: handshakeTime, IdleTimeout: 2 * handshakeTime, ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug)}
+	s.http = &http.Server{Handler: s.routes(), ReadHeaderTimeout: handshakeTime, IdleTimeout: 2 * handshakeTime,
+		ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug)}
 	s.running.Go(func() {
 		if err := s.http.Serve(s.web); !errors.Is(err, http.ErrServerClosed) {
 			s.log.Error("http server ended", "err", err)
@@ -132,8 +134,7 @@ func (s *Server) untrack(nc net.Conn) {
 	delete(s.conns, nc)
 }
 
-// Dial connects to the server through memory. It fits
-// azservicebus.ClientOptions.NewWebSocketConn and needs no port.
+// Dial connects to the server through memory. It fits azservicebus.ClientOptions.NewWebSocketConn and needs no port.
 func (s *Server) Dial(context.Context) (net.Conn, error) {
 	client, server := net.Pipe()
 	s.take(server)
@@ -184,7 +185,8 @@ func (s *Server) CAPEM() []byte { return s.ca.pem }
 // ConnectionString connects over plain TCP with the first key that has all rights.
 func (s *Server) ConnectionString() string {
 	name, key := s.broker.RootKey()
-	return fmt.Sprintf("Endpoint=sb://%s;SharedAccessKeyName=%s;SharedAccessKey=%s;UseDevelopmentEmulator=true", s.addr, name, key)
+	return fmt.Sprintf("Endpoint=sb://%s;SharedAccessKeyName=%s;SharedAccessKey=%s;UseDevelopmentEmulator=true", s.addr,
+		name, key)
 }
 
 // TLSConnectionString connects over TLS; the client must trust CAPEM.

@@ -6,8 +6,8 @@ import (
 	"fnobridge/emulator/servicebus/amqp"
 )
 
-// session is one AMQP session. The connection's reader creates and ends links;
-// all mutable fields are guarded by the connection's mu.
+// session is one AMQP session. The connection's reader creates and ends links; all mutable fields are guarded by the
+// connection's mu.
 type session struct {
 	c       *conn
 	channel uint16
@@ -30,16 +30,15 @@ type unsettled struct {
 	token amqp.UUID
 }
 
-// link is one of *outLink, *inLink, *rpcOut and *rpcIn. close is called without
-// locks, from the reader, when the link or what carries it ends.
+// link is one of *outLink, *inLink, *rpcOut and *rpcIn. close is called without locks, from the reader, when the link
+// or what carries it ends.
 type link interface {
 	base() *linkBase
 	flow(*amqp.Flow) error
 	close()
 }
 
-// linkBase is what all links share. name, handle and client never change;
-// detached is guarded by the connection's mu.
+// linkBase is what all links share. name, handle and client never change; detached is guarded by the connection's mu.
 type linkBase struct {
 	s        *session
 	name     string
@@ -176,15 +175,17 @@ func (s *session) flow(f *amqp.Flow) error {
 // sendFlow tells the session's windows. Callers hold mu.
 func (s *session) sendFlow() {
 	s.incomingLeft = ourWindow
-	s.c.frame(s.channel, &amqp.Flow{NextIncomingID: s.nextIncoming, HasNextIncomingID: true, IncomingWindow: ourWindow, NextOutgoingID: s.nextOutgoing, OutgoingWindow: ourWindow})
+	s.c.frame(s.channel, &amqp.Flow{NextIncomingID: s.nextIncoming, HasNextIncomingID: true, IncomingWindow: ourWindow,
+		NextOutgoingID: s.nextOutgoing, OutgoingWindow: ourWindow})
 }
 
 // linkFlow tells a link's credit along with the windows. Callers hold mu.
 func (s *session) linkFlow(handle, count, credit uint32, drain bool) {
 	s.incomingLeft = ourWindow
 	s.c.frame(s.channel, &amqp.Flow{
-		NextIncomingID: s.nextIncoming, HasNextIncomingID: true, IncomingWindow: ourWindow, NextOutgoingID: s.nextOutgoing, OutgoingWindow: ourWindow,
-		Handle: handle, HasHandle: true, DeliveryCount: count, HasDeliveryCount: true, LinkCredit: credit, HasLinkCredit: true, Drain: drain,
+		NextIncomingID: s.nextIncoming, HasNextIncomingID: true, IncomingWindow: ourWindow, NextOutgoingID: s.nextOutgoing,
+		OutgoingWindow: ourWindow, Handle: handle, HasHandle: true, DeliveryCount: count, HasDeliveryCount: true,
+		LinkCredit: credit, HasLinkCredit: true, Drain: drain,
 	})
 }
 
@@ -198,8 +199,7 @@ func (s *session) releasePending() {
 	}
 }
 
-// deliver queues a message in as many transfers as it takes. payload appends
-// the encoded message. Callers hold mu.
+// deliver queues a message in as many transfers as it takes. payload appends the encoded message. Callers hold mu.
 func (s *session) deliver(t *amqp.Transfer, payload func([]byte) []byte) {
 	c := s.c
 	b, at := amqp.BeginFrame(c.out, amqp.FrameAMQP, s.channel)

@@ -60,14 +60,16 @@ func (s *session) disposition(d *amqp.Disposition) {
 			continue
 		}
 		s.c.perform(act{
-			op: verdictOps[outcome.Verdict], address: it.link.address, session: it.link.id, link: it.link, run: settle, answer: answer,
+			op: verdictOps[outcome.Verdict], address: it.link.address, session: it.link.id, link: it.link, run: settle,
+			answer: answer,
 			expire: func() { s.c.s.broker.ExpireLock(it.link.address, it.token) },
 		})
 	}
 }
 
 var verdictOps = map[broker.Verdict]Op{
-	broker.Complete: OpComplete, broker.Abandon: OpAbandon, broker.Release: OpRelease, broker.Defer: OpDefer, broker.DeadLetter: OpDeadLetter,
+	broker.Complete: OpComplete, broker.Abandon: OpAbandon, broker.Release: OpRelease, broker.Defer: OpDefer,
+	broker.DeadLetter: OpDeadLetter,
 }
 
 // answer tells the client how its settlement ended.
@@ -81,8 +83,8 @@ func (s *session) answer(id uint32, state *amqp.State) {
 	s.c.signal()
 }
 
-// settledState is the state of the answer: the client's own, without the
-// reason of a dead-lettering, which it would take for a failure.
+// settledState is the state of the answer: the client's own, without the reason of a dead-lettering, which it would
+// take for a failure.
 func settledState(state *amqp.State, err *amqp.Error) *amqp.State {
 	switch {
 	case err != nil:
@@ -92,7 +94,8 @@ func settledState(state *amqp.State, err *amqp.Error) *amqp.State {
 	case state.Kind == amqp.Rejected:
 		return &amqp.State{Kind: amqp.Rejected}
 	case state.Kind == amqp.Modified:
-		return &amqp.State{Kind: amqp.Modified, DeliveryFailed: state.DeliveryFailed, UndeliverableHere: state.UndeliverableHere}
+		return &amqp.State{Kind: amqp.Modified, DeliveryFailed: state.DeliveryFailed,
+			UndeliverableHere: state.UndeliverableHere}
 	}
 	return state
 }

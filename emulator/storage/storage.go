@@ -1,7 +1,8 @@
-// Package storage is an embedded Blob Storage as far as a reader of claim checks needs one: HEAD and GET of block blobs,
-// with ranges and If-Match, in the shapes that Azure's own client reads, and faults on demand.
+// Package storage is an embedded Blob Storage as far as a reader of claim checks needs one: HEAD and GET of block
+// blobs, with ranges and If-Match, in the shapes that Azure's own client reads, and faults on demand.
 //
-// Not here: writing, listing, SAS, leases, snapshots. Source: Microsoft Learn, "Get Blob", "Get Blob Properties",
+// There is no writing, listing, SAS, lease, snapshot or container: a test stores blobs with Server.Put. A Server is an
+// http.Handler; package storagetest serves it for a test. Source: Microsoft Learn, "Get Blob", "Get Blob Properties",
 // "Specifying the range header", "Status and error codes" of Blob Storage.
 package storage
 
@@ -9,8 +10,8 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"io"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,8 +29,9 @@ type Fault struct {
 	Status     int           // answer this, with Code
 	Code       string        // x-ms-error-code
 	RetryAfter time.Duration // whole seconds
+	Location   string        // of a redirect
 	Cut        int64         // reset the connection after so many bytes of the content; negative: before the answer
-	Longer     int64         // tell a size that is so much larger than what is there
+	Longer     int64         // announce a size that is so much larger than what is there
 }
 
 // A Request is what a client asked for.
@@ -38,7 +40,7 @@ type Request struct {
 	Status                             int // of the answer; 0 when the connection was reset before it
 }
 
-// A Server serves blobs. It is an http.Handler; see Start.
+// A Server serves blobs. It is an http.Handler.
 type Server struct {
 	token string
 
@@ -50,7 +52,8 @@ type Server struct {
 }
 
 type stored struct {
-	content  []byte
+	content  io.ReaderAt
+	size     int64
 	etag     string
 	modified time.Time
 }
@@ -60,24 +63,20 @@ type armed struct {
 	skipped, struck int
 }
 
-// New gives a server without blobs. With a token it wants that as the bearer of every request.
+// New returns a server without blobs. With a token it wants that as the bearer of every request.
 func New(token string) *Server { return &Server{token: token, blobs: map[string]stored{}} }
-
-// Start serves on loopback: over https with a certificate for example.com that the server's Client trusts, or in the
-// clear, which is what storage emulators do. Close ends it.
-func (s *Server) Start(tls bool) *httptest.Server {
-	if tls {
-		return httptest.NewTLSServer(s)
-	}
-	return httptest.NewServer(s)
-}
 
 // Put stores a blob under /container/name. Storing it again changes its ETag.
 func (s *Server) Put(path string, content []byte) {
+	s.PutReaderAt(path, bytes.NewReader(bytes.Clone(content)), int64(len(content)))
+}
+
+// PutReaderAt is Put for a blob that need not be in memory. Every request reads it anew, several at a time.
+func (s *Server) PutReaderAt(path string, content io.ReaderAt, size int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.versions++
-	s.blobs[path] = stored{content: bytes.Clone(content), etag: fmt.Sprintf(`"0x8D%012X"`, s.versions), modified: time.Now()}
+	s.blobs[path] = stored{content, size, fmt.Sprintf(`"0x8D%012X"`, s.versions), time.Now()}
 }
 
 // Break adds a fault. The oldest one that matches a request strikes it.
@@ -94,14 +93,14 @@ func (s *Server) Mend() {
 	s.faults = nil
 }
 
-// Requests gives what was asked for so far, in order, of one path or ("") of all.
+// Requests returns what was asked for so far, in order, for one path or ("") for all.
 func (s *Server) Requests(path string) []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(s.requests), func(r Request) bool { return path != "" && r.Path != path })
 }
 
-// strike gives the fault of a request; none is one without any effect.
+// strike returns the fault of a request. The zero Fault does nothing.
 func (s *Server) strike(r *http.Request) Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -136,13 +135,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if f.Before != nil {
 		f.Before()
 	}
-	s.mu.Lock()
-	b, found := s.blobs[r.URL.Path]
-	s.mu.Unlock()
 	w.Header().Set("x-ms-version", r.Header.Get("x-ms-version"))
 	w.Header().Set("x-ms-request-id", "00000000-0000-0000-0000-000000000000")
-	match := r.Header.Get("If-Match")
-	from, to, part := int64(0), int64(len(b.content))-1, rangeOf(r) != ""
 	switch {
 	case f.Cut < 0:
 		s.note(r, 0)
@@ -151,54 +145,80 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if f.RetryAfter > 0 {
 			w.Header().Set("Retry-After", strconv.Itoa(int(f.RetryAfter/time.Second)))
 		}
+		if f.Location != "" {
+			w.Header().Set("Location", f.Location)
+		}
 		s.refuse(w, r, f.Status, f.Code)
 		return
+	}
+	s.mu.Lock()
+	b, found := s.blobs[r.URL.Path]
+	s.mu.Unlock()
+	if status, code := s.objection(r, b, found); code != "" {
+		if status == http.StatusUnauthorized {
+			w.Header().Set("WWW-Authenticate", challenge)
+		}
+		s.refuse(w, r, status, code)
+		return
+	}
+	s.answer(w, r, b, f)
+}
+
+const challenge = "Bearer authorization_uri=https://login.microsoftonline.com/common/oauth2/authorize " +
+	"resource_id=https://storage.azure.com"
+
+// objection returns why Blob Storage refuses a request; an empty code when it does not.
+func (s *Server) objection(r *http.Request, b stored, found bool) (status int, code string) {
+	match := r.Header.Get("If-Match")
+	switch {
 	case r.Method != http.MethodHead && r.Method != http.MethodGet:
-		s.refuse(w, r, http.StatusMethodNotAllowed, "UnsupportedHttpVerb")
-		return
+		return http.StatusMethodNotAllowed, "UnsupportedHttpVerb"
 	case r.Header.Get("x-ms-version") == "":
-		s.refuse(w, r, http.StatusBadRequest, "MissingRequiredHeader")
-		return
+		return http.StatusBadRequest, "MissingRequiredHeader"
 	case s.token != "" && r.Header.Get("Authorization") != "Bearer "+s.token:
-		w.Header().Set("WWW-Authenticate", "Bearer authorization_uri=https://login.microsoftonline.com/common/oauth2/authorize resource_id=https://storage.azure.com")
-		s.refuse(w, r, http.StatusUnauthorized, "NoAuthenticationInformation")
-		return
+		return http.StatusUnauthorized, "NoAuthenticationInformation"
 	case !found:
-		s.refuse(w, r, http.StatusNotFound, "BlobNotFound")
-		return
+		return http.StatusNotFound, "BlobNotFound"
 	case match != "" && match != "*" && match != b.etag:
-		s.refuse(w, r, http.StatusPreconditionFailed, "ConditionNotMet")
-		return
-	case part:
+		return http.StatusPreconditionFailed, "ConditionNotMet"
+	}
+	return 0, ""
+}
+
+// answer sends the blob or the part of it that was asked for.
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, b stored, f Fault) {
+	h, status := w.Header(), http.StatusOK
+	from, to := int64(0), b.size-1
+	if rangeOf(r) != "" {
 		var ok bool
-		if from, to, ok = parseRange(rangeOf(r), int64(len(b.content))); !ok {
+		if from, to, ok = parseRange(rangeOf(r), b.size); !ok {
 			s.refuse(w, r, http.StatusRequestedRangeNotSatisfiable, "InvalidRange")
 			return
 		}
+		status = http.StatusPartialContent
+		h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, to, b.size))
 	}
-	h := w.Header()
 	h.Set("ETag", b.etag)
 	h.Set("Last-Modified", b.modified.UTC().Format(http.TimeFormat))
 	h.Set("x-ms-blob-type", "BlockBlob")
 	h.Set("Accept-Ranges", "bytes")
 	h.Set("Content-Type", "application/octet-stream")
-	content, status := b.content[from:to+1], http.StatusOK
-	if part {
-		status = http.StatusPartialContent
-		h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, to, len(b.content)))
-	}
-	h.Set("Content-Length", strconv.FormatInt(int64(len(content))+f.Longer, 10))
+	length := to - from + 1
+	h.Set("Content-Length", strconv.FormatInt(length+f.Longer, 10))
 	s.note(r, status)
 	w.WriteHeader(status)
 	if r.Method == http.MethodHead {
 		return
 	}
-	if f.Cut > 0 && f.Cut < int64(len(content)) {
-		_, _ = w.Write(content[:f.Cut])
+	cut := f.Cut > 0 && f.Cut < length
+	if cut {
+		length = f.Cut
+	}
+	_, _ = io.Copy(w, io.NewSectionReader(b.content, from, length)) // the client may have gone
+	if cut {
 		_ = http.NewResponseController(w).Flush() // else the client may see nothing at all
 		panic(http.ErrAbortHandler)
 	}
-	_, _ = w.Write(content) // the client may have gone
 }
 
 // refuse answers with an error as Blob Storage writes it.
@@ -208,7 +228,8 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, status int, code
 	w.Header().Set("Content-Type", "application/xml")
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
-		_, _ = fmt.Fprintf(w, "\ufeff<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>%s</Code><Message>%[1]s</Message></Error>", code)
+		_, _ = fmt.Fprintf(w,
+			"\ufeff<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>%s</Code><Message>%[1]s</Message></Error>", code)
 	}
 }
 

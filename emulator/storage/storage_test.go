@@ -1,4 +1,4 @@
-package storage
+package storage_test
 
 import (
 	"context"
@@ -15,6 +15,9 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
 	"go.uber.org/goleak"
+
+	"fnobridge/emulator/storage"
+	"fnobridge/emulator/storage/storagetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -25,14 +28,12 @@ func (c credential) GetToken(context.Context, policy.TokenRequestOptions) (azcor
 	return azcore.AccessToken{Token: string(c), ExpiresOn: time.Now().Add(time.Hour)}, nil
 }
 
-// client gives Azure's client for a blob of a server over TLS, which tries once.
-func client(t *testing.T, s *Server, token, path string) *blob.Client {
+// client returns Azure's client for a blob of a server over TLS, which tries once.
+func client(t *testing.T, s *storagetest.Server, token, path string) *blob.Client {
 	t.Helper()
-	srv := s.Start(true)
-	t.Cleanup(srv.Close)
 	o := &blob.ClientOptions{}
-	o.Transport, o.Retry.MaxRetries = srv.Client(), -1
-	c, err := blob.NewClient(srv.URL+path, credential(token), o)
+	o.Transport, o.Retry.MaxRetries = s.Client(), -1
+	c, err := blob.NewClient(s.URL()+path, credential(token), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +41,7 @@ func client(t *testing.T, s *Server, token, path string) *blob.Client {
 }
 
 func TestAzuresClientReadsBlobs(t *testing.T) {
-	s := New("right")
+	s := storagetest.NewTLS(t, "right")
 	s.Put("/in/a", []byte("0123456789"))
 	c := client(t, s, "right", "/in/a")
 	props, err := c.GetProperties(t.Context(), nil)
@@ -49,8 +50,10 @@ func TestAzuresClientReadsBlobs(t *testing.T) {
 	}
 	read := func(offset, count int64) (string, error) {
 		d, err := c.DownloadStream(t.Context(), &blob.DownloadStreamOptions{
-			Range:            blob.HTTPRange{Offset: offset, Count: count},
-			AccessConditions: &blob.AccessConditions{ModifiedAccessConditions: &blob.ModifiedAccessConditions{IfMatch: props.ETag}},
+			Range: blob.HTTPRange{Offset: offset, Count: count},
+			AccessConditions: &blob.AccessConditions{
+				ModifiedAccessConditions: &blob.ModifiedAccessConditions{IfMatch: props.ETag},
+			},
 		})
 		if err != nil {
 			return "", err
@@ -84,7 +87,7 @@ func TestWhatIsRefused(t *testing.T) {
 		"no such blob":  {"right", "/in/b", bloberror.BlobNotFound},
 		"another token": {"wrong", "/in/a", bloberror.NoAuthenticationInformation},
 	} {
-		s := New("right")
+		s := storagetest.NewTLS(t, "right")
 		s.Put("/in/a", []byte("x"))
 		_, err := client(t, s, r.token, r.path).GetProperties(t.Context(), nil)
 		if !bloberror.HasCode(err, r.code) {
@@ -94,17 +97,15 @@ func TestWhatIsRefused(t *testing.T) {
 }
 
 func TestFaultsStrikeWhatTheyMatch(t *testing.T) {
-	s := New("")
+	s := storagetest.New(t)
 	s.Put("/in/a", []byte("0123456789"))
-	srv := s.Start(false)
-	defer srv.Close()
 	ask := func(method, path string) string {
-		req, err := http.NewRequestWithContext(t.Context(), method, srv.URL+path, nil)
+		req, err := http.NewRequestWithContext(t.Context(), method, s.URL()+path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		req.Header.Set("x-ms-version", "2021-12-02")
-		resp, err := srv.Client().Do(req)
+		resp, err := s.Client().Do(req)
 		if err != nil {
 			return "reset"
 		}
@@ -119,11 +120,12 @@ func TestFaultsStrikeWhatTheyMatch(t *testing.T) {
 		return resp.Header.Get("Content-Length") + " " + string(b)
 	}
 	called := 0
-	s.Break(Fault{Method: http.MethodGet, Path: "/in/b", Status: 503, Code: "ServerBusy"})
-	s.Break(Fault{Method: http.MethodGet, Skip: 1, Times: 2, Status: 503, Code: "ServerBusy", RetryAfter: 7 * time.Second})
-	s.Break(Fault{Method: http.MethodGet, Times: 1, Skip: 1, Cut: 4})
-	s.Break(Fault{Method: http.MethodGet, Times: 1, Cut: -1})
-	s.Break(Fault{Method: http.MethodHead, Times: 1, Longer: 5, Before: func() { called++ }})
+	s.Break(storage.Fault{Method: http.MethodGet, Path: "/in/b", Status: 503, Code: "ServerBusy"})
+	s.Break(storage.Fault{Method: http.MethodGet, Skip: 1, Times: 2, Status: 503, Code: "ServerBusy",
+		RetryAfter: 7 * time.Second})
+	s.Break(storage.Fault{Method: http.MethodGet, Times: 1, Skip: 1, Cut: 4})
+	s.Break(storage.Fault{Method: http.MethodGet, Times: 1, Cut: -1})
+	s.Break(storage.Fault{Method: http.MethodHead, Times: 1, Longer: 5, Before: func() { called++ }})
 	var got []string
 	for range 6 {
 		got = append(got, ask(http.MethodGet, "/in/a"))
@@ -131,7 +133,8 @@ func TestFaultsStrikeWhatTheyMatch(t *testing.T) {
 	got = append(got, ask(http.MethodHead, "/in/a"), ask(http.MethodHead, "/in/a"))
 	s.Mend()
 	got = append(got, ask(http.MethodGet, "/in/b"))
-	want := []string{"reset", "ServerBusy 7", "ServerBusy 7", "cut after 0123", "10 0123456789", "10 0123456789", "15", "10", "BlobNotFound"}
+	want := []string{"reset", "ServerBusy 7", "ServerBusy 7", "cut after 0123", "10 0123456789", "10 0123456789", "15",
+		"10", "BlobNotFound"}
 	for i := range got {
 		got[i] = strings.TrimSpace(got[i])
 	}

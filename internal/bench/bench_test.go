@@ -155,7 +155,7 @@ func BenchmarkIdleSessions(b *testing.B) {
 				b.ReportMetric(0, "ns/op")
 				n := 0
 				for _, s := range st.bus.Sessions(queue) {
-					if s.Held {
+					if s.Owned {
 						n++
 					}
 				}

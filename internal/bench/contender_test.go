@@ -13,8 +13,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 )
 
 // npmVariable names the folder of loop.mjs and its node_modules.
@@ -161,10 +159,8 @@ type script struct {
 
 func (st *stage) script(s settings) []string {
 	st.tb.Helper()
-	token, err := st.fno.Credential(client).GetToken(st.tb.Context(), policy.TokenRequestOptions{Scopes: []string{st.fno.URL() + "/.default"}})
-	st.must(err)
 	text, err := json.Marshal(script{
-		ServiceBus: st.bus.ConnectionString(), Queue: queue, Topic: topic, Fno: st.fno.URL(), Token: token.Token, Job: job, Sessions: s.sessions,
+		ServiceBus: st.bus.ConnectionString(), Queue: queue, Topic: topic, Fno: st.fno.URL(), Token: st.fno.Token(client), Job: job, Sessions: s.sessions,
 		Idle: max(s.idle, 200*time.Millisecond),
 	})
 	st.must(err)

@@ -13,8 +13,9 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
 	fno "fnobridge/emulator/dynamics"
-	"fnobridge/emulator/servicebus"
+	"fnobridge/emulator/dynamics/dynamicstest"
 	"fnobridge/emulator/servicebus/entity"
+	"fnobridge/emulator/servicebus/servicebustest"
 )
 
 const (
@@ -30,8 +31,8 @@ type stage struct {
 	tb     testing.TB
 	ctx    context.Context // ends when the contender has
 	giveUp context.CancelCauseFunc
-	bus    *servicebus.Server
-	fno    *fno.Server
+	bus    *servicebustest.Bus
+	fno    *dynamicstest.Environment
 	client *azservicebus.Client
 	sender *azservicebus.Sender
 
@@ -44,36 +45,29 @@ func newStage(tb testing.TB, latency time.Duration) *stage {
 	tb.Helper()
 	st := &stage{tb: tb}
 	st.ctx, st.giveUp = context.WithCancelCause(tb.Context())
-	q := entity.NewQueue(queue)
-	q.RequiresSession, q.LockDuration, q.MaxDeliveryCount, q.MaxSizeInMegabytes = true, 5*time.Minute, 2000, 5*1024
-	t := entity.NewTopic(topic)
-	t.MaxSizeInMegabytes = 5 * 1024
-	var err error
-	st.bus, err = servicebus.Start(servicebus.Options{
-		Namespace: entity.Namespace{Queues: []entity.QueueDescription{q}, Topics: []entity.TopicDescription{t}},
-	})
-	st.must(err)
-	tb.Cleanup(func() { _ = st.bus.Close() })
-	st.fno, err = fno.Start(fno.Options{
-		AnyEntity: true, Jobs: []fno.Job{{ID: job}}, Clients: map[string]string{client: secret}, TokenLife: 24 * time.Hour, Inspect: 1,
-		OnImport: func(i fno.Import) {
+	st.bus = servicebustest.New(tb,
+		servicebustest.SessionQueue(queue, func(q *entity.QueueDescription) {
+			q.LockDuration, q.MaxDeliveryCount, q.MaxSizeInMegabytes = 5*time.Minute, 2000, 5*1024
+		}),
+		servicebustest.Topic(topic, func(t *entity.TopicDescription) { t.MaxSizeInMegabytes = 5 * 1024 }),
+	)
+	st.fno = dynamicstest.New(tb, dynamicstest.Job(job), func(o *fno.Options) {
+		o.Clients, o.TokenLife, o.Inspect = map[string]string{client: secret}, 24*time.Hour, 1
+		o.OnImport = func(i fno.Import) {
 			st.mu.Lock()
 			defer st.mu.Unlock()
 			if st.first.IsZero() {
 				st.first = i.AcceptedAt
 			}
-		},
+		}
 	})
-	st.must(err)
-	tb.Cleanup(func() { _ = st.fno.Close() })
 	if latency > 0 {
 		for _, op := range []fno.Operation{fno.Enqueue, fno.Status} {
 			st.fno.Faults().MustAdd(fno.Fault{Operation: op, Act: fno.Delay, Delay: fno.Duration(latency)})
 		}
 	}
-	st.client, err = azservicebus.NewClientFromConnectionString(st.bus.ConnectionString(), nil)
-	st.must(err)
-	tb.Cleanup(func() { _ = st.client.Close(context.Background()) }) // the broker goes right after
+	st.client = st.bus.Client(&azservicebus.ClientOptions{})
+	var err error
 	st.sender, err = st.client.NewSender(queue, nil)
 	st.must(err)
 	return st

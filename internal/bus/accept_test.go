@@ -75,7 +75,7 @@ func TestAcceptByID(t *testing.T) {
 		t.Run(src.String(), func(t *testing.T) {
 			w := newWorld(t)
 			s := w.take(w.bus, src, "empty") // it has no message
-			if s.ID() != "empty" || !w.session(src, "empty").Held {
+			if s.ID() != "empty" || !w.session(src, "empty").Owned {
 				t.Errorf("took %q", s.ID())
 			}
 			other := w.another()

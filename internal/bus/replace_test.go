@@ -145,7 +145,7 @@ func TestABusThatIsClosed(t *testing.T) {
 	if err := <-waiting; err == nil || errors.Is(err, bus.ErrIdle) {
 		t.Errorf("a wait ended with %v", err)
 	}
-	w.await(func() bool { return w.server.Connections() == 0 && !w.session(orders, "a").Held })
+	w.await(func() bool { return w.server.Connections() == 0 && !w.session(orders, "a").Owned })
 	w.lost(s, nil, s.Renew(t.Context()))
 	w.must(s.Close(t.Context()))
 	if err := sender.Send(t.Context(), &azservicebus.Message{}); err == nil {

@@ -71,7 +71,7 @@ func burnt(t *testing.T, w *world) {
 		}
 	}
 	for _, s := range w.bus.Sessions(inQueue) {
-		if s.Held {
+		if s.Owned {
 			t.Errorf("session %q is still held", s.ID)
 		}
 		if len(s.State) == 0 {

@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,9 +17,10 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
 	fno "fnobridge/emulator/dynamics"
-	"fnobridge/emulator/servicebus"
+	"fnobridge/emulator/dynamics/dynamicstest"
 	"fnobridge/emulator/servicebus/entity"
-	"fnobridge/emulator/storage"
+	"fnobridge/emulator/servicebus/servicebustest"
+	"fnobridge/emulator/storage/storagetest"
 	"fnobridge/internal/contract"
 	"fnobridge/internal/history"
 )
@@ -90,12 +90,10 @@ type world struct {
 	t      *testing.T
 	ctx    context.Context // ends when the test has waited long enough, or with giveUp
 	giveUp context.CancelCauseFunc
-	bus    *servicebus.Server
-	fno    *fno.Server
-	blobs  *storage.Server
-	store  string // URL of the container
+	bus    *servicebustest.Bus
+	fno    *dynamicstest.Environment
+	blobs  *storagetest.Server
 	dir    string // holds bridge.yaml
-	client *azservicebus.Client
 	sender *azservicebus.Sender
 
 	mu    sync.Mutex // guards what follows
@@ -118,40 +116,30 @@ func newWorld(t *testing.T, s settings, patience time.Duration) *world {
 	t.Cleanup(cancel)
 	w.ctx, w.giveUp = context.WithCancelCause(ctx)
 
-	q := entity.NewQueue(inQueue)
-	q.RequiresSession, q.RequiresDuplicateDetection, q.LockDuration = true, true, s.lock
-	q.MaxDeliveryCount = entity.MaxMaxDeliveryCount // expired locks count; the test expires many
-	topic := entity.NewTopic(statusTopic)
-	topic.RequiresDuplicateDetection = true
-	topic.Subscriptions = []entity.SubscriptionDescription{entity.NewSubscription("checker")}
-	var err error
-	w.bus, err = servicebus.Start(servicebus.Options{
-		Namespace: entity.Namespace{Queues: []entity.QueueDescription{q}, Topics: []entity.TopicDescription{topic}},
+	w.bus = servicebustest.New(t,
+		servicebustest.SessionQueue(inQueue, func(q *entity.QueueDescription) {
+			q.RequiresDuplicateDetection, q.LockDuration = true, s.lock
+			q.MaxDeliveryCount = entity.MaxMaxDeliveryCount // expired locks count; the test expires many
+		}),
+		servicebustest.Topic(statusTopic, servicebustest.Subscription("checker"),
+			func(t *entity.TopicDescription) { t.RequiresDuplicateDetection = true }),
+	)
+	w.fno = dynamicstest.New(t, func(o *fno.Options) {
+		o.ImportTime, o.OnImport, o.Clock = s.importTime, s.onImport, s.clock
+		o.Clients = map[string]string{"00000000-0000-0000-0000-000000000003": clientSecret}
+		o.Jobs = []fno.Job{{ID: fileJob, CompanyFromMessage: true}, {ID: orderedJob, CompanyFromMessage: true, InOrder: true}}
 	})
-	w.must(err)
-	t.Cleanup(func() { w.check(w.bus.Close()) })
-	w.fno, err = fno.Start(fno.Options{
-		AnyEntity: true, ImportTime: s.importTime, OnImport: s.onImport, Clock: s.clock, Clients: map[string]string{"00000000-0000-0000-0000-000000000003": clientSecret},
-		Jobs: []fno.Job{{ID: fileJob, CompanyFromMessage: true}, {ID: orderedJob, CompanyFromMessage: true, InOrder: true}},
-	})
-	w.must(err)
-	t.Cleanup(func() { w.check(w.fno.Close()) })
+	w.blobs = storagetest.New(t) // as storage emulators have it, in the clear: the bridge shows it no token
 
-	w.blobs = storage.New("") // as storage emulators have it, in the clear: the bridge shows it no token
-	srv := w.blobs.Start(false)
-	t.Cleanup(srv.Close)
-	w.store = srv.URL + container
-
-	text := fmt.Sprintf(configuration, s.lock, w.fno.URL(), w.fno.AuthorityHost(), s.timeout, s.grace, w.store)
+	text := fmt.Sprintf(configuration, s.lock, w.fno.URL(), w.fno.AuthorityHost(), s.timeout, s.grace, w.blobs.URL()+container)
 	w.must(os.WriteFile(filepath.Join(w.dir, "bridge.yaml"), []byte(text), 0o600))
 	w.must(os.WriteFile(filepath.Join(w.dir, "authority.pem"), w.fno.CertificatePEM(), 0o600))
 
-	w.client, err = azservicebus.NewClientFromConnectionString(w.bus.ConnectionString(), &azservicebus.ClientOptions{
+	client := w.bus.Client(&azservicebus.ClientOptions{
 		RetryOptions: azservicebus.RetryOptions{MaxRetries: 10, RetryDelay: 20 * time.Millisecond, MaxRetryDelay: 500 * time.Millisecond},
 	})
-	w.must(err)
-	t.Cleanup(func() { _ = w.client.Close(context.Background()) }) // the broker goes right after
-	w.sender, err = w.client.NewSender(inQueue, nil)
+	var err error
+	w.sender, err = client.NewSender(inQueue, nil)
 	w.must(err)
 	var watching sync.WaitGroup
 	watching.Go(w.watch)
@@ -164,12 +152,6 @@ func (w *world) must(err error) {
 	w.t.Helper()
 	if err != nil {
 		w.t.Fatal(err)
-	}
-}
-
-func (w *world) check(err error) {
-	if err != nil {
-		w.t.Error(err)
 	}
 }
 
@@ -209,9 +191,8 @@ func (w *world) send(parcels ...parcel) error {
 				m.ApplicationProperties = map[string]any{contract.PropFileName: int64(n)} // the contract wants text
 			case n%2 == 1: // every other file of a session is a claim check
 				blob := fmt.Sprintf("/%s/%d.csv", p.session, n)
-				w.blobs.Put(container+blob, body)
-				u := (&url.URL{Path: blob}).EscapedPath()
-				m.Body, m.ApplicationProperties = nil, map[string]any{contract.PropDataRef: w.store + u, contract.PropSHA256: hex.EncodeToString(sum[:])}
+				ref := w.blobs.Upload(container+blob, body)
+				m.Body, m.ApplicationProperties = nil, map[string]any{contract.PropDataRef: ref, contract.PropSHA256: hex.EncodeToString(sum[:])}
 			}
 			if err = b.AddMessage(m, nil); err != nil {
 				break
@@ -279,7 +260,7 @@ func (w *world) waitAll() {
 	if err := w.waitEnded(w.ctx, n); err != nil {
 		for _, s := range w.bus.Sessions(inQueue) {
 			if s.Messages > 0 {
-				w.t.Logf("session %q: %d files, held %v, ledger %s", s.ID, s.Messages, s.Held, s.State)
+				w.t.Logf("session %q: %d files, owned %v, ledger %s", s.ID, s.Messages, s.Owned, s.State)
 			}
 		}
 		w.t.Error(err)

@@ -4,48 +4,30 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	fno "fnobridge/emulator/dynamics"
+	"fnobridge/emulator/dynamics/dynamicstest"
 	"fnobridge/internal/failure"
-
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
-	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 )
 
 // These tests run the client against the embedded F&O over TCP and TLS, with azidentity asking its token endpoint.
 
 const exportActivity = "b5a1d6de-43a2-4b02-93f4-7a7f1d3d9f10"
 
-func emulate(t *testing.T, o fno.Options, timeout time.Duration) (*fno.Server, *Environment) {
+func emulate(t *testing.T, o fno.Options, timeout time.Duration) (*dynamicstest.Environment, *Environment) {
 	t.Helper()
 	o.TLS = true
-	o.AnyEntity = true
 	o.Jobs = []fno.Job{{ID: anActivity}, {ID: exportActivity, Export: true}}
-	s, err := fno.Start(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close() })
-	credential, err := azidentity.NewClientSecretCredential("contoso", "bridge", "not a real one", &azidentity.ClientSecretCredentialOptions{
-		ClientOptions: azcore.ClientOptions{
-			Cloud:     cloud.Configuration{ActiveDirectoryAuthorityHost: s.AuthorityHost()},
-			Transport: s.Client(),
-		},
-		DisableInstanceDiscovery: true,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := dynamicstest.New(t, func(all *fno.Options) { *all = o })
 	transport := NewTransport()
-	transport.TLSClientConfig.RootCAs = s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+	transport.TLSClientConfig.RootCAs = s.RootCAs()
 	t.Cleanup(transport.CloseIdleConnections)
-	t.Cleanup(s.Client().CloseIdleConnections)
-	return s, newEnvironment(t, Options{URL: s.URL(), Credential: credential, Transport: transport, Timeout: timeout})
+	return s, newEnvironment(t, Options{
+		URL: s.URL(), Credential: s.SignIn("bridge", "not a real one"), Transport: transport, Timeout: timeout,
+	})
 }
 
 func TestAFileFromEnqueueToItsEnd(t *testing.T) {

@@ -260,7 +260,7 @@ func (w *tcpWorld) drained() {
 	})
 	if err != nil {
 		for _, s := range w.sb.Sessions(source) {
-			w.t.Logf("session %q: %d messages, held %v, state %s", s.ID, s.Messages, s.Held, s.State)
+			w.t.Logf("session %q: %d messages, owned %v, state %s", s.ID, s.Messages, s.Owned, s.State)
 		}
 		for _, p := range w.procs {
 			for _, v := range p.w.Sessions() {

@@ -4,13 +4,23 @@ import (
 	"io"
 	"runtime"
 	"testing"
+
+	"fnobridge/emulator/storage/storagetest"
 )
+
+// zeros is a blob of any size.
+type zeros struct{}
+
+func (zeros) ReadAt(p []byte, _ int64) (int, error) {
+	clear(p)
+	return len(p), nil
+}
 
 // BenchmarkClaimCheck streams 1 GB from Blob Storage, checksum pass and post, and reports how far the heap grew.
 func BenchmarkClaimCheck(b *testing.B) {
 	const size = 1 << 30
-	s := newStorage(b)
-	s.blobs["/inbound/big"] = stored{size: size, etag: `"1"`, at: func(_ int64, p []byte) { clear(p) }}
+	s := storagetest.New(b)
+	s.PutReaderAt("/inbound/big", zeros{}, size)
 	// The SHA-256 of 1 GiB of zero bytes.
 	const sum = "49bc20df15e412a64472421e13fe86ff1c5165e18b2afccf160d4dc19fe68a14"
 	o := newOpener(b)
@@ -20,7 +30,7 @@ func BenchmarkClaimCheck(b *testing.B) {
 		var before runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&before)
-		p, err := o.Open(b.Context(), Source{DataRef: s.URL + "/inbound/big", SHA256: sum}, Rule{Containers: []string{s.URL + "/inbound"}, MaxSize: size})
+		p, err := o.Open(b.Context(), Source{DataRef: s.URL() + "/inbound/big", SHA256: sum}, Rule{Containers: []string{s.URL() + "/inbound"}, MaxSize: size})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -12,20 +12,21 @@ import (
 	"testing/synctest"
 	"time"
 
+	"fnobridge/emulator/storage"
+	"fnobridge/emulator/storage/storagetest"
 	"fnobridge/internal/failure"
 )
 
 func TestAClaimCheckIsReadAsOftenAsWanted(t *testing.T) {
-	s := newStorage(t)
+	s := storagetest.New(t)
 	content := strings.Repeat("0123456789", 10_000)
-	ref := s.put("/inbound/x/Größe 1+2%.csv", content)
-	ref = strings.Replace(ref, "Größe 1+2%.csv", "Gr%C3%B6%C3%9Fe%201+2%25.csv", 1)
-	p, err := newOpener(t).Open(t.Context(), Source{DataRef: ref}, Rule{Containers: []string{s.URL + "/inbound"}})
+	ref := s.Upload("/inbound/x/Größe 1+2%.csv", []byte(content))
+	p, err := newOpener(t).Open(t.Context(), Source{DataRef: ref}, Rule{Containers: []string{s.URL() + "/inbound"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.Size() != int64(len(content)) || len(s.seen()) != 1 {
-		t.Errorf("size %d after %v: it should be known from the properties alone", p.Size(), s.seen())
+	if p.Size() != int64(len(content)) || len(s.Requests("")) != 1 {
+		t.Errorf("size %d after %v: it should be known from the properties alone", p.Size(), s.Requests(""))
 	}
 	for range 2 {
 		if readAll(t, p) != content {
@@ -35,19 +36,19 @@ func TestAClaimCheckIsReadAsOftenAsWanted(t *testing.T) {
 	if err := p.Close(); err != nil {
 		t.Error(err)
 	}
-	if n := len(s.seen()); n != 3 {
-		t.Errorf("%d requests: %v", n, s.seen())
+	if n := len(s.Requests("")); n != 3 {
+		t.Errorf("%d requests: %v", n, s.Requests(""))
 	}
 }
 
 func TestAChangedBlobIsNoticed(t *testing.T) {
-	s := newStorage(t)
-	ref := s.put("/inbound/a", "first")
-	p, err := newOpener(t).Open(t.Context(), Source{DataRef: ref}, Rule{Containers: []string{s.URL + "/inbound"}})
+	s := storagetest.New(t)
+	ref := s.Upload("/inbound/a", []byte("first"))
+	p, err := newOpener(t).Open(t.Context(), Source{DataRef: ref}, Rule{Containers: []string{s.URL() + "/inbound"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.put("/inbound/a", "other")
+	s.Upload("/inbound/a", []byte("other"))
 	_, err = p.Reader(t.Context())
 	if f := failed(t, err, failure.Retry, failure.StorageFailed); f.Status != 412 || !strings.Contains(f.Detail, "changed") {
 		t.Errorf("%v", f)
@@ -55,29 +56,19 @@ func TestAChangedBlobIsNoticed(t *testing.T) {
 }
 
 func TestADownloadThatBreaksIsTakenUpWhereItBroke(t *testing.T) {
-	s := newStorage(t)
+	s := storagetest.New(t)
 	content := strings.Repeat("0123456789", 50_000)
-	ref := s.put("/inbound/a", content)
-	breaks := 1
-	s.fault = func(w http.ResponseWriter, r *http.Request, _ int) bool {
-		if r.Method != http.MethodGet || breaks == 0 {
-			return false
-		}
-		breaks--
-		w.Header().Set("Content-Length", "500000")
-		w.Header().Set("ETag", s.blobs["/inbound/a"].etag)
-		w.WriteHeader(http.StatusPartialContent)
-		_, _ = io.WriteString(w, content[:100_000])
-		panic(http.ErrAbortHandler)
-	}
-	p, err := newOpener(t).Open(t.Context(), Source{DataRef: ref}, Rule{Containers: []string{s.URL + "/inbound"}})
+	ref := s.Upload("/inbound/a", []byte(content))
+	s.Break(storage.Fault{Method: http.MethodGet, Times: 1, Cut: 100_000})
+	p, err := newOpener(t).Open(t.Context(), Source{DataRef: ref}, Rule{Containers: []string{s.URL() + "/inbound"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if readAll(t, p) != content {
 		t.Error("not what is stored")
 	}
-	breaks = 100
+	s.Break(storage.Fault{Method: http.MethodGet, Times: 1, Cut: 100_000})
+	s.Break(storage.Fault{Method: http.MethodGet, Cut: -1})
 	body, err := p.Reader(t.Context())
 	if err == nil {
 		_, err = io.Copy(io.Discard, body)
@@ -90,66 +81,55 @@ func TestWhatStorageCanBeGuiltyOf(t *testing.T) {
 	rows := []struct {
 		status  int
 		code    string
-		header  string // Retry-After
+		after   time.Duration
 		verdict failure.Verdict
 		reason  failure.Reason
 		says    string
 	}{
-		{404, "ContainerNotFound", "", failure.Reject, failure.ClaimCheckMissing, "not there"},
-		{403, "AuthorizationPermissionMismatch", "", failure.Retry, failure.StorageFailed, "Storage Blob Data Reader"},
-		{401, "InvalidAuthenticationInfo", "", failure.Retry, failure.StorageFailed, "Storage Blob Data Reader"},
-		{409, "BlobArchived", "", failure.Retry, failure.StorageFailed, "did not deliver"},
-		{500, "InternalError", "", failure.Retry, failure.StorageFailed, "did not deliver"},
-		{503, "ServerBusy", "7", failure.Retry, failure.StorageFailed, "did not deliver"},
-		{307, "", "", failure.Retry, failure.StorageFailed, "did not deliver"},
+		{404, "ContainerNotFound", 0, failure.Reject, failure.ClaimCheckMissing, "not there"},
+		{403, "AuthorizationPermissionMismatch", 0, failure.Retry, failure.StorageFailed, "Storage Blob Data Reader"},
+		{401, "InvalidAuthenticationInfo", 0, failure.Retry, failure.StorageFailed, "Storage Blob Data Reader"},
+		{409, "BlobArchived", 0, failure.Retry, failure.StorageFailed, "did not deliver"},
+		{500, "InternalError", 0, failure.Retry, failure.StorageFailed, "did not deliver"},
+		{503, "ServerBusy", 7 * time.Second, failure.Retry, failure.StorageFailed, "did not deliver"},
+		{307, "", 0, failure.Retry, failure.StorageFailed, "did not deliver"},
 	}
 	for _, r := range rows {
-		s := newStorage(t)
-		ref := s.put("/inbound/a", "x")
-		s.fault = func(w http.ResponseWriter, _ *http.Request, _ int) bool {
-			w.Header().Set("x-ms-error-code", r.code)
-			w.Header().Set("Location", "https://evil.example/")
-			if r.header != "" {
-				w.Header().Set("Retry-After", r.header)
-			}
-			w.WriteHeader(r.status)
-			return true
-		}
-		_, err := newOpener(t).Open(t.Context(), Source{DataRef: ref}, Rule{Containers: []string{s.URL + "/inbound"}})
+		s := storagetest.New(t)
+		ref := s.Upload("/inbound/a", []byte("x"))
+		s.Break(storage.Fault{Status: r.status, Code: r.code, RetryAfter: r.after, Location: "https://evil.example/"})
+		_, err := newOpener(t).Open(t.Context(), Source{DataRef: ref}, Rule{Containers: []string{s.URL() + "/inbound"}})
 		f := failed(t, err, r.verdict, r.reason)
-		if f.Status != r.status || !strings.Contains(f.Detail, r.says) || (f.After == 7*time.Second) != (r.header == "7") || !strings.Contains(f.Error(), r.code) {
+		if f.Status != r.status || !strings.Contains(f.Detail, r.says) || f.After != r.after || !strings.Contains(f.Error(), r.code) {
 			t.Errorf("HTTP %d: %+v", r.status, f)
 		}
-		if n := len(s.seen()); n != 1 {
+		if n := len(s.Requests("")); n != 1 {
 			t.Errorf("HTTP %d: %d requests, the backoff is the route's", r.status, n)
 		}
 	}
 }
 
 func TestStorageThatIsNotThere(t *testing.T) {
-	s := newStorage(t)
-	ref := s.put("/inbound/a", "x")
+	s := storagetest.New(t)
+	ref := s.Upload("/inbound/a", []byte("x"))
 	s.Close()
-	_, err := newOpener(t).Open(t.Context(), Source{DataRef: ref}, Rule{Containers: []string{s.URL + "/inbound"}})
+	_, err := newOpener(t).Open(t.Context(), Source{DataRef: ref}, Rule{Containers: []string{s.URL() + "/inbound"}})
 	if f := failed(t, err, failure.Retry, failure.StorageFailed); !strings.Contains(f.Error(), "refused") {
 		t.Errorf("the cause is not named: %v", f)
 	}
 }
 
 func TestAStopWhileReadingStorageIsAStop(t *testing.T) {
-	s := newStorage(t)
-	ref := s.put("/inbound/a", "x")
+	s := storagetest.New(t)
+	ref := s.Upload("/inbound/a", []byte("x"))
 	ctx, cancel := context.WithCancelCause(t.Context())
 	errLease := errors.New("lease lost")
-	s.fault = func(http.ResponseWriter, *http.Request, int) bool {
-		cancel(errLease)
-		return false
-	}
-	_, err := newOpener(t).Open(ctx, Source{DataRef: ref}, Rule{Containers: []string{s.URL + "/inbound"}})
+	s.Break(storage.Fault{Before: func() { cancel(errLease) }})
+	_, err := newOpener(t).Open(ctx, Source{DataRef: ref}, Rule{Containers: []string{s.URL() + "/inbound"}})
 	if err != nil && (!failure.Stopped(ctx, err) || !errors.Is(err, errLease)) {
 		t.Errorf("%v", err)
 	}
-	_, err = newOpener(t).Open(ctx, Source{DataRef: ref}, Rule{Containers: []string{s.URL + "/inbound"}})
+	_, err = newOpener(t).Open(ctx, Source{DataRef: ref}, Rule{Containers: []string{s.URL() + "/inbound"}})
 	if !failure.Stopped(ctx, err) || !errors.Is(err, errLease) {
 		t.Errorf("%v", err)
 	}

@@ -3,16 +3,11 @@ package payload
 import (
 	"archive/zip"
 	"bytes"
-	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
-	"slices"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,97 +19,6 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// A storage is Blob Storage as far as we use it: properties, ranges, If-Match.
-type storage struct {
-	*httptest.Server
-	mu       sync.Mutex
-	blobs    map[string]stored // by path
-	requests []string          // method, path, range
-	fault    func(w http.ResponseWriter, r *http.Request, n int) bool
-}
-
-type stored struct {
-	size int64
-	at   func(off int64, p []byte) // fills p
-	etag string
-}
-
-func newStorage(t testing.TB) *storage {
-	s := &storage{blobs: map[string]stored{}}
-	s.Server = httptest.NewServer(s)
-	t.Cleanup(s.Close)
-	return s
-}
-
-func (s *storage) put(path, content string) string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.blobs[path] = stored{
-		size: int64(len(content)),
-		at:   func(off int64, p []byte) { copy(p, content[off:]) },
-		etag: fmt.Sprintf(`"0x%X"`, len(s.requests)+len(content)*1000+int(content[len(content)-1])),
-	}
-	return s.URL + path
-}
-
-func (s *storage) seen() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.requests)
-}
-
-func (s *storage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	rng := cmp.Or(r.Header.Get("x-ms-range"), r.Header.Get("Range"))
-	s.mu.Lock()
-	s.requests = append(s.requests, strings.TrimSpace(r.Method+" "+r.URL.Path+" "+rng))
-	n := len(s.requests)
-	b, ok := s.blobs[r.URL.Path]
-	s.mu.Unlock()
-	if s.fault != nil && s.fault(w, r, n) {
-		return
-	}
-	fail := func(status int, code string) {
-		w.Header().Set("x-ms-error-code", code)
-		w.WriteHeader(status)
-		if r.Method != http.MethodHead {
-			_, _ = fmt.Fprintf(w, "<?xml version=\"1.0\"?><Error><Code>%s</Code></Error>", code)
-		}
-	}
-	switch {
-	case !ok:
-		fail(http.StatusNotFound, "BlobNotFound")
-		return
-	case r.Header.Get("If-Match") != "" && r.Header.Get("If-Match") != b.etag:
-		fail(http.StatusPreconditionFailed, "ConditionNotMet")
-		return
-	}
-	w.Header().Set("ETag", b.etag)
-	from, to, status := int64(0), b.size-1, http.StatusOK
-	if rng != "" {
-		if _, err := fmt.Sscanf(rng, "bytes=%d-%d", &from, &to); err != nil || from >= b.size {
-			fail(http.StatusRequestedRangeNotSatisfiable, "InvalidRange")
-			return
-		}
-		to = min(to, b.size-1)
-		status = http.StatusPartialContent
-		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, to, b.size))
-	}
-	w.Header().Set("Content-Length", strconv.FormatInt(to-from+1, 10))
-	w.WriteHeader(status)
-	if r.Method == http.MethodHead {
-		return
-	}
-	buf := make([]byte, 64<<10)
-	for from <= to {
-		p := buf[:min(int64(len(buf)), to-from+1)]
-		b.at(from, p)
-		if _, err := w.Write(p); err != nil {
-			return
-		}
-		from += int64(len(p))
-	}
-}
 
 type credential struct{ asked []string }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"fnobridge/emulator/storage/storagetest"
 	"fnobridge/internal/failure"
 )
 
@@ -30,11 +31,11 @@ func TestAnInlineBody(t *testing.T) {
 }
 
 func TestWhatAMessageCanBeGuiltyOf(t *testing.T) {
-	s := newStorage(t)
-	ref := s.put("/inbound/a.csv", "a;b")
-	s.blobs["/inbound/empty.csv"] = stored{etag: `"1"`}
+	s := storagetest.New(t)
+	ref := s.Upload("/inbound/a.csv", []byte("a;b"))
+	s.Put("/inbound/empty.csv", nil)
 	big := strings.Repeat("x", 11)
-	containers := []string{s.URL + "/inbound"}
+	containers := []string{s.URL() + "/inbound"}
 	rows := map[string]struct {
 		source  Source
 		rule    Rule
@@ -44,15 +45,15 @@ func TestWhatAMessageCanBeGuiltyOf(t *testing.T) {
 	}{
 		"nothing":             {Source{}, Rule{}, failure.Reject, failure.EmptyBody, "neither"},
 		"both":                {Source{Body: []byte("x"), DataRef: ref}, Rule{Containers: containers}, failure.Reject, failure.BadMessage, "both"},
-		"an empty blob":       {Source{DataRef: s.URL + "/inbound/empty.csv"}, Rule{Containers: containers}, failure.Reject, failure.EmptyBody, "no bytes"},
+		"an empty blob":       {Source{DataRef: s.URL() + "/inbound/empty.csv"}, Rule{Containers: containers}, failure.Reject, failure.EmptyBody, "no bytes"},
 		"an inline body":      {Source{Body: []byte(big)}, Rule{MaxSize: 10}, failure.Reject, failure.PayloadTooLarge, "11 bytes"},
 		"a large blob":        {Source{DataRef: ref}, Rule{Containers: containers, MaxSize: 2}, failure.Reject, failure.PayloadTooLarge, "maxSize"},
 		"no sum":              {Source{Body: []byte("x"), SHA256: "abc"}, Rule{}, failure.Reject, failure.BadMessage, "64 hex digits"},
 		"another sum":         {Source{Body: []byte("x"), SHA256: sumOf("y")}, Rule{}, failure.Reject, failure.ChecksumMismatch, sumOf("y")},
 		"another sum of blob": {Source{DataRef: ref, SHA256: sumOf("y")}, Rule{Containers: containers}, failure.Reject, failure.ChecksumMismatch, sumOf("a;b")},
-		"no blob":             {Source{DataRef: s.URL + "/inbound/b.csv"}, Rule{Containers: containers}, failure.Reject, failure.ClaimCheckMissing, "not there"},
+		"no blob":             {Source{DataRef: s.URL() + "/inbound/b.csv"}, Rule{Containers: containers}, failure.Reject, failure.ClaimCheckMissing, "not there"},
 		"no container":        {Source{DataRef: ref}, Rule{}, failure.Reject, failure.ClaimCheckRefused, "no container"},
-		"elsewhere":           {Source{DataRef: s.URL + "/inbound2/a.csv"}, Rule{Containers: containers}, failure.Reject, failure.ClaimCheckRefused, "not inside"},
+		"elsewhere":           {Source{DataRef: s.URL() + "/inbound2/a.csv"}, Rule{Containers: containers}, failure.Reject, failure.ClaimCheckRefused, "not inside"},
 		"a signature":         {Source{DataRef: ref + "?sv=1&sig=abc"}, Rule{Containers: containers}, failure.Reject, failure.ClaimCheckRefused, "query"},
 		"no identity":         {Source{DataRef: "https://acct.blob.core.windows.net/inbound/a"}, Rule{Containers: []string{"https://acct.blob.core.windows.net/inbound"}}, failure.Reject, failure.ClaimCheckRefused, "identity"},
 		"not a package":       {Source{Body: []byte("a;b")}, Rule{Package: true}, failure.Reject, failure.PackageInvalid, "zip"},
@@ -65,9 +66,9 @@ func TestWhatAMessageCanBeGuiltyOf(t *testing.T) {
 			}
 		})
 	}
-	for _, r := range s.seen() {
-		if strings.Contains(r, "inbound2") {
-			t.Errorf("a refused claim check was fetched: %s", r)
+	for _, r := range s.Requests("") {
+		if strings.Contains(r.Path, "inbound2") {
+			t.Errorf("a refused claim check was fetched: %+v", r)
 		}
 	}
 }

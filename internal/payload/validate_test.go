@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"fnobridge/emulator/storage"
+	"fnobridge/emulator/storage/storagetest"
 	"fnobridge/internal/failure"
 )
 
@@ -96,7 +98,7 @@ func TestAZipOfManyFilesIsNotReadWhole(t *testing.T) {
 }
 
 func TestAClaimCheckedPackageIsValidatedFromItsEdges(t *testing.T) {
-	s := newStorage(t)
+	s := storagetest.New(t)
 	var b bytes.Buffer
 	z := zip.NewWriter(&b)
 	for name, content := range map[string]string{"PackageHeader.xml": aHeader, "Manifest.xml": aManifest("Customer groups", "g.csv")} {
@@ -118,28 +120,23 @@ func TestAClaimCheckedPackageIsValidatedFromItsEdges(t *testing.T) {
 	if err := z.Close(); err != nil {
 		t.Fatal(err)
 	}
-	rule := Rule{Package: true, Containers: []string{s.URL + "/inbound"}}
-	p, err := newOpener(t).Open(t.Context(), Source{DataRef: s.put("/inbound/p.zip", b.String()), Entity: "Customer groups"}, rule)
+	rule := Rule{Package: true, Containers: []string{s.URL() + "/inbound"}}
+	p, err := newOpener(t).Open(t.Context(), Source{DataRef: s.Upload("/inbound/p.zip", b.Bytes()), Entity: "Customer groups"}, rule)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(s.seen()); n > 6 {
-		t.Errorf("%d requests to look at a package of %d bytes: %v", n, b.Len(), s.seen())
+	if n := len(s.Requests("")); n > 6 {
+		t.Errorf("%d requests to look at a package of %d bytes: %v", n, b.Len(), s.Requests(""))
 	}
 	if readAll(t, p) != b.String() {
 		t.Error("not what is stored")
 	}
-	_, err = newOpener(t).Open(t.Context(), Source{DataRef: s.put("/inbound/q.zip", "not a zip"), Entity: "x"}, rule)
+	_, err = newOpener(t).Open(t.Context(), Source{DataRef: s.Upload("/inbound/q.zip", []byte("not a zip")), Entity: "x"}, rule)
 	failed(t, err, failure.Reject, failure.PackageInvalid)
 
 	// Storage that fails in the middle of looking is storage's fault, not the package's.
-	ref := s.put("/inbound/r.zip", b.String())
-	s.fault = func(w http.ResponseWriter, r *http.Request, _ int) bool {
-		if r.Method == http.MethodGet {
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}
-		return r.Method == http.MethodGet
-	}
+	ref := s.Upload("/inbound/r.zip", b.Bytes())
+	s.Break(storage.Fault{Method: http.MethodGet, Status: http.StatusServiceUnavailable, Code: "ServerBusy"})
 	_, err = newOpener(t).Open(t.Context(), Source{DataRef: ref}, rule)
 	failed(t, err, failure.Retry, failure.StorageFailed)
 }

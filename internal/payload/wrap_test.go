@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"fnobridge/emulator/storage/storagetest"
 	"fnobridge/internal/failure"
 )
 
@@ -48,7 +49,7 @@ func unzip(t testing.TB, content string) (names []string, entries map[string]str
 }
 
 func TestARawFileBecomesAPackage(t *testing.T) {
-	s := newStorage(t)
+	s := storagetest.New(t)
 	for _, e := range []encoding{encodingUTF8, encodingUTF8BOM, encodingUTF16LE, encodingUTF16BE} {
 		for _, inline := range []bool{true, false} {
 			t.Run(fmt.Sprintf("encoding %d inline %v", e, inline), func(t *testing.T) {
@@ -58,9 +59,9 @@ func TestARawFileBecomesAPackage(t *testing.T) {
 					"Customer groups.csv", "old data", "left over.csv", "older data", "Resources/logo.png", "png")
 				data := strings.Repeat("CUSTGROUP,NAME\r\n10,Größe\r\n", 1000)
 				source := Source{Body: []byte(data), FileName: `C:\export\groups & more 2026.csv`, Entity: "Customer groups", SHA256: sumOf(data)}
-				rule := Rule{Package: true, Template: file, Containers: []string{s.URL + "/inbound"}}
+				rule := Rule{Package: true, Template: file, Containers: []string{s.URL() + "/inbound"}}
 				if !inline {
-					source.DataRef, source.Body = s.put("/inbound/raw.csv", data), nil
+					source.DataRef, source.Body = s.Upload("/inbound/raw.csv", []byte(data)), nil
 				}
 				o := newOpener(t)
 				p, err := o.Open(t.Context(), source, rule)
@@ -150,8 +151,8 @@ func TestWhatIsWrongWithATemplate(t *testing.T) {
 		"an InputFilePath before that of the first entity": {aTemplate(t, "PackageHeader.xml", aHeader, "Manifest.xml",
 			strings.Replace(aManifest("Customer groups", "x.csv"), "<PackageEntityList>", "<Other><InputFilePath/></Other><PackageEntityList>", 1)), `names the file "x.csv"`},
 	}
-	s := newStorage(t)
-	ref := s.put("/inbound/x", "x")
+	s := storagetest.New(t)
+	ref := s.Upload("/inbound/x", []byte("x"))
 	for name, r := range rows {
 		t.Run(name, func(t *testing.T) {
 			if err := CheckTemplate(r.file, "Customer groups"); err == nil || !strings.Contains(err.Error(), r.says) {
@@ -160,7 +161,7 @@ func TestWhatIsWrongWithATemplate(t *testing.T) {
 			// It is not the message's fault.
 			_, err := newOpener(t).Open(t.Context(), Source{Body: []byte("x"), FileName: "f", Entity: "Customer groups"}, Rule{Package: true, Template: r.file})
 			failed(t, err, failure.Retry, failure.PackageInvalid)
-			rule := Rule{Package: true, Template: r.file, Containers: []string{s.URL + "/inbound"}}
+			rule := Rule{Package: true, Template: r.file, Containers: []string{s.URL() + "/inbound"}}
 			_, err = newOpener(t).Open(t.Context(), Source{DataRef: ref, FileName: "f", Entity: "Customer groups"}, rule)
 			failed(t, err, failure.Retry, failure.PackageInvalid)
 		})
@@ -168,20 +169,20 @@ func TestWhatIsWrongWithATemplate(t *testing.T) {
 }
 
 func TestAPackageMadeTooLarge(t *testing.T) {
-	s := newStorage(t)
+	s := storagetest.New(t)
 	noise := make([]byte, 100_000)
 	if _, err := rand.NewChaCha8([32]byte{1}).Read(noise); err != nil {
 		t.Fatal(err)
 	}
 	file := aTemplate(t, "PackageHeader.xml", aHeader, "Manifest.xml", aManifest("A", "a.csv"))
-	rule := Rule{Package: true, Template: file, MaxSize: 3000, Containers: []string{s.URL + "/inbound"}}
+	rule := Rule{Package: true, Template: file, MaxSize: 3000, Containers: []string{s.URL() + "/inbound"}}
 	zeros := bytes.Repeat([]byte("0"), 100_000) // small once it is packed
 	for name, inline := range map[string]bool{"inline": true, "claim check": false} {
 		open := func(b []byte, sum string) (*Payload, error) {
 			if inline {
 				return newOpener(t).Open(t.Context(), Source{Body: b, SHA256: sum}, rule)
 			}
-			return newOpener(t).Open(t.Context(), Source{DataRef: s.put("/inbound/a", string(b)), SHA256: sum}, rule)
+			return newOpener(t).Open(t.Context(), Source{DataRef: s.Upload("/inbound/a", b), SHA256: sum}, rule)
 		}
 		_, err := open(noise, "")
 		failed(t, err, failure.Reject, failure.PayloadTooLarge)
@@ -198,11 +199,11 @@ func TestAPackageMadeTooLarge(t *testing.T) {
 }
 
 func TestNoPlaceToSpool(t *testing.T) {
-	s := newStorage(t)
+	s := storagetest.New(t)
 	o := newOpener(t)
 	o.tempDir = filepath.Join(t.TempDir(), "missing")
-	rule := Rule{Package: true, Template: aTemplate(t, "PackageHeader.xml", aHeader, "Manifest.xml", aManifest("A", "a.csv")), Containers: []string{s.URL + "/inbound"}}
-	_, err := o.Open(t.Context(), Source{DataRef: s.put("/inbound/a", "x")}, rule)
+	rule := Rule{Package: true, Template: aTemplate(t, "PackageHeader.xml", aHeader, "Manifest.xml", aManifest("A", "a.csv")), Containers: []string{s.URL() + "/inbound"}}
+	_, err := o.Open(t.Context(), Source{DataRef: s.Upload("/inbound/a", []byte("x"))}, rule)
 	if f := failed(t, err, failure.Retry, failure.StorageFailed); !strings.Contains(f.Detail, "temporary") {
 		t.Errorf("%v", f)
 	}

@@ -56,7 +56,8 @@ func accept(ctx context.Context, run string) error {
 	if err := suite.test(ctx); err != nil {
 		return err
 	}
-	fmt.Printf("azservicebus v1.11.0, its own live tests, against the embedded Service Bus in %v:\n", time.Since(begun).Round(100*time.Millisecond))
+	fmt.Printf("azservicebus v1.11.0, its own live tests, against the embedded Service Bus in %v:\n",
+		time.Since(begun).Round(100*time.Millisecond))
 	return suite.results.report(list, run != "")
 }
 
@@ -76,8 +77,7 @@ func namespace() entity.Namespace {
 	}
 }
 
-// environment points the tests at the server, and DefaultAzureCredential at an
-// az command of our own.
+// environment points the tests at the server, and DefaultAzureCredential at an az command of our own.
 func environment(dir string, s *servicebus.Server) ([]string, error) {
 	_, port, err := net.SplitHostPort(s.Addr())
 	if err != nil {
@@ -88,7 +88,8 @@ func environment(dir string, s *servicebus.Server) ([]string, error) {
 	if err := os.WriteFile(ca, s.CAPEM(), 0o600); err != nil {
 		return nil, err
 	}
-	az := "#!/bin/sh\necho '{\"accessToken\":\"x\",\"expiresOn\":\"2099-01-01 00:00:00.000000\",\"expires_on\":4070908800,\"tokenType\":\"Bearer\",\"subscription\":\"x\",\"tenant\":\"x\"}'\n"
+	az := "#!/bin/sh\necho '" + `{"accessToken":"x","expiresOn":"2099-01-01 00:00:00.000000","expires_on":4070908800,` +
+		`"tokenType":"Bearer","subscription":"x","tenant":"x"}` + "'\n"
 	if err := os.WriteFile(filepath.Join(dir, "az"), []byte(az), 0o700); err != nil { //nolint:gosec // it is run
 		return nil, err
 	}
@@ -102,7 +103,8 @@ func environment(dir string, s *servicebus.Server) ([]string, error) {
 		"SERVICEBUS_ENDPOINT="+host, "SERVICEBUS_ENDPOINT_PREMIUM="+host,
 		"SERVICEBUS_CONNECTION_STRING="+key("Root"), "SERVICEBUS_CONNECTION_STRING_PREMIUM="+key("Root"),
 		"SERVICEBUS_CONNECTION_STRING_NO_MANAGE="+key("NoManage"),
-		"SERVICEBUS_CONNECTION_STRING_SEND_ONLY="+key("SendOnly"), "SERVICEBUS_CONNECTION_STRING_LISTEN_ONLY="+key("ListenOnly"),
+		"SERVICEBUS_CONNECTION_STRING_SEND_ONLY="+key("SendOnly"),
+		"SERVICEBUS_CONNECTION_STRING_LISTEN_ONLY="+key("ListenOnly"),
 		"HTTPS_PROXY=", "https_proxy=", "HTTP_PROXY=", "http_proxy=",
 	), nil
 }

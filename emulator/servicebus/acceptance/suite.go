@@ -15,9 +15,8 @@ import (
 
 const sdk = "github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
-// shards are how many processes share the tests of the root package, most of
-// which wait for something most of the time. Those of the other packages take
-// random names from the same seed and so cannot run beside each other.
+// shards are how many processes share the tests of the root package, most of which wait for something most of the time.
+// Those of the other packages take random names from the same seed and so cannot run beside each other.
 const shards = 4
 
 // suite runs the three packages that have live tests.
@@ -28,10 +27,11 @@ type suite struct {
 	results  *tally
 }
 
-// test compiles the packages, in an environment in which go can still fetch
-// modules, and runs them in that of the tests.
+// test compiles the packages, in an environment in which go can still fetch modules, and runs them in that of the
+// tests.
 func (s *suite) test(ctx context.Context) error {
-	build := exec.CommandContext(ctx, "go", "test", "-c", "-o", s.dir+string(filepath.Separator), sdk, sdk+"/internal", sdk+"/admin")
+	build := exec.CommandContext(ctx, "go", "test", "-c", "-o", s.dir+string(filepath.Separator), sdk, sdk+"/internal",
+		sdk+"/admin")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		return fmt.Errorf("compile the tests: %w", err)

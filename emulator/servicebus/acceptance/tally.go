@@ -106,8 +106,7 @@ func (t *tally) add(e event) {
 	}
 }
 
-// report prints the counts and returns an error for every failure, and for
-// skips that are not listed.
+// report prints the counts and returns an error for every failure, and for skips that are not listed.
 func (t *tally) report(list []skip, partial bool) error {
 	var errs []error
 	for _, pkg := range []string{".", "./internal", "./admin"} {

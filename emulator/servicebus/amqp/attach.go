@@ -51,7 +51,8 @@ type Target struct {
 }
 
 func decodeAttach(f *fields) *Attach {
-	p := &Attach{Name: f.string(), Handle: f.uintOr(0), Role: f.bool(false), SenderSettleMode: f.ubyte(SenderMixed), ReceiverSettleMode: f.ubyte(ReceiverFirst)}
+	p := &Attach{Name: f.string(), Handle: f.uintOr(0), Role: f.bool(false), SenderSettleMode: f.ubyte(SenderMixed),
+		ReceiverSettleMode: f.ubyte(ReceiverFirst)}
 	if _, sub, ok := f.described(); ok {
 		p.Source = decodeSource(&sub)
 		f.fail(sub.err)

@@ -23,16 +23,26 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func values() []any {
 	long := strings.Repeat("x", 300)
 	return []any{
-		nil, true, false, uint8(7), int8(-7), uint16(7), int16(-7), uint32(0), uint32(7), uint32(1 << 20), int32(-7), uint64(0), uint64(7), uint64(1 << 40),
-		int64(-7), int64(1 << 40), float32(1.5), math.Pi, amqp.Char('é'), amqp.Timestamp(1234567890123), amqp.UUID{1, 2, 3}, amqp.Decimal("1234"),
-		amqp.Decimal("12345678"), amqp.Decimal("1234567890123456"), []byte{}, []byte("b"), []byte(long), "", "s", long, amqp.Symbol("y"), amqp.Symbol(long),
-		amqp.List{}, amqp.List{"a", nil, int64(3), amqp.List{true}}, amqp.Map{}, amqp.Map{{Key: "k", Value: amqp.Map{{Key: amqp.Symbol("s"), Value: uint32(1)}}}},
-		amqp.Described{Descriptor: uint64(0x137000000C), Value: "session"}, amqp.Described{Descriptor: amqp.Symbol("x:y"), Value: nil},
-		amqp.Array{Elem: 0x98, Values: []any{amqp.UUID{1}, amqp.UUID{2}}}, amqp.Array{Elem: 0x81, Values: []any{int64(1), int64(-1)}},
-		amqp.Array{Elem: 0xb1, Values: []any{"a", long}}, amqp.Array{Elem: 0x70, Values: []any{}}, amqp.Array{Elem: 0xb3, Values: []any{amqp.Symbol("a")}},
-		amqp.Array{Elem: 0xb0, Values: []any{[]byte("a")}}, amqp.Array{Elem: 0x56, Values: []any{true, false}}, amqp.Array{Elem: 0x60, Values: []any{uint16(1)}},
-		amqp.Array{Elem: 0xd0, Values: []any{amqp.List{}, amqp.List{"a"}}}, amqp.Array{Elem: 0xd1, Values: []any{amqp.Map{{Key: "a", Value: "b"}}}},
-		amqp.Array{Elem: 0x40, Values: []any{nil, nil}}, amqp.Array{Elem: 0x70, Values: []any{amqp.Described{Descriptor: uint64(9), Value: uint32(1)}}},
+		nil, true, false, uint8(7), int8(-7), uint16(7), int16(-7), uint32(0), uint32(7), uint32(1 << 20), int32(-7),
+		uint64(0), uint64(7), uint64(1 << 40),
+		int64(-7), int64(1 << 40), float32(1.5), math.Pi, amqp.Char('é'), amqp.Timestamp(1234567890123), amqp.UUID{1, 2, 3},
+		amqp.Decimal("1234"),
+		amqp.Decimal("12345678"), amqp.Decimal("1234567890123456"), []byte{}, []byte("b"), []byte(long), "", "s", long,
+		amqp.Symbol("y"), amqp.Symbol(long),
+		amqp.List{}, amqp.List{"a", nil, int64(3), amqp.List{true}}, amqp.Map{},
+		amqp.Map{{Key: "k", Value: amqp.Map{{Key: amqp.Symbol("s"), Value: uint32(1)}}}},
+		amqp.Described{Descriptor: uint64(0x137000000C), Value: "session"},
+		amqp.Described{Descriptor: amqp.Symbol("x:y"), Value: nil},
+		amqp.Array{Elem: 0x98, Values: []any{amqp.UUID{1}, amqp.UUID{2}}},
+		amqp.Array{Elem: 0x81, Values: []any{int64(1), int64(-1)}},
+		amqp.Array{Elem: 0xb1, Values: []any{"a", long}}, amqp.Array{Elem: 0x70, Values: []any{}},
+		amqp.Array{Elem: 0xb3, Values: []any{amqp.Symbol("a")}},
+		amqp.Array{Elem: 0xb0, Values: []any{[]byte("a")}}, amqp.Array{Elem: 0x56, Values: []any{true, false}},
+		amqp.Array{Elem: 0x60, Values: []any{uint16(1)}},
+		amqp.Array{Elem: 0xd0, Values: []any{amqp.List{}, amqp.List{"a"}}},
+		amqp.Array{Elem: 0xd1, Values: []any{amqp.Map{{Key: "a", Value: "b"}}}},
+		amqp.Array{Elem: 0x40, Values: []any{nil, nil}},
+		amqp.Array{Elem: 0x70, Values: []any{amqp.Described{Descriptor: uint64(9), Value: uint32(1)}}},
 	}
 }
 
@@ -63,10 +73,11 @@ func TestValuesRoundTrip(t *testing.T) {
 func TestAgainstGoAMQP(t *testing.T) {
 	now := time.UnixMilli(1234567890123).UTC()
 	theirs := goamqp.Message{
-		Header:                &goamqp.MessageHeader{Durable: true, Priority: 9, TTL: time.Minute, DeliveryCount: 3},
-		DeliveryAnnotations:   goamqp.Annotations{"d": int64(1)},
-		Annotations:           goamqp.Annotations{"x-opt-partition-key": "p"},
-		Properties:            &goamqp.MessageProperties{MessageID: "id", GroupID: new("g"), CorrelationID: uint64(7), AbsoluteExpiryTime: &now, ContentType: new("text/plain"), UserID: []byte("u")},
+		Header:              &goamqp.MessageHeader{Durable: true, Priority: 9, TTL: time.Minute, DeliveryCount: 3},
+		DeliveryAnnotations: goamqp.Annotations{"d": int64(1)},
+		Annotations:         goamqp.Annotations{"x-opt-partition-key": "p"},
+		Properties: &goamqp.MessageProperties{MessageID: "id", GroupID: new("g"), CorrelationID: uint64(7),
+			AbsoluteExpiryTime: &now, ContentType: new("text/plain"), UserID: []byte("u")},
 		ApplicationProperties: map[string]any{"a": int32(-1)},
 		Data:                  [][]byte{[]byte("one"), []byte("two")},
 		Footer:                goamqp.Annotations{"f": true},
@@ -83,10 +94,12 @@ func TestAgainstGoAMQP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.MessageID != "id" || *p.GroupID != "g" || p.CorrelationID != uint64(7) || p.AbsoluteExpiryTime != amqp.TimestampOf(now) || *p.ContentType != "text/plain" || string(p.UserID) != "u" {
+	if p.MessageID != "id" || *p.GroupID != "g" || p.CorrelationID != uint64(7) ||
+		p.AbsoluteExpiryTime != amqp.TimestampOf(now) || *p.ContentType != "text/plain" || string(p.UserID) != "u" {
 		t.Errorf("%+v", p)
 	}
-	if diff := cmp.Diff(amqp.Header{Durable: true, Priority: 9, TTL: time.Minute, HasTTL: true, DeliveryCount: 3}, m.Header); diff != "" {
+	if diff := cmp.Diff(amqp.Header{Durable: true, Priority: 9, TTL: time.Minute, HasTTL: true, DeliveryCount: 3},
+		m.Header); diff != "" {
 		t.Error(diff)
 	}
 	m.Properties = p.Encode() // our own encoding this time
@@ -125,20 +138,31 @@ func TestAgainstGoAMQP(t *testing.T) {
 func TestPerformativesRoundTrip(t *testing.T) {
 	filter := amqp.Map{{Key: amqp.Symbol("f"), Value: amqp.Described{Descriptor: uint64(1), Value: "v"}}}
 	for _, p := range []amqp.Performative{
-		&amqp.Open{ContainerID: "c", Hostname: "h", MaxFrameSize: 65536, ChannelMax: 7, IdleTimeout: 30000, DesiredCapabilities: []amqp.Symbol{"a", "b"}, Properties: amqp.Map{{Key: amqp.Symbol("p"), Value: "v"}}},
+		&amqp.Open{ContainerID: "c", Hostname: "h", MaxFrameSize: 65536, ChannelMax: 7, IdleTimeout: 30000,
+			DesiredCapabilities: []amqp.Symbol{"a", "b"}, Properties: amqp.Map{{Key: amqp.Symbol("p"), Value: "v"}}},
 		&amqp.Begin{RemoteChannel: -1, NextOutgoingID: 1, IncomingWindow: 2, OutgoingWindow: 3, HandleMax: 4},
 		&amqp.Begin{RemoteChannel: 9, HandleMax: 1<<32 - 1},
-		&amqp.Attach{Name: "n", Handle: 3, Role: amqp.RoleReceiver, SenderSettleMode: 1, ReceiverSettleMode: 1, Source: &amqp.Source{Address: "a", HasAddress: true, Filter: filter, ExpiryPolicy: "never"}, Target: &amqp.Target{}},
-		&amqp.Attach{Name: "n", Role: amqp.RoleSender, Source: &amqp.Source{}, Coordinator: true, InitialDeliveryCount: 5, MaxMessageSize: 1 << 40, Properties: filter},
-		&amqp.Flow{NextIncomingID: 1, HasNextIncomingID: true, IncomingWindow: 2, NextOutgoingID: 3, OutgoingWindow: 4, Handle: 0, HasHandle: true, DeliveryCount: 6, HasDeliveryCount: true, LinkCredit: 7, HasLinkCredit: true, Drain: true, Echo: true},
+		&amqp.Attach{Name: "n", Handle: 3, Role: amqp.RoleReceiver, SenderSettleMode: 1, ReceiverSettleMode: 1,
+			Source: &amqp.Source{Address: "a", HasAddress: true, Filter: filter, ExpiryPolicy: "never"}, Target: &amqp.Target{}},
+		&amqp.Attach{Name: "n", Role: amqp.RoleSender, Source: &amqp.Source{}, Coordinator: true, InitialDeliveryCount: 5,
+			MaxMessageSize: 1 << 40, Properties: filter},
+		&amqp.Flow{NextIncomingID: 1, HasNextIncomingID: true, IncomingWindow: 2, NextOutgoingID: 3, OutgoingWindow: 4,
+			Handle: 0, HasHandle: true, DeliveryCount: 6, HasDeliveryCount: true, LinkCredit: 7, HasLinkCredit: true,
+			Drain: true, Echo: true},
 		&amqp.Flow{},
-		&amqp.Transfer{Handle: 1, DeliveryID: 2, HasDeliveryID: true, DeliveryTag: []byte("tag"), MessageFormat: amqp.FormatBatch, HasMessageFormat: true, Settled: true, HasSettled: true, More: true, State: amqp.StateAccepted, Aborted: true},
-		&amqp.Disposition{Role: true, First: 3, Last: 9, Settled: true, State: &amqp.State{Kind: amqp.Rejected, Error: &amqp.Error{Condition: "c", Description: "d", Info: amqp.Map{{Key: "k", Value: "v"}}}}},
-		&amqp.Disposition{First: 3, Last: 3, State: &amqp.State{Kind: amqp.Modified, DeliveryFailed: true, UndeliverableHere: true, Annotations: amqp.Map{{Key: "k", Value: int64(1)}}}},
+		&amqp.Transfer{Handle: 1, DeliveryID: 2, HasDeliveryID: true, DeliveryTag: []byte("tag"),
+			MessageFormat: amqp.FormatBatch, HasMessageFormat: true, Settled: true, HasSettled: true, More: true,
+			State: amqp.StateAccepted, Aborted: true},
+		&amqp.Disposition{Role: true, First: 3, Last: 9, Settled: true,
+			State: &amqp.State{Kind: amqp.Rejected, Error: &amqp.Error{Condition: "c", Description: "d",
+				Info: amqp.Map{{Key: "k", Value: "v"}}}}},
+		&amqp.Disposition{First: 3, Last: 3, State: &amqp.State{Kind: amqp.Modified, DeliveryFailed: true,
+			UndeliverableHere: true, Annotations: amqp.Map{{Key: "k", Value: int64(1)}}}},
 		&amqp.Disposition{State: &amqp.State{Kind: amqp.Released}},
 		&amqp.Detach{Handle: 1, Closed: true, Error: amqp.Errorf(amqp.NotFound, "x")},
 		&amqp.End{}, &amqp.Close{Error: amqp.Errorf(amqp.ConnectionForced, "y")},
-		&amqp.SASLInit{Mechanism: "PLAIN", Initial: []byte("x"), Hostname: "h"}, &amqp.SASLMechanisms{Mechanisms: []amqp.Symbol{"A"}}, &amqp.SASLOutcome{Code: 1},
+		&amqp.SASLInit{Mechanism: "PLAIN", Initial: []byte("x"), Hostname: "h"},
+		&amqp.SASLMechanisms{Mechanisms: []amqp.Symbol{"A"}}, &amqp.SASLOutcome{Code: 1},
 	} {
 		b := append(p.Append(nil), "payload"...)
 		got, rest, err := amqp.Decode(b)
@@ -163,7 +187,8 @@ func TestFrames(t *testing.T) {
 		b = amqp.EndFrame(append(b, make([]byte, i*1000)...), at)
 	}
 	b = amqp.AppendEmptyFrame(b)
-	r := amqp.NewFrameReader(bufio.NewReaderSize(bytes.NewReader(b), 1024), 4096) // the third frame is larger than the buffer
+	// the third frame is larger than the buffer
+	r := amqp.NewFrameReader(bufio.NewReaderSize(bytes.NewReader(b), 1024), 4096)
 	for i := range 3 {
 		f, err := r.Read()
 		if err != nil || f.Channel != uint16(i) || len(f.Body) != i*1000 {

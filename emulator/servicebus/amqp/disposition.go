@@ -86,7 +86,8 @@ func (f *fields) state() *State {
 	case codeRejected:
 		s = &State{Kind: Rejected, Error: sub.error()}
 	case codeModified:
-		s = &State{Kind: Modified, DeliveryFailed: sub.bool(false), UndeliverableHere: sub.bool(false), Annotations: sub.mapValue()}
+		s = &State{Kind: Modified, DeliveryFailed: sub.bool(false), UndeliverableHere: sub.bool(false),
+			Annotations: sub.mapValue()}
 	default:
 		s = &State{Kind: Unsupported}
 	}

@@ -1,7 +1,7 @@
 package amqp
 
-// fields walks the list of a performative. Every getter returns false and the
-// zero value for an absent or null field; the first error sticks.
+// fields walks the list of a performative. Every getter returns false and the zero value for an absent or null field;
+// the first error sticks.
 type fields struct {
 	r   Reader
 	n   int
@@ -202,8 +202,8 @@ func (f *fields) symbols() []Symbol {
 	return nil
 }
 
-// described reads a described list field (source, target, error, state): the
-// descriptor code and the fields of the list. ok is false when null.
+// described reads a described list field (source, target, error, state): the descriptor code and the fields of the
+// list. ok is false when null.
 func (f *fields) described() (code uint64, sub fields, ok bool) {
 	c, present := f.next()
 	if !present {
@@ -221,8 +221,7 @@ func (f *fields) described() (code uint64, sub fields, ok bool) {
 	return code, sub, f.err == nil
 }
 
-// descriptor reads a descriptor; symbolic ones of the types used here are
-// translated, unknown ones give 0.
+// descriptor reads a descriptor; symbolic ones of the types used here are translated, unknown ones return 0.
 func (r *Reader) descriptor() (uint64, error) {
 	if r.Len() >= 2 && r.b[r.pos] == 0x53 {
 		c := r.b[r.pos+1]
@@ -242,8 +241,8 @@ func (r *Reader) descriptor() (uint64, error) {
 	return 0, malformed("descriptor of type %T", v)
 }
 
-// list builds the list of a performative. null keeps trailing absent fields
-// cheap: they are counted only when a later field is present.
+// list builds the list of a performative. null keeps trailing absent fields cheap: they are counted only when a later
+// field is present.
 type list struct {
 	b      []byte
 	at     int

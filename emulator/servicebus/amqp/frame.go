@@ -38,8 +38,7 @@ func NewFrameReader(br *bufio.Reader, limit int) *FrameReader {
 	return &FrameReader{br: br, max: limit}
 }
 
-// Buffered reports whether a whole frame was read from the connection already,
-// so that Read will not wait.
+// Buffered reports whether a whole frame was read from the connection already, so that Read will not wait.
 func (r *FrameReader) Buffered() bool {
 	n := r.br.Buffered()
 	if n < 8 {
@@ -75,8 +74,7 @@ func (r *FrameReader) Read() (Frame, error) {
 			return Frame{}, err
 		}
 		f.Body = p[doff:size:size]
-		// Peek's slice stays valid until the next read, and Discard of buffered
-		// bytes cannot fail.
+		// Peek's slice stays valid until the next read, and Discard of buffered bytes cannot fail.
 		_, _ = r.br.Discard(size)
 		return f, nil
 	}

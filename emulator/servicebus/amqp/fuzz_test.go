@@ -59,11 +59,14 @@ func FuzzValue(f *testing.F) {
 
 func FuzzPerformative(f *testing.F) {
 	for _, p := range []amqp.Performative{
-		&amqp.Open{ContainerID: "c"}, &amqp.Begin{}, &amqp.Attach{Name: "n", Source: &amqp.Source{Filter: amqp.Map{{Key: "k", Value: "v"}}}, Target: &amqp.Target{}},
+		&amqp.Open{ContainerID: "c"}, &amqp.Begin{},
+		&amqp.Attach{Name: "n", Source: &amqp.Source{Filter: amqp.Map{{Key: "k", Value: "v"}}}, Target: &amqp.Target{}},
 		&amqp.Flow{HasHandle: true}, &amqp.Transfer{HasDeliveryID: true, DeliveryTag: []byte{1}},
 		&amqp.Disposition{State: &amqp.State{Kind: amqp.Rejected, Error: amqp.Errorf("a", "b")}},
-		&amqp.Disposition{State: &amqp.State{Kind: amqp.Modified, Annotations: amqp.Map{}}}, &amqp.Detach{Error: amqp.Errorf("a", "b")},
-		&amqp.End{}, &amqp.Close{}, &amqp.SASLInit{Mechanism: "m"}, &amqp.SASLMechanisms{Mechanisms: []amqp.Symbol{"a"}}, &amqp.SASLOutcome{},
+		&amqp.Disposition{State: &amqp.State{Kind: amqp.Modified, Annotations: amqp.Map{}}},
+		&amqp.Detach{Error: amqp.Errorf("a", "b")},
+		&amqp.End{}, &amqp.Close{}, &amqp.SASLInit{Mechanism: "m"}, &amqp.SASLMechanisms{Mechanisms: []amqp.Symbol{"a"}},
+		&amqp.SASLOutcome{},
 	} {
 		f.Add(p.Append(nil))
 	}
@@ -85,8 +88,10 @@ func FuzzPerformative(f *testing.F) {
 func FuzzMessage(f *testing.F) {
 	props := amqp.Properties{MessageID: "id", GroupID: new("g")}
 	m := amqp.Message{
-		HasHeader: true, Header: amqp.Header{Priority: 4, TTL: 1000, HasTTL: true}, MessageAnnotations: amqp.AppendMap(nil, amqp.Map{{Key: amqp.Symbol("a"), Value: "b"}}),
-		Properties: props.Encode(), ApplicationProperties: amqp.AppendMap(nil, amqp.Map{}), Body: amqp.AppendBinary([]byte{0, 0x53, amqp.SectionData}, []byte("x")),
+		HasHeader: true, Header: amqp.Header{Priority: 4, TTL: 1000, HasTTL: true},
+		MessageAnnotations: amqp.AppendMap(nil, amqp.Map{{Key: amqp.Symbol("a"), Value: "b"}}),
+		Properties:         props.Encode(), ApplicationProperties: amqp.AppendMap(nil, amqp.Map{}),
+		Body: amqp.AppendBinary([]byte{0, 0x53, amqp.SectionData}, []byte("x")),
 	}
 	f.Add(m.Append(nil))
 	f.Add(amqp.AppendValue([]byte{0, 0x53, amqp.SectionValue}, "v"))

@@ -15,12 +15,11 @@ const (
 	codeFooter                = 0x78
 )
 
-// FormatBatch is the message format of a Service Bus batch: every data section
-// holds one encoded message.
+// FormatBatch is the message format of a Service Bus batch: every data section holds one encoded message.
 const FormatBatch = 0x80013700
 
-// Message is a message cut into its sections. Section bytes are values without
-// their descriptor and are immutable once parsed, so copies of a message share them.
+// Message is a message cut into its sections. Section bytes are values without their descriptor and are immutable once
+// parsed, so copies of a message share them.
 type Message struct {
 	Header                Header
 	HasHeader             bool
@@ -70,8 +69,7 @@ func ParseMessage(p []byte) (*Message, error) {
 			}
 			continue
 		case codeData, codeSequence, codeValue, codeFooter:
-			// Everything from the first body section on is kept as it is, once it
-			// is known to be well-formed sections.
+			// Everything from the first body section on is kept as it is, once it is known to be well-formed sections.
 			if err := skipBody(&r); err != nil {
 				return nil, err
 			}
@@ -180,7 +178,8 @@ func (m *Message) Append(b []byte) []byte {
 
 // Size returns the encoded size of the message without its header.
 func (m *Message) Size() int {
-	return len(m.DeliveryAnnotations) + len(m.MessageAnnotations) + len(m.Properties) + len(m.ApplicationProperties) + len(m.Body)
+	return len(m.DeliveryAnnotations) + len(m.MessageAnnotations) + len(m.Properties) + len(m.ApplicationProperties) +
+		len(m.Body)
 }
 
 // Datas returns the payload of every data section of the body.
@@ -231,7 +230,7 @@ func (m *Message) Value() (any, error) {
 	return r.Value()
 }
 
-// MapOf decodes an encoded map; nil gives an empty map.
+// MapOf decodes an encoded map; for nil it returns an empty map.
 func MapOf(raw []byte) (Map, error) {
 	if raw == nil {
 		return nil, nil

@@ -39,15 +39,15 @@ var symbolicDescriptors = map[Symbol]uint64{
 	"amqp:amqp-sequence:list": codeSequence, "amqp:amqp-value:*": codeValue, "amqp:footer:map": codeFooter,
 }
 
-// Performative is one of Open, Begin, Attach, Flow, Transfer, Disposition,
-// Detach, End, Close, SASLInit, SASLMechanisms and SASLOutcome.
+// Performative is one of Open, Begin, Attach, Flow, Transfer, Disposition, Detach, End, Close, SASLInit, SASLMechanisms
+// and SASLOutcome.
 type Performative interface {
 	// Append appends the encoded performative.
 	Append(b []byte) []byte
 }
 
-// Decode decodes the performative at the start of a frame body and returns the
-// rest of the body: the payload of a transfer. The payload aliases body.
+// Decode decodes the performative at the start of a frame body and returns the rest of the body: the payload of a
+// transfer. The payload aliases body.
 func Decode(body []byte) (Performative, []byte, error) {
 	r := Reader{b: body}
 	c, err := r.byte()
@@ -114,7 +114,8 @@ type Open struct {
 }
 
 func decodeOpen(f *fields) *Open {
-	o := &Open{ContainerID: f.string(), Hostname: f.string(), MaxFrameSize: f.uintOr(0), ChannelMax: f.ushort(65535), IdleTimeout: f.uintOr(0)}
+	o := &Open{ContainerID: f.string(), Hostname: f.string(), MaxFrameSize: f.uintOr(0), ChannelMax: f.ushort(65535),
+		IdleTimeout: f.uintOr(0)}
 	f.skip()
 	f.skip()
 	o.OfferedCapabilities, o.DesiredCapabilities, o.Properties = f.symbols(), f.symbols(), f.mapValue()

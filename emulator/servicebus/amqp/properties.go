@@ -1,7 +1,7 @@
 package amqp
 
-// Properties is the properties section (part 3, 3.2.4). MessageID and
-// CorrelationID may be a string, ulong, uuid or binary.
+// Properties is the properties section (part 3, 3.2.4). MessageID and CorrelationID may be a string, ulong, uuid or
+// binary.
 type Properties struct {
 	MessageID          any
 	UserID             []byte
@@ -18,7 +18,7 @@ type Properties struct {
 	ReplyToGroupID     *string
 }
 
-// ParseProperties decodes an encoded properties list; nil gives empty properties.
+// ParseProperties decodes an encoded properties list; for nil it returns empty properties.
 func ParseProperties(raw []byte) (Properties, error) {
 	var p Properties
 	if raw == nil {

@@ -7,15 +7,13 @@ import (
 )
 
 const (
-	// maxDepth bounds nesting: the deepest legitimate value (a filter in a
-	// source in an attach) has five levels.
+	// maxDepth bounds nesting: the deepest legitimate value (a filter in a source in an attach) has five levels.
 	maxDepth = 32
 	// maxEmpty bounds the elements of an array whose elements take no bytes.
 	maxEmpty = 4096
 )
 
-// Reader decodes values from a byte slice. Strings and binaries are copied, so
-// nothing decoded keeps the slice alive.
+// Reader decodes values from a byte slice. Strings and binaries are copied, so nothing decoded keeps the slice alive.
 type Reader struct {
 	b   []byte
 	pos int
@@ -26,9 +24,6 @@ func NewReader(b []byte) *Reader { return &Reader{b: b} }
 
 // Len returns the number of bytes left.
 func (r *Reader) Len() int { return len(r.b) - r.pos }
-
-// Pos returns the offset of the next byte.
-func (r *Reader) Pos() int { return r.pos }
 
 func (r *Reader) take(n int) ([]byte, error) {
 	if n < 0 || n > r.Len() {
@@ -242,8 +237,7 @@ func fixed1(code, c byte) (any, error) {
 	return nil, malformed("constructor 0x%02x", code)
 }
 
-// compound reads size and count of a list, map or array and returns a Reader
-// over exactly its content.
+// compound reads size and count of a list, map or array and returns a Reader over exactly its content.
 func (r *Reader) compound(wide bool) (Reader, int, error) {
 	size, err := r.size(wide)
 	if err != nil {
@@ -376,8 +370,7 @@ func (r *Reader) Skip() error {
 	return malformed("nested more than %d deep", maxDepth)
 }
 
-// Raw returns the bytes of the next value and passes over it. The result
-// aliases the Reader's slice.
+// Raw returns the bytes of the next value and passes over it. The result aliases the Reader's slice.
 func (r *Reader) Raw() ([]byte, error) {
 	from := r.pos
 	if err := r.Skip(); err != nil {

@@ -14,9 +14,8 @@ func malformed(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrMalformed, fmt.Sprintf(format, args...))
 }
 
-// Values are represented by these Go types: nil, bool, uint8..uint64,
-// int8..int64, float32, float64, Decimal, Char, Timestamp, UUID, []byte,
-// string, Symbol, List, Map, Array and Described.
+// Values are represented by these Go types: nil, bool, uint8..uint64, int8..int64, float32, float64, Decimal, Char,
+// Timestamp, UUID, []byte, string, Symbol, List, Map, Array and Described.
 type (
 	// Symbol is an AMQP symbol.
 	Symbol string
@@ -32,8 +31,8 @@ type (
 	Pair struct{ Key, Value any }
 	// Map is an AMQP map; the order of the wire is kept.
 	Map []Pair
-	// Array is an AMQP array; all values have one constructor. Elem is the
-	// constructor's format code and matters when there is no value to derive it from.
+	// Array is an AMQP array; all values have one constructor. Elem is the constructor's format code and matters when
+	// there is no value to derive it from.
 	Array struct {
 		Elem   byte
 		Values []any
@@ -67,8 +66,8 @@ func (u UUID) String() string {
 	return string(b[:])
 }
 
-// GUID returns the bytes in the order .NET writes a Guid: the first three
-// groups little-endian. Service Bus uses it for delivery tags.
+// GUID returns the bytes in the order .NET writes a Guid: the first three groups little-endian. Service Bus uses it for
+// delivery tags.
 func (u UUID) GUID() [16]byte {
 	u[0], u[1], u[2], u[3] = u[3], u[2], u[1], u[0]
 	u[4], u[5] = u[5], u[4]
@@ -111,8 +110,7 @@ func Text(v any) (string, bool) {
 	return "", false
 }
 
-// Integer returns any integer value as int64; ok is false for other types and
-// for values that do not fit.
+// Integer returns any integer value as int64; ok is false for other types and for values that do not fit.
 func Integer(v any) (int64, bool) {
 	switch n := v.(type) {
 	case int8:

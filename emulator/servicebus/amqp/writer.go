@@ -8,9 +8,8 @@ import (
 
 var be = binary.BigEndian
 
-// AppendValue appends the encoding of v. It panics on a type that is not one
-// of the value types of this package: only a programming error can cause that,
-// since every decoded value is one of them.
+// AppendValue appends the encoding of v. It panics on a type that is not one of the value types of this package: only a
+// programming error can cause that, since every decoded value is one of them.
 func AppendValue(b []byte, v any) []byte {
 	switch v := v.(type) {
 	case nil:
@@ -209,8 +208,7 @@ func closeCompound(b []byte, at int) []byte {
 	return b
 }
 
-// appendArray writes every element with the widest constructor of its type, so
-// that one constructor fits all.
+// appendArray writes every element with the widest constructor of its type, so that one constructor fits all.
 func appendArray(b []byte, a Array) []byte {
 	b, at := open(b, 0xf0, len(a.Values))
 	if len(a.Values) == 0 {
@@ -284,8 +282,8 @@ func wideCode(v any) byte {
 	return 0x40
 }
 
-// appendElement writes v without its constructor. Elements of another type than
-// the first cannot come from a decoded array and are written as zeros.
+// appendElement writes v without its constructor. Elements of another type than the first cannot come from a decoded
+// array and are written as zeros.
 func appendElement(b []byte, code byte, v any) []byte {
 	if wideCode(v) != code {
 		return append(b, make([]byte, widthOf(code))...)
@@ -342,8 +340,8 @@ func widthOf(code byte) int {
 	return 0
 }
 
-// OpenMapSection appends a section holding a map of n entries whose encoded
-// pairs the caller appends; CloseMap completes it.
+// OpenMapSection appends a section holding a map of n entries whose encoded pairs the caller appends; CloseMap
+// completes it.
 func OpenMapSection(b []byte, section byte, n int) ([]byte, int) {
 	return open(append(b, 0, 0x53, section), 0xd1, 2*n)
 }

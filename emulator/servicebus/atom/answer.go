@@ -44,9 +44,11 @@ func refusalOf(err error, path string) *refusal {
 	}
 	switch {
 	case errors.Is(err, ErrNotFound):
-		return &refusal{http.StatusNotFound, fmt.Sprintf("SubCode=40400. Not Found. The Operation doesn't exist. The messaging entity '%s' could not be found.", path)}
+		return &refusal{http.StatusNotFound, fmt.Sprintf(
+			"SubCode=40400. Not Found. The Operation doesn't exist. The messaging entity '%s' could not be found.", path)}
 	case errors.Is(err, ErrExists):
-		return &refusal{http.StatusConflict, fmt.Sprintf("SubCode=40900. Conflict. The messaging entity '%s' already exists.", path)}
+		return &refusal{http.StatusConflict, fmt.Sprintf(
+			"SubCode=40900. Conflict. The messaging entity '%s' already exists.", path)}
 	case errors.Is(err, ErrQuota):
 		return &refusal{http.StatusForbidden, "SubCode=40300. Quota exceeded: " + err.Error()}
 	case errors.Is(err, ErrInvalid):

@@ -31,7 +31,8 @@ func connect(t *testing.T, server *httptest.Server, key string) *admin.Client {
 	t.Helper()
 	c, err := admin.NewClientFromConnectionString(
 		"Endpoint=sb://"+server.Listener.Addr().String()+";SharedAccessKeyName="+key+";SharedAccessKey=x",
-		&admin.ClientOptions{ClientOptions: azcore.ClientOptions{Transport: server.Client(), Retry: policy.RetryOptions{MaxRetries: -1}}})
+		&admin.ClientOptions{ClientOptions: azcore.ClientOptions{Transport: server.Client(),
+			Retry: policy.RetryOptions{MaxRetries: -1}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,9 +69,10 @@ func TestQueueHasTheDefaultsOfAzure(t *testing.T) {
 	check(t, err)
 	forever := new("P10675199DT2H48M5.4775807S")
 	same(t, admin.CreateQueueResponse{QueueName: "Orders/in", QueueProperties: admin.QueueProperties{
-		LockDuration: new("PT1M"), MaxSizeInMegabytes: new(int32(1024)), RequiresDuplicateDetection: new(false), RequiresSession: new(false),
-		DefaultMessageTimeToLive: forever, DeadLetteringOnMessageExpiration: new(false), DuplicateDetectionHistoryTimeWindow: new("PT10M"),
-		MaxDeliveryCount: new(int32(10)), EnableBatchedOperations: new(true), Status: new(admin.EntityStatusActive), AutoDeleteOnIdle: forever,
+		LockDuration: new("PT1M"), MaxSizeInMegabytes: new(int32(1024)), RequiresDuplicateDetection: new(false),
+		RequiresSession: new(false), DefaultMessageTimeToLive: forever, DeadLetteringOnMessageExpiration: new(false),
+		DuplicateDetectionHistoryTimeWindow: new("PT10M"), MaxDeliveryCount: new(int32(10)),
+		EnableBatchedOperations: new(true), Status: new(admin.EntityStatusActive), AutoDeleteOnIdle: forever,
 		EnablePartitioning: new(false), MaxMessageSizeInKilobytes: new(int64(256)),
 	}}, got)
 }
@@ -82,13 +84,15 @@ func TestQueueRoundTrip(t *testing.T) {
 	check(t, err)
 	target := new("sb://" + server.Listener.Addr().String() + "/target")
 	props := admin.QueueProperties{
-		LockDuration: new("PT45S"), MaxSizeInMegabytes: new(int32(2048)), RequiresDuplicateDetection: new(true), RequiresSession: new(false),
-		DefaultMessageTimeToLive: new("PT6H"), DeadLetteringOnMessageExpiration: new(true), DuplicateDetectionHistoryTimeWindow: new("PT4H"),
-		MaxDeliveryCount: new(int32(100)), EnableBatchedOperations: new(false), Status: new(admin.EntityStatusReceiveDisabled),
-		AutoDeleteOnIdle: new("PT10M"), EnablePartitioning: new(false), MaxMessageSizeInKilobytes: new(int64(102400)),
+		LockDuration: new("PT45S"), MaxSizeInMegabytes: new(int32(2048)), RequiresDuplicateDetection: new(true),
+		RequiresSession: new(false), DefaultMessageTimeToLive: new("PT6H"), DeadLetteringOnMessageExpiration: new(true),
+		DuplicateDetectionHistoryTimeWindow: new("PT4H"), MaxDeliveryCount: new(int32(100)),
+		EnableBatchedOperations: new(false), Status: new(admin.EntityStatusReceiveDisabled), AutoDeleteOnIdle: new("PT10M"),
+		EnablePartitioning: new(false), MaxMessageSizeInKilobytes: new(int64(102400)),
 		ForwardTo: target, ForwardDeadLetteredMessagesTo: new("https://elsewhere/target"), UserMetadata: new("a < b & \"c\""),
 		AuthorizationRules: []admin.AuthorizationRule{{
-			AccessRights: []admin.AccessRight{admin.AccessRightSend, admin.AccessRightListen}, KeyName: new("k"), PrimaryKey: new("p"), SecondaryKey: new("s"),
+			AccessRights: []admin.AccessRight{admin.AccessRightSend, admin.AccessRightListen}, KeyName: new("k"),
+			PrimaryKey: new("p"), SecondaryKey: new("s"),
 		}},
 	}
 	made, err := c.CreateQueue(t.Context(), "q", &admin.CreateQueueOptions{Properties: &props})
@@ -114,13 +118,15 @@ func TestQueueRoundTrip(t *testing.T) {
 	same(t, target, got.ForwardTo)
 
 	m.mu.Lock()
-	m.queues["q"].Runtime = Runtime{Created: created, Updated: created, Accessed: created.Add(time.Second), SizeInBytes: 99, Active: 1, DeadLetter: 2, Scheduled: 3, Transfer: 4, TransferDeadLetter: 5}
+	m.queues["q"].Runtime = Runtime{Created: created, Updated: created, Accessed: created.Add(time.Second),
+		SizeInBytes: 99, Active: 1, DeadLetter: 2, Scheduled: 3, Transfer: 4, TransferDeadLetter: 5}
 	m.mu.Unlock()
 	state, err := c.GetQueueRuntimeProperties(t.Context(), "q", nil)
 	check(t, err)
 	same(t, &admin.GetQueueRuntimePropertiesResponse{QueueName: "q", QueueRuntimeProperties: admin.QueueRuntimeProperties{
 		SizeInBytes: 99, CreatedAt: created, UpdatedAt: created, AccessedAt: created.Add(time.Second), TotalMessageCount: 15,
-		ActiveMessageCount: 1, DeadLetterMessageCount: 2, ScheduledMessageCount: 3, TransferMessageCount: 4, TransferDeadLetterMessageCount: 5,
+		ActiveMessageCount: 1, DeadLetterMessageCount: 2, ScheduledMessageCount: 3, TransferMessageCount: 4,
+		TransferDeadLetterMessageCount: 5,
 	}}, state)
 
 	_, err = c.DeleteQueue(t.Context(), "q", nil)
@@ -135,7 +141,9 @@ func TestQueueRoundTrip(t *testing.T) {
 func TestPartitioningMultipliesTheSizeOnce(t *testing.T) {
 	server, _ := serve(t)
 	c := connect(t, server, "root")
-	q, err := c.CreateQueue(t.Context(), "q", &admin.CreateQueueOptions{Properties: &admin.QueueProperties{EnablePartitioning: new(true), MaxSizeInMegabytes: new(int32(4096))}})
+	q, err := c.CreateQueue(t.Context(), "q", &admin.CreateQueueOptions{
+		Properties: &admin.QueueProperties{EnablePartitioning: new(true), MaxSizeInMegabytes: new(int32(4096))},
+	})
 	check(t, err)
 	again, err := c.UpdateQueue(t.Context(), "q", q.QueueProperties, nil)
 	check(t, err)
@@ -149,7 +157,8 @@ func TestTopicAndSubscriptionRoundTrip(t *testing.T) {
 	c := connect(t, server, "root")
 	props := admin.TopicProperties{
 		MaxSizeInMegabytes: new(int32(2048)), RequiresDuplicateDetection: new(true), DefaultMessageTimeToLive: new("PT3M"),
-		DuplicateDetectionHistoryTimeWindow: new("PT4M"), EnableBatchedOperations: new(false), Status: new(admin.EntityStatusActive),
+		DuplicateDetectionHistoryTimeWindow: new("PT4M"), EnableBatchedOperations: new(false),
+		Status:           new(admin.EntityStatusActive),
 		AutoDeleteOnIdle: new("PT7M"), SupportOrdering: new(false), UserMetadata: new("m"), EnablePartitioning: new(false),
 		MaxMessageSizeInKilobytes: new(int64(512)),
 	}
@@ -158,8 +167,10 @@ func TestTopicAndSubscriptionRoundTrip(t *testing.T) {
 	same(t, admin.CreateTopicResponse{TopicName: "t", TopicProperties: props}, topic)
 
 	sub := admin.SubscriptionProperties{
-		LockDuration: new("PT3M"), RequiresSession: new(true), DefaultMessageTimeToLive: new("PT7M"), DeadLetteringOnMessageExpiration: new(true),
-		EnableDeadLetteringOnFilterEvaluationExceptions: new(false), MaxDeliveryCount: new(int32(11)), Status: new(admin.EntityStatusActive),
+		LockDuration: new("PT3M"), RequiresSession: new(true), DefaultMessageTimeToLive: new("PT7M"),
+		DeadLetteringOnMessageExpiration:                new(true),
+		EnableDeadLetteringOnFilterEvaluationExceptions: new(false), MaxDeliveryCount: new(int32(11)),
+		Status:                  new(admin.EntityStatusActive),
 		EnableBatchedOperations: new(false), AutoDeleteOnIdle: new("PT11M"), UserMetadata: new("user metadata"),
 	}
 	made, err := c.CreateSubscription(t.Context(), "t", "s", &admin.CreateSubscriptionOptions{Properties: &sub})
@@ -175,7 +186,8 @@ func TestTopicAndSubscriptionRoundTrip(t *testing.T) {
 	if !state.AccessedAt.Equal(created) {
 		t.Errorf("accessed at %v", state.AccessedAt)
 	}
-	_, err = c.CreateRule(t.Context(), "t", "s", &admin.CreateRuleOptions{Name: new("c"), Filter: &admin.CorrelationFilter{Subject: new("x")}})
+	_, err = c.CreateRule(t.Context(), "t", "s",
+		&admin.CreateRuleOptions{Name: new("c"), Filter: &admin.CorrelationFilter{Subject: new("x")}})
 	check(t, err)
 	counts, err := c.GetTopicRuntimeProperties(t.Context(), "t", nil)
 	check(t, err)
@@ -195,15 +207,18 @@ func TestRulesRoundTrip(t *testing.T) {
 	c := connect(t, server, "root")
 	_, err := c.CreateTopic(t.Context(), "t", nil)
 	check(t, err)
-	_, err = c.CreateSubscription(t.Context(), "t", "s", &admin.CreateSubscriptionOptions{Properties: &admin.SubscriptionProperties{
-		DefaultRule: &admin.RuleProperties{Name: "first", Filter: &admin.FalseFilter{}},
-	}})
+	_, err = c.CreateSubscription(t.Context(), "t", "s",
+		&admin.CreateSubscriptionOptions{Properties: &admin.SubscriptionProperties{
+			DefaultRule: &admin.RuleProperties{Name: "first", Filter: &admin.FalseFilter{}},
+		}})
 	check(t, err)
-	parameters := map[string]any{"@s": "it's <b>", "@i": int64(100), "@f": 100.1, "@t": time.Date(2001, 1, 1, 1, 2, 3, 0, time.UTC), "@b": true}
+	parameters := map[string]any{"@s": "it's <b>", "@i": int64(100), "@f": 100.1,
+		"@t": time.Date(2001, 1, 1, 1, 2, 3, 0, time.UTC), "@b": true}
 	for _, p := range []admin.RuleProperties{
 		{Name: "first", Filter: &admin.FalseFilter{}},
 		{Name: "a-true", Filter: &admin.TrueFilter{}},
-		{Name: "b-sql", Filter: &admin.SQLFilter{Expression: "a=@s OR b<@i", Parameters: parameters}, Action: &admin.SQLAction{Expression: "SET x=@f; REMOVE y", Parameters: parameters}},
+		{Name: "b-sql", Filter: &admin.SQLFilter{Expression: "a=@s OR b<@i", Parameters: parameters},
+			Action: &admin.SQLAction{Expression: "SET x=@f; REMOVE y", Parameters: parameters}},
 		{Name: "c-correlation", Filter: &admin.CorrelationFilter{
 			ContentType: new("c"), CorrelationID: new("i"), MessageID: new("m"), ReplyTo: new("r"), ReplyToSessionID: new("rs"),
 			SessionID: new("s"), Subject: new(""), To: new("t"), ApplicationProperties: parameters,
@@ -211,7 +226,8 @@ func TestRulesRoundTrip(t *testing.T) {
 	} {
 		t.Run(p.Name, func(t *testing.T) {
 			if p.Name != "first" {
-				made, err := c.CreateRule(t.Context(), "t", "s", &admin.CreateRuleOptions{Name: &p.Name, Filter: p.Filter, Action: p.Action})
+				made, err := c.CreateRule(t.Context(), "t", "s",
+					&admin.CreateRuleOptions{Name: &p.Name, Filter: p.Filter, Action: p.Action})
 				check(t, err)
 				same(t, p, made.RuleProperties)
 			}
@@ -252,12 +268,13 @@ func TestPaging(t *testing.T) {
 		_, err = c.CreateTopic(t.Context(), "t"+name, nil)
 		check(t, err)
 	}
-	queues := pages(t, c.NewListQueuesPager(&admin.ListQueuesOptions{MaxPageSize: 2}), func(p admin.ListQueuesResponse) (names []string) {
-		for _, q := range p.Queues {
-			names = append(names, q.QueueName)
-		}
-		return names
-	})
+	queues := pages(t, c.NewListQueuesPager(&admin.ListQueuesOptions{MaxPageSize: 2}),
+		func(p admin.ListQueuesResponse) (names []string) {
+			for _, q := range p.Queues {
+				names = append(names, q.QueueName)
+			}
+			return names
+		})
 	same(t, [][]string{{"a", "b"}, {"c", "d"}, {"e"}}, queues)
 	topics := pages(t, c.NewListTopicsPager(nil), func(p admin.ListTopicsResponse) (names []string) {
 		for _, q := range p.Topics {
@@ -283,7 +300,8 @@ func TestNamespace(t *testing.T) {
 	server, _ := serve(t)
 	got, err := connect(t, server, "root").GetNamespaceProperties(t.Context(), nil)
 	check(t, err)
-	same(t, admin.NamespaceProperties{Name: "memory", SKU: "Standard", CreatedTime: created, ModifiedTime: created}, got.NamespaceProperties)
+	same(t, admin.NamespaceProperties{Name: "memory", SKU: "Standard", CreatedTime: created, ModifiedTime: created},
+		got.NamespaceProperties)
 }
 
 func TestRefusals(t *testing.T) {
@@ -309,21 +327,31 @@ func TestRefusals(t *testing.T) {
 		text   string
 	}{
 		{"queue exists", func() error { _, err := c.CreateQueue(ctx, "Q", nil); return err }, 409, "already exists"},
-		{"topic where a queue is", func() error { _, err := c.CreateTopic(ctx, "q", nil); return err }, 409, "already exists"},
-		{"subscription exists", func() error { _, err := c.CreateSubscription(ctx, "t", "S", nil); return err }, 409, "already exists"},
+		{"topic where a queue is", func() error { _, err := c.CreateTopic(ctx, "q", nil); return err }, 409,
+			"already exists"},
+		{"subscription exists", func() error { _, err := c.CreateSubscription(ctx, "t", "S", nil); return err }, 409,
+			"already exists"},
 		{"rule exists", func() error {
 			_, err := c.CreateRule(ctx, "t", "s", &admin.CreateRuleOptions{Name: new("$Default")})
 			return err
 		}, 409, "already exists"},
-		{"update of a missing queue", func() error { _, err := c.UpdateQueue(ctx, "no", q.QueueProperties, nil); return err }, 404, "404 Not Found"},
-		{"update of a missing topic", func() error { _, err := c.UpdateTopic(ctx, "no", topic.TopicProperties, nil); return err }, 404, "404 Not Found"},
+		{"update of a missing queue",
+			func() error { _, err := c.UpdateQueue(ctx, "no", q.QueueProperties, nil); return err }, 404,
+			"404 Not Found"},
+		{"update of a missing topic",
+			func() error { _, err := c.UpdateTopic(ctx, "no", topic.TopicProperties, nil); return err }, 404,
+			"404 Not Found"},
 		{"update of a missing subscription", func() error {
 			_, err := c.UpdateSubscription(ctx, "t", "no", sub.SubscriptionProperties, nil)
 			return err
 		}, 404, "404 Not Found"},
-		{"subscription of a missing topic", func() error { _, err := c.CreateSubscription(ctx, "no", "s", nil); return err }, 404, "404 Not Found"},
-		{"delete of a missing queue", func() error { _, err := c.DeleteQueue(ctx, "no", nil); return err }, 404, "404 Not Found"},
-		{"list of a missing topic", func() error { _, err := c.NewListSubscriptionsPager("no", nil).NextPage(ctx); return err }, 404, "404 Not Found"},
+		{"subscription of a missing topic", func() error { _, err := c.CreateSubscription(ctx, "no", "s", nil); return err },
+			404, "404 Not Found"},
+		{"delete of a missing queue", func() error { _, err := c.DeleteQueue(ctx, "no", nil); return err }, 404,
+			"404 Not Found"},
+		{"list of a missing topic",
+			func() error { _, err := c.NewListSubscriptionsPager("no", nil).NextPage(ctx); return err }, 404,
+			"404 Not Found"},
 		{"sessions of a queue", func() error {
 			return queue(func(p *admin.QueueProperties) { p.RequiresSession = new(true) })
 		}, 400, "The value for the RequiresSession property of an existing Queue cannot be changed"},
@@ -352,11 +380,13 @@ func TestRefusals(t *testing.T) {
 			return queue(func(p *admin.QueueProperties) { p.ForwardTo = new("sb://x/nowhere") })
 		}, 400, "The auto-forwarding destination 'nowhere' of ForwardTo does not exist."},
 		{"wrong SQL", func() error {
-			_, err := c.CreateRule(ctx, "t", "s", &admin.CreateRuleOptions{Name: new("r"), Filter: &admin.SQLFilter{Expression: "a = = b"}})
+			_, err := c.CreateRule(ctx, "t", "s", &admin.CreateRuleOptions{Name: new("r"),
+				Filter: &admin.SQLFilter{Expression: "a = = b"}})
 			return err
 		}, 400, "column 5: a value expected"},
 		{"wrong action", func() error {
-			_, err := c.CreateRule(ctx, "t", "s", &admin.CreateRuleOptions{Name: new("r"), Action: &admin.SQLAction{Expression: "SET sys.Nope = 1"}})
+			_, err := c.CreateRule(ctx, "t", "s", &admin.CreateRuleOptions{Name: new("r"),
+				Action: &admin.SQLAction{Expression: "SET sys.Nope = 1"}})
 			return err
 		}, 400, "column 9: there is no system property"},
 		{"empty correlation filter", func() error {
@@ -387,15 +417,51 @@ func TestMissingRights(t *testing.T) {
 		t.Errorf("a missing queue is %v, %v", missing, err)
 	}
 	for text, do := range map[string]func() error{
-		">Manage,EntityRead claims required for this operation":                       func() error { _, err := c.GetQueue(ctx, "q", nil); return err },
-		"Authorization failed for specified action: Manage,EntityWrite":               func() error { _, err := c.CreateQueue(ctx, "new", nil); return err },
-		"Authorization failed for specified action: Manage,EntityDelete.":             func() error { _, err := c.DeleteTopic(ctx, "t", nil); return err },
-		"401 SubCode=40100: Unauthorized : Unauthorized access for 'GetSubscription'": func() error { _, err := c.GetSubscription(ctx, "t", "no", nil); return err },
-		"Unauthorized access for 'EnumerateSubscriptions' operation":                  func() error { _, err := c.NewListSubscriptionsPager("t", nil).NextPage(ctx); return err },
-		"Unauthorized access for 'CreateOrUpdateSubscription'":                        func() error { _, err := c.CreateSubscription(ctx, "t", "no", nil); return err },
-		"Unauthorized access for 'DeleteSubscription'":                                func() error { _, err := c.DeleteSubscription(ctx, "t", "no", nil); return err },
-		"Unauthorized access for 'GetRule'":                                           func() error { _, err := c.GetRule(ctx, "t", "no", "r", nil); return err },
-		"Unauthorized access for 'EnumerateRules'":                                    func() error { _, err := c.NewListRulesPager("t", "no", nil).NextPage(ctx); return err },
+		">Manage,EntityRead claims required for this operation": func() error {
+			_, err := c.GetQueue(ctx,
+				"q", nil)
+			return err
+		},
+		"Authorization failed for specified action: Manage,EntityWrite": func() error {
+			_, err := c.CreateQueue(ctx,
+				"new", nil)
+			return err
+		},
+		"Authorization failed for specified action: Manage,EntityDelete.": func() error {
+			_, err := c.DeleteTopic(ctx,
+				"t", nil)
+			return err
+		},
+		"401 SubCode=40100: Unauthorized : Unauthorized access for 'GetSubscription'": func() error {
+			_, err := c.GetSubscription(ctx,
+				"t", "no", nil)
+			return err
+		},
+		"Unauthorized access for 'EnumerateSubscriptions' operation": func() error {
+			_, err := c.NewListSubscriptionsPager(
+				"t", nil).NextPage(ctx)
+			return err
+		},
+		"Unauthorized access for 'CreateOrUpdateSubscription'": func() error {
+			_, err := c.CreateSubscription(ctx,
+				"t", "no", nil)
+			return err
+		},
+		"Unauthorized access for 'DeleteSubscription'": func() error {
+			_, err := c.DeleteSubscription(ctx,
+				"t", "no", nil)
+			return err
+		},
+		"Unauthorized access for 'GetRule'": func() error {
+			_, err := c.GetRule(ctx,
+				"t", "no", "r", nil)
+			return err
+		},
+		"Unauthorized access for 'EnumerateRules'": func() error {
+			_, err := c.NewListRulesPager(
+				"t", "no", nil).NextPage(ctx)
+			return err
+		},
 		"InvalidSignature": func() error { _, err := connect(t, server, "nobody").GetQueue(ctx, "q", nil); return err },
 	} {
 		t.Run(text, func(t *testing.T) {

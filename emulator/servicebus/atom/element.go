@@ -14,8 +14,7 @@ import (
 // maxDepth bounds how deep elements nest.
 const maxDepth = 50
 
-// element is a node of a parsed request. Names are local: clients use
-// different prefixes for the same thing.
+// element is a node of a parsed request. Names are local: clients use different prefixes for the same thing.
 type element struct {
 	name       string
 	attributes []xml.Attr
@@ -133,8 +132,8 @@ func (e *element) null() bool {
 	return false
 }
 
-// standalone is the element as it was sent, with the namespace prefixes that
-// were declared around it declared on itself.
+// standalone is the element as it was sent, with the namespace prefixes that were declared around it declared on
+// itself.
 func (e *element) standalone() string {
 	own := e.declared()
 	var missing strings.Builder

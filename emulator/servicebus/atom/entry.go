@@ -30,7 +30,8 @@ func (c *call) subscriptionEntry(topic string, s Subscription) entry {
 }
 
 func (c *call) ruleEntry(topic, subscription string, r Rule) entry {
-	return entry{entity.Path(topic, subscription) + "/Rules/" + r.Name, r.Name, r.Created, r.Created, func(w *writer) { w.rule(r) }}
+	return entry{entity.Path(topic, subscription) + "/Rules/" + r.Name, r.Name, r.Created, r.Created,
+		func(w *writer) { w.rule(r) }}
 }
 
 // entry writes e; the outermost element declares the namespace.
@@ -147,7 +148,8 @@ func (h *handler) list(w http.ResponseWriter, c *call) error {
 		if err != nil {
 			return err
 		}
-		return h.sendFeed(w, c, "Subscriptions", entries(all, func(s Subscription) entry { return c.subscriptionEntry(c.name, s) }))
+		return h.sendFeed(w, c, "Subscriptions", entries(all,
+			func(s Subscription) entry { return c.subscriptionEntry(c.name, s) }))
 	}
 	all, err := h.manager.Rules(c.name, c.subscription)
 	if err != nil {

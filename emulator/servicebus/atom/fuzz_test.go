@@ -10,17 +10,26 @@ import (
 	"fnobridge/emulator/servicebus/entity"
 )
 
-// FuzzEntry checks that no request makes the parser panic, and that what is
-// accepted reads the same after it was written.
+// FuzzEntry checks that no request makes the parser panic, and that what is accepted reads the same after it was
+// written.
 func FuzzEntry(f *testing.F) {
 	for _, s := range []string{
 		`<QueueDescription xmlns="urn:x"><LockDuration>PT1M</LockDuration><ForwardTo>sb://h/q</ForwardTo></QueueDescription>`,
-		`<QueueDescription><AuthorizationRules><AuthorizationRule><KeyName>k</KeyName><PrimaryKey>p</PrimaryKey><Rights><AccessRights>Send</AccessRights></Rights></AuthorizationRule></AuthorizationRules></QueueDescription>`,
-		`<TopicDescription><EnablePartitioning>false</EnablePartitioning><UserMetadata>&lt;</UserMetadata></TopicDescription>`,
-		`<SubscriptionDescription xmlns:i="http://www.w3.org/2001/XMLSchema-instance"><DefaultRuleDescription><Filter i:type="FalseFilter"/><Name>n</Name></DefaultRuleDescription></SubscriptionDescription>`,
-		`<RuleDescription xmlns:i="http://www.w3.org/2001/XMLSchema-instance"><Filter i:type="SqlFilter"><SqlExpression>a=@p</SqlExpression><Parameters><KeyValueOfstringanyType><Key>@p</Key><Value i:type="x:int">1</Value></KeyValueOfstringanyType></Parameters></Filter><Action i:type="SqlRuleAction"><SqlExpression>SET a=1</SqlExpression></Action></RuleDescription>`,
-		`<RuleDescription xmlns:i="http://www.w3.org/2001/XMLSchema-instance"><Filter i:type="CorrelationFilter"><Label>x</Label><Properties><KeyValueOfstringanyType><Key>k</Key><Value i:nil="true"/></KeyValueOfstringanyType></Properties></Filter></RuleDescription>`,
-		`<RuleDescription xmlns:i="http://www.w3.org/2001/XMLSchema-instance" xmlns:y="u"><Filter i:type="New" y:a="1"><y:b/></Filter></RuleDescription>`,
+		`<QueueDescription><AuthorizationRules><AuthorizationRule><KeyName>k</KeyName><PrimaryKey>p</PrimaryKey><Rights>` +
+			`<AccessRights>Send</AccessRights></Rights></AuthorizationRule></AuthorizationRules></QueueDescription>`,
+		`<TopicDescription><EnablePartitioning>false</EnablePartitioning><UserMetadata>&lt;</UserMetadata>` +
+			`</TopicDescription>`,
+		`<SubscriptionDescription xmlns:i="http://www.w3.org/2001/XMLSchema-instance"><DefaultRuleDescription>` +
+			`<Filter i:type="FalseFilter"/><Name>n</Name></DefaultRuleDescription></SubscriptionDescription>`,
+		`<RuleDescription xmlns:i="http://www.w3.org/2001/XMLSchema-instance"><Filter i:type="SqlFilter">` +
+			`<SqlExpression>a=@p</SqlExpression><Parameters><KeyValueOfstringanyType><Key>@p</Key>` +
+			`<Value i:type="x:int">1</Value></KeyValueOfstringanyType></Parameters></Filter><Action i:type="SqlRuleAction">` +
+			`<SqlExpression>SET a=1</SqlExpression></Action></RuleDescription>`,
+		`<RuleDescription xmlns:i="http://www.w3.org/2001/XMLSchema-instance"><Filter i:type="CorrelationFilter">` +
+			`<Label>x</Label><Properties><KeyValueOfstringanyType><Key>k</Key><Value i:nil="true"/>` +
+			`</KeyValueOfstringanyType></Properties></Filter></RuleDescription>`,
+		`<RuleDescription xmlns:i="http://www.w3.org/2001/XMLSchema-instance" xmlns:y="u"><Filter i:type="New" y:a="1">` +
+			`<y:b/></Filter></RuleDescription>`,
 	} {
 		f.Add([]byte(contentOf(s)))
 	}

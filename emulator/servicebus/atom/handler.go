@@ -13,7 +13,7 @@ import (
 // maxBody bounds a request; descriptions are a few kilobytes.
 const maxBody = 256 << 10
 
-// pageSize is how many entries a list gives when the client does not say.
+// pageSize is how many entries a list returns when the client does not say.
 const pageSize = 100
 
 // handler serves the administration API.
@@ -49,8 +49,8 @@ const (
 // path is the resource as it is named in errors.
 func (c *call) path() string { return strings.Trim(c.URL.Path, "/") }
 
-// resolve finds out what a path means. Topic names may hold slashes, so the
-// words Subscriptions and Rules are looked for from the end.
+// resolve finds out what a path means. Topic names may hold slashes, so the words Subscriptions and Rules are looked
+// for from the end.
 func resolve(r *http.Request) *call {
 	c := &call{Request: r, host: r.Host, name: strings.Trim(r.URL.Path, "/")}
 	switch strings.ToLower(c.name) {
@@ -111,8 +111,8 @@ func (h *handler) serve(w http.ResponseWriter, c *call) error {
 	return h.get(w, c)
 }
 
-// authorize gives the texts of the service: two generations of it, for
-// entities and for what belongs to topics.
+// authorize refuses with the texts of the service. It has two generations of them: one for entities, one for what
+// belongs to topics.
 func (h *handler) authorize(c *call) error {
 	err := h.auth.Authorize(c.Header.Get("Authorization"), c.path())
 	if err == nil {
@@ -125,7 +125,9 @@ func (h *handler) authorize(c *call) error {
 		return nil // the service tells everybody what does not exist
 	}
 	if operation := c.operation(); operation != "" {
-		return refuse(http.StatusUnauthorized, "401 SubCode=40100: Unauthorized : Unauthorized access for '%s' operation on endpoint 'sb://%s/%s'.", operation, c.host, c.path())
+		return refuse(http.StatusUnauthorized,
+			"401 SubCode=40100: Unauthorized : Unauthorized access for '%s' operation on endpoint 'sb://%s/%s'.", operation,
+			c.host, c.path())
 	}
 	switch c.Method {
 	case http.MethodPut:

@@ -15,20 +15,19 @@ var (
 	ErrInvalid  = errors.New("the request is not valid")  // 400; so is what holds an *entity.Problem
 )
 
-// Manager is the namespace that is administered. Its methods may be called
-// concurrently. Descriptions it gets are valid, and it may keep them; names
-// are compared without regard to case.
+// Manager is the namespace that is administered. Its methods may be called concurrently. Descriptions it gets are
+// valid, and it may keep them; names are compared without regard to case.
 type Manager interface {
 	Namespace() Namespace
 
-	// Queues and the other lists give everything, sorted by name.
+	// Queues and the other lists return everything, sorted by name.
 	Queues() []Queue
 	Queue(name string) (Queue, error)
 	CreateQueue(entity.QueueDescription) error
 	UpdateQueue(entity.QueueDescription) error
 
-	// Topics have no Subscriptions here, neither when they are got nor when
-	// they are put: subscriptions have methods of their own.
+	// Topics have no Subscriptions here, neither when they are got nor when they are put: subscriptions have methods of
+	// their own.
 	Topics() []Topic
 	Topic(name string) (Topic, error)
 	CreateTopic(entity.TopicDescription) error
@@ -37,8 +36,7 @@ type Manager interface {
 	// Delete removes a queue, or a topic with its subscriptions.
 	Delete(name string) error
 
-	// Subscriptions have no Rules here once they exist: a subscription is
-	// created with its rules, and updated without.
+	// Subscriptions have no Rules here once they exist: a subscription is created with its rules, and updated without.
 	Subscriptions(topic string) ([]Subscription, error)
 	Subscription(topic, name string) (Subscription, error)
 	CreateSubscription(topic string, d entity.SubscriptionDescription) error
@@ -83,8 +81,8 @@ type Topic struct {
 	Runtime
 
 	SubscriptionCount int
-	// SQLFilters counts the SQL filters of all subscriptions, true and false
-	// filters among them; CorrelationFilters the others.
+	// SQLFilters counts the SQL filters of all subscriptions, true and false filters among them; CorrelationFilters the
+	// others.
 	SQLFilters, CorrelationFilters int
 }
 
@@ -102,10 +100,9 @@ type Rule struct {
 
 // Authorizer decides who may administer.
 type Authorizer interface {
-	// Authorize checks the value of an Authorization header ("" when there is
-	// none) for an entity path ("" for the namespace). It returns nil when the
-	// token gives Manage there, ErrForbidden when it is good but does not, and
-	// any other error when it is no good; the text of that goes to the client.
+	// Authorize checks the value of an Authorization header ("" when there is none) for an entity path ("" for the
+	// namespace). It returns nil when the token grants Manage there, ErrForbidden when it is good but does not, and any
+	// other error when it is no good; the text of that goes to the client.
 	Authorize(authorization, path string) error
 }
 

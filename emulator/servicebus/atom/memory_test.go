@@ -142,7 +142,8 @@ func (m *memory) CreateTopic(d entity.TopicDescription) error {
 	if err := m.taken(d.Name); err != nil {
 		return err
 	}
-	m.topics[entity.Key(d.Name)] = &memoryTopic{Topic{TopicDescription: d, Runtime: Runtime{Created: created, Updated: created}}, map[string]*memorySubscription{}}
+	m.topics[entity.Key(d.Name)] = &memoryTopic{Topic{TopicDescription: d,
+		Runtime: Runtime{Created: created, Updated: created}}, map[string]*memorySubscription{}}
 	return nil
 }
 

@@ -6,13 +6,11 @@ import (
 	"fnobridge/emulator/servicebus/entity"
 )
 
-// partitions is how many a partitioned entity has; the size asked for is that
-// of each.
+// partitions is how many a partitioned entity has; the size asked for is that of each.
 const partitions = 16
 
-// readQueue makes a queue of a request. old is the queue that is updated, nil
-// for a new one: what cannot change, and the sizes, stay as they are when they
-// are not sent; anything else that is not sent becomes the default again.
+// readQueue makes a queue of a request. old is the queue that is updated, nil for a new one: what cannot change, and
+// the sizes, stay as they are when they are not sent; anything else that is not sent becomes the default again.
 func readQueue(e *element, name string, old *entity.QueueDescription) (entity.QueueDescription, error) {
 	q := entity.NewQueue(name)
 	if old != nil {
@@ -42,7 +40,7 @@ func keepStorage(s *entity.Storage, old entity.Storage) {
 	s.MaxMessageSizeInKilobytes = old.MaxMessageSizeInKilobytes
 }
 
-// grow gives a new partitioned entity its whole size.
+// grow multiplies the size of a new partitioned entity by its partitions.
 func grow(s *entity.Storage) {
 	if s.EnablePartitioning {
 		s.MaxSizeInMegabytes *= partitions
@@ -89,7 +87,8 @@ func (w *writer) queue(q Queue, host string) {
 	w.counts(q.Runtime)
 	w.span("AutoDeleteOnIdle", q.AutoDeleteOnIdle)
 	w.flag("EnablePartitioning", q.EnablePartitioning)
-	w.optional("ForwardDeadLetteredMessagesTo", cmp.Or(q.ForwardDeadLettersURL, address(host, q.ForwardDeadLetteredMessagesTo)))
+	w.optional("ForwardDeadLetteredMessagesTo",
+		cmp.Or(q.ForwardDeadLettersURL, address(host, q.ForwardDeadLetteredMessagesTo)))
 	w.leaf("EntityAvailabilityStatus", "Available")
 	w.flag("EnableExpress", q.EnableExpress)
 	w.number("MaxMessageSizeInKilobytes", int64(q.MaxMessageSizeInKilobytes))

@@ -26,18 +26,22 @@ func raw(t *testing.T, server *httptest.Server, method, path, body string, heade
 }
 
 func contentOf(description string) string {
-	return `<entry xmlns="http://www.w3.org/2005/Atom"><content type="application/xml">` + description + `</content></entry>`
+	return `<entry xmlns="http://www.w3.org/2005/Atom"><content type="application/xml">` + description +
+		`</content></entry>`
 }
 
 // What the JavaScript client writes, and what it needs to find in the answer.
 func TestJavaScriptClient(t *testing.T) {
 	server, _ := serve(t)
-	code, body := raw(t, server, "PUT", "/q?api-version=2021-05", contentOf(`<QueueDescription xmlns="`+busSpace+`" xmlns:i="`+instanceSpace+`"><LockDuration>PT30S</LockDuration></QueueDescription>`))
+	code, body := raw(t, server, "PUT", "/q?api-version=2021-05",
+		contentOf(`<QueueDescription xmlns="`+busSpace+`" xmlns:i="`+instanceSpace+`"><LockDuration>PT30S</LockDuration>`+
+			`</QueueDescription>`))
 	if code != http.StatusCreated {
 		t.Fatal(code, body)
 	}
 	for _, want := range []string{
-		`<CountDetails xmlns:d2p1="http://schemas.microsoft.com/netservices/2011/06/servicebus"><d2p1:ActiveMessageCount>0</d2p1:ActiveMessageCount>`,
+		`<CountDetails xmlns:d2p1="http://schemas.microsoft.com/netservices/2011/06/servicebus">` +
+			`<d2p1:ActiveMessageCount>0</d2p1:ActiveMessageCount>`,
 		`<EnableExpress>false</EnableExpress>`, `<LockDuration>PT30S</LockDuration>`, `/q?api-version=2021-05</id>`,
 		`<EntityAvailabilityStatus>Available</EntityAvailabilityStatus>`,
 	} {
@@ -47,14 +51,19 @@ func TestJavaScriptClient(t *testing.T) {
 	}
 	raw(t, server, "PUT", "/t", contentOf(`<TopicDescription/>`))
 	raw(t, server, "PUT", "/t/subscriptions/s", contentOf(`<SubscriptionDescription/>`))
-	code, body = raw(t, server, "PUT", "/t/subscriptions/s/rules/r", contentOf(`<RuleDescription xmlns="`+busSpace+`" xmlns:i="`+instanceSpace+`">`+
-		`<Filter p4:type="SqlFilter" xmlns:p4="`+instanceSpace+`"><SqlExpression>a=@p</SqlExpression><Parameters><KeyValueOfstringanyType>`+
-		`<Key>@p</Key><Value p4:type="l28:double" xmlns:l28="`+schemaSpace+`">1.5</Value></KeyValueOfstringanyType></Parameters></Filter>`+
-		`<Action p4:type="EmptyRuleAction" xmlns:p4="`+instanceSpace+`"></Action><Name>r</Name></RuleDescription>`))
-	if code != http.StatusCreated || !strings.Contains(body, `<Value i:type="d6p1:double" xmlns:d6p1="http://www.w3.org/2001/XMLSchema">1.5</Value>`) {
+	code, body = raw(t, server, "PUT", "/t/subscriptions/s/rules/r",
+		contentOf(`<RuleDescription xmlns="`+busSpace+`" xmlns:i="`+instanceSpace+`">`+
+			`<Filter p4:type="SqlFilter" xmlns:p4="`+instanceSpace+`"><SqlExpression>a=@p</SqlExpression><Parameters>`+
+			`<KeyValueOfstringanyType>`+
+			`<Key>@p</Key><Value p4:type="l28:double" xmlns:l28="`+schemaSpace+`">1.5</Value></KeyValueOfstringanyType>`+
+			`</Parameters></Filter>`+
+			`<Action p4:type="EmptyRuleAction" xmlns:p4="`+instanceSpace+`"></Action><Name>r</Name></RuleDescription>`))
+	if code != http.StatusCreated || !strings.Contains(body,
+		`<Value i:type="d6p1:double" xmlns:d6p1="http://www.w3.org/2001/XMLSchema">1.5</Value>`) {
 		t.Errorf("%d %s", code, body)
 	}
-	if !strings.Contains(body, "/t/Subscriptions/s/Rules/r</id>") && !strings.Contains(body, "/t/Subscriptions/s/Rules/r?") {
+	if !strings.Contains(body, "/t/Subscriptions/s/Rules/r</id>") &&
+		!strings.Contains(body, "/t/Subscriptions/s/Rules/r?") {
 		t.Errorf("the id does not lead to the rule: %s", body)
 	}
 	code, body = raw(t, server, "GET", "/$Resources/Queues?$top=0", "")
@@ -78,7 +87,9 @@ func TestUnknownFilterAndActionComeBack(t *testing.T) {
 	raw(t, server, "PUT", "/t/Subscriptions/s", contentOf(`<SubscriptionDescription/>`))
 	filter := `<Filter i:type="NewFilter" x:mark="1"><x:Inner a="&lt;b&gt;">text &amp; more<Deep/></x:Inner></Filter>`
 	action := `<Action i:type="NewAction"/>`
-	code, body := raw(t, server, "PUT", "/t/Subscriptions/s/Rules/r", contentOf(`<RuleDescription xmlns="`+busSpace+`" xmlns:i="`+instanceSpace+`" xmlns:x="urn:x&amp;y">`+filter+action+`</RuleDescription>`))
+	code, body := raw(t, server, "PUT", "/t/Subscriptions/s/Rules/r", contentOf(
+		`<RuleDescription xmlns="`+busSpace+`" xmlns:i="`+instanceSpace+`" xmlns:x="urn:x&amp;y">`+
+			filter+action+`</RuleDescription>`))
 	if code != http.StatusCreated {
 		t.Fatal(code, body)
 	}
@@ -88,7 +99,8 @@ func TestUnknownFilterAndActionComeBack(t *testing.T) {
 	}
 	// What came back can be sent again.
 	from, to := strings.Index(body, "<RuleDescription"), strings.Index(body, "</RuleDescription>")
-	code, again := raw(t, server, "PUT", "/t/Subscriptions/s/Rules/r", contentOf(body[from:to]+"</RuleDescription>"), "If-Match", "*")
+	code, again := raw(t, server, "PUT", "/t/Subscriptions/s/Rules/r", contentOf(body[from:to]+"</RuleDescription>"),
+		"If-Match", "*")
 	if code != http.StatusOK || !strings.Contains(again, inner) {
 		t.Errorf("%d %s", code, again)
 	}
@@ -101,6 +113,12 @@ func TestBadRequests(t *testing.T) {
 	rule := func(filter string) string {
 		return contentOf(`<RuleDescription xmlns:i="` + instanceSpace + `">` + filter + `</RuleDescription>`)
 	}
+	parameter := func(p string) string {
+		return rule(`<Filter i:type="SqlFilter"><SqlExpression>1=1</SqlExpression><Parameters>` +
+			p + `</Parameters></Filter>`)
+	}
+	maybeTen := contentOf("<QueueDescription><RequiresSession>maybe</RequiresSession>" +
+		"<MaxDeliveryCount>ten</MaxDeliveryCount></QueueDescription>")
 	for _, c := range []struct {
 		name, method, path, body string
 		code                     int
@@ -112,17 +130,30 @@ func TestBadRequests(t *testing.T) {
 		{"no content", "PUT", "/q", "<entry/>", 400, "must be an ATOM entry"},
 		{"two descriptions", "PUT", "/q", contentOf("<QueueDescription/><QueueDescription/>"), 400, "must be an ATOM entry"},
 		{"too deep", "PUT", "/q", strings.Repeat("<a>", 60), 400, "nests deeper than 50"},
-		{"too large", "PUT", "/q", contentOf("<QueueDescription>" + strings.Repeat(" ", 300<<10) + "</QueueDescription>"), 413, "larger than"},
+		{"too large", "PUT", "/q", contentOf("<QueueDescription>" + strings.Repeat(" ", 300<<10) + "</QueueDescription>"),
+			413, "larger than"},
 		{"wrong kind", "PUT", "/q", contentOf("<RuleDescription/>"), 400, "must be a TopicDescription"},
-		{"wrong kind of subscription", "PUT", "/t/Subscriptions/x", contentOf("<QueueDescription/>"), 400, "must be a SubscriptionDescription"},
-		{"boolean and number", "PUT", "/q", contentOf("<QueueDescription><RequiresSession>maybe</RequiresSession><MaxDeliveryCount>ten</MaxDeliveryCount></QueueDescription>"), 400, `RequiresSession is not valid: "maybe" is neither true nor false`},
-		{"both are named", "PUT", "/q", contentOf("<QueueDescription><RequiresSession>maybe</RequiresSession><MaxDeliveryCount>ten</MaxDeliveryCount></QueueDescription>"), 400, `MaxDeliveryCount is not valid: "ten" is not a 32-bit number`},
-		{"status", "PUT", "/q", contentOf("<QueueDescription><Status>Asleep</Status></QueueDescription>"), 400, "must be Active, Disabled"},
+		{"wrong kind of subscription", "PUT", "/t/Subscriptions/x", contentOf("<QueueDescription/>"), 400,
+			"must be a SubscriptionDescription"},
+		{"boolean and number", "PUT", "/q", maybeTen, 400,
+			`RequiresSession is not valid: "maybe" is neither true nor false`},
+		{"both are named", "PUT", "/q", maybeTen, 400,
+			`MaxDeliveryCount is not valid: "ten" is not a 32-bit number`},
+		{"status", "PUT", "/q", contentOf("<QueueDescription><Status>Asleep</Status></QueueDescription>"), 400,
+			"must be Active, Disabled"},
 		{"name", "PUT", "/q!", contentOf("<QueueDescription/>"), 400, "letters, digits"},
-		{"time", "PUT", "/q", contentOf("<QueueDescription><AuthorizationRules><AuthorizationRule><CreatedTime>noon</CreatedTime></AuthorizationRule></AuthorizationRules></QueueDescription>"), 400, "is not a time"},
-		{"value", "PUT", "/t/Subscriptions/s/Rules/r", rule(`<Filter i:type="SqlFilter"><SqlExpression>1=1</SqlExpression><Parameters><KeyValueOfstringanyType><Key>@a</Key><Value i:type="x:int">1.5</Value></KeyValueOfstringanyType></Parameters></Filter>`), 400, `The value of "@a" in Parameters is not valid`},
-		{"type of a value", "PUT", "/t/Subscriptions/s/Rules/r", rule(`<Filter i:type="SqlFilter"><SqlExpression>1=1</SqlExpression><Parameters><KeyValueOfstringanyType><Key>@a</Key><Value i:type="x:blob">1.5</Value></KeyValueOfstringanyType></Parameters></Filter>`), 400, "is not known"},
-		{"no key", "PUT", "/t/Subscriptions/s/Rules/r", rule(`<Filter i:type="SqlFilter"><SqlExpression>1=1</SqlExpression><Parameters><KeyValueOfstringanyType/></Parameters></Filter>`), 400, "A key or a value is missing"},
+		{"time", "PUT", "/q", contentOf("<QueueDescription><AuthorizationRules><AuthorizationRule>" +
+			"<CreatedTime>noon</CreatedTime></AuthorizationRule></AuthorizationRules></QueueDescription>"), 400,
+			"is not a time"},
+		{"value", "PUT", "/t/Subscriptions/s/Rules/r",
+			parameter(`<KeyValueOfstringanyType><Key>@a</Key><Value i:type="x:int">1.5</Value></KeyValueOfstringanyType>`), 400,
+			`The value of "@a" in Parameters is not valid`},
+		{"type of a value", "PUT", "/t/Subscriptions/s/Rules/r",
+			parameter(`<KeyValueOfstringanyType><Key>@a</Key><Value i:type="x:blob">1.5</Value></KeyValueOfstringanyType>`), 400,
+			"is not known"},
+		{"no key", "PUT", "/t/Subscriptions/s/Rules/r",
+			parameter(`<KeyValueOfstringanyType/>`), 400,
+			"A key or a value is missing"},
 		{"skip", "GET", "/$Resources/Queues?$skip=x", "", 400, "for $skip is not valid"},
 		{"top", "GET", "/$Resources/Queues?$top=-1", "", 400, "for $top is not valid"},
 		{"method", "POST", "/q", "", 405, "POST is not supported"},
@@ -136,14 +167,17 @@ func TestBadRequests(t *testing.T) {
 			}
 		})
 	}
-	if code, body := raw(t, server, "GET", "/q", "", "Authorization", ""); code != http.StatusUnauthorized || !strings.Contains(body, "MissingToken") {
+	if code, body := raw(t, server, "GET", "/q", "", "Authorization", ""); code != http.StatusUnauthorized ||
+		!strings.Contains(body, "MissingToken") {
 		t.Errorf("without a token: %d %s", code, body)
 	}
 }
 
 func TestKeysAreMadeUpWhenTheyAreMissing(t *testing.T) {
 	server, m := serve(t)
-	code, body := raw(t, server, "PUT", "/q", contentOf(`<QueueDescription><AuthorizationRules><AuthorizationRule><KeyName>k</KeyName><Rights><AccessRights>Send</AccessRights></Rights></AuthorizationRule></AuthorizationRules></QueueDescription>`))
+	code, body := raw(t, server, "PUT", "/q", contentOf(`<QueueDescription><AuthorizationRules><AuthorizationRule>`+
+		`<KeyName>k</KeyName><Rights><AccessRights>Send</AccessRights></Rights></AuthorizationRule></AuthorizationRules>`+
+		`</QueueDescription>`))
 	if code != http.StatusCreated {
 		t.Fatal(code, body)
 	}

@@ -77,8 +77,7 @@ func (r *reader) span(name string, to *time.Duration) {
 	*to = d
 }
 
-// target reads the name of an entity out of a URL, which is kept too, or a
-// bare name.
+// target reads the name of an entity out of a URL, which is kept too, or a bare name.
 func (r *reader) target(name string, to, full *string) {
 	s, ok := r.value(name)
 	if !ok {

@@ -11,8 +11,8 @@ import (
 	"fnobridge/emulator/servicebus/rules"
 )
 
-// readRule makes a rule of a RuleDescription or DefaultRuleDescription; its
-// SQL is checked here, so that a client hears what is wrong with it.
+// readRule makes a rule of a RuleDescription or DefaultRuleDescription; its SQL is checked here, so that a client hears
+// what is wrong with it.
 func readRule(e *element, name string) (entity.RuleDescription, error) {
 	d := entity.RuleDescription{Name: name, Filter: entity.TrueFilter{}}
 	var err error
@@ -183,8 +183,8 @@ func (w *writer) sql(expression string, parameters map[string]any) {
 	w.values("Parameters", parameters)
 }
 
-// values writes a list of typed values. The prefix is what the JavaScript
-// client expects: it cuts the type off after five characters.
+// values writes a list of typed values. The prefix is what the JavaScript client expects: it cuts the type off after
+// five characters.
 func (w *writer) values(name string, values map[string]any) {
 	if len(values) == 0 {
 		return
@@ -204,8 +204,8 @@ func (w *writer) values(name string, values map[string]any) {
 	w.close(name)
 }
 
-// valueText is the type and text of a value; "" for null. Whole numbers of
-// every size are an int: neither client knows a long.
+// valueText is the type and text of a value; "" for null. Whole numbers of every size are an int: neither client knows
+// a long.
 func valueText(v any) (kind, text string) {
 	switch v := v.(type) {
 	case string:

@@ -6,9 +6,10 @@ import (
 	"fnobridge/emulator/servicebus/entity"
 )
 
-// readSubscription makes a subscription of a request, like readQueue. A new
-// one has the default rule that the request describes, or $Default.
-func readSubscription(e *element, name string, old *entity.SubscriptionDescription) (entity.SubscriptionDescription, error) {
+// readSubscription makes a subscription of a request, like readQueue. A new one has the default rule that the request
+// describes, or $Default.
+func readSubscription(e *element, name string,
+	old *entity.SubscriptionDescription) (entity.SubscriptionDescription, error) {
 	s := entity.NewSubscription(name)
 	if old != nil {
 		s.Name, s.Rules = old.Name, nil
@@ -19,7 +20,8 @@ func readSubscription(e *element, name string, old *entity.SubscriptionDescripti
 	r.delivery(&s.Delivery)
 	r.flag("DeadLetteringOnFilterEvaluationExceptions", &s.DeadLetteringOnFilterEvaluationExceptions)
 	if old != nil && s.RequiresSession != old.RequiresSession {
-		r.errs = append(r.errs, badRequest("The value for the RequiresSession property of an existing Subscription cannot be changed."))
+		r.errs = append(r.errs, badRequest(
+			"The value for the RequiresSession property of an existing Subscription cannot be changed."))
 	}
 	if d := e.child("DefaultRuleDescription"); d != nil && old == nil {
 		name := entity.DefaultRule
@@ -56,7 +58,8 @@ func (w *writer) subscription(s Subscription, host string) {
 	w.optional("ForwardTo", cmp.Or(s.ForwardURL, address(host, s.ForwardTo)))
 	w.times(s.Runtime)
 	w.optional("UserMetadata", s.UserMetadata)
-	w.optional("ForwardDeadLetteredMessagesTo", cmp.Or(s.ForwardDeadLettersURL, address(host, s.ForwardDeadLetteredMessagesTo)))
+	w.optional("ForwardDeadLetteredMessagesTo",
+		cmp.Or(s.ForwardDeadLettersURL, address(host, s.ForwardDeadLetteredMessagesTo)))
 	w.counts(s.Runtime)
 	w.span("AutoDeleteOnIdle", s.AutoDeleteOnIdle)
 	w.leaf("EntityAvailabilityStatus", "Available")

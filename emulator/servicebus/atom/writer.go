@@ -17,9 +17,8 @@ const (
 	instanceSpace = "http://www.w3.org/2001/XMLSchema-instance"
 )
 
-// writer writes XML. encoding/xml cannot: the JavaScript client looks for
-// prefixes by name ("i:type", one prefix on CountDetails), which a marshaller
-// does not let us choose.
+// writer writes XML. encoding/xml cannot: the JavaScript client looks for prefixes by name ("i:type", one prefix on
+// CountDetails), which a marshaller does not let us choose.
 type writer struct{ b bytes.Buffer }
 
 func (w *writer) bytes() []byte { return w.b.Bytes() }
@@ -37,8 +36,8 @@ func (w *writer) open(name string, attributes ...string) {
 
 func (w *writer) close(name string) { w.b.WriteString("</" + name + ">") }
 
-// quotes are left alone in texts, where they mean nothing: the error texts of
-// the service have them, and clients look for these.
+// quotes are left alone in texts, where they mean nothing: the error texts of the service have them, and clients look
+// for these.
 var quotes = strings.NewReplacer("&#39;", "'", "&#34;", `"`)
 
 func (w *writer) text(s string) { w.b.WriteString(quotes.Replace(escaped(s))) }
@@ -74,8 +73,7 @@ func stamp(t time.Time) string {
 // description opens the element inside an entry's content.
 func (w *writer) description(name string) { w.open(name, "xmlns", busSpace, "xmlns:i", instanceSpace) }
 
-// counts writes the numbers of messages; their prefix and its only attribute are what the
-// JavaScript client reads.
+// counts writes the numbers of messages; their prefix and its only attribute are what the JavaScript client reads.
 func (w *writer) counts(r Runtime) {
 	w.open("CountDetails", "xmlns:d2p1", countSpace)
 	w.number("d2p1:ActiveMessageCount", r.Active)

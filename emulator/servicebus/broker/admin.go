@@ -55,7 +55,8 @@ func (q *queue) runtime() atom.Runtime {
 	c := q.counts()
 	return atom.Runtime{
 		Created: q.created, Updated: q.updated, Accessed: q.accessed, SizeInBytes: c.Bytes,
-		Active: int64(c.Active + c.Deferred), DeadLetter: int64(c.DeadLetter), Scheduled: int64(c.Scheduled), TransferDeadLetter: int64(c.TransferDeadLetter),
+		Active: int64(c.Active + c.Deferred), DeadLetter: int64(c.DeadLetter), Scheduled: int64(c.Scheduled),
+		TransferDeadLetter: int64(c.TransferDeadLetter),
 	}
 }
 
@@ -173,8 +174,7 @@ func (a *Admin) update(q *queue, s entity.Settings, d entity.Delivery, now time.
 	a.updated(q, was)
 }
 
-// updated detaches the links that the update ends: all of them, or those that
-// its new status no longer allows.
+// updated detaches the links that the update ends: all of them, or those that its new status no longer allows.
 func (a *Admin) updated(q *queue, was entity.Status) {
 	if a.DetachOnUpdate {
 		q.detachAll(amqp.Errorf(amqp.DetachForced, "The link '%s' is force detached because the entity was updated.", q.path))
@@ -268,7 +268,9 @@ func (a *Admin) Subscriptions(topic string) ([]atom.Subscription, error) {
 	for _, s := range t.topic.subs {
 		out = append(out, s.asSubscription())
 	}
-	slices.SortFunc(out, func(x, y atom.Subscription) int { return strings.Compare(entity.Key(x.Name), entity.Key(y.Name)) })
+	slices.SortFunc(out, func(x, y atom.Subscription) int {
+		return strings.Compare(entity.Key(x.Name), entity.Key(y.Name))
+	})
 	return out, nil
 }
 

@@ -39,7 +39,7 @@ func New(clock Clock, n entity.Namespace) (*Broker, error) {
 		binary.LittleEndian.PutUint64(seed[8*i:], rand.Uint64())
 	}
 	n = n.Clone()
-	n.Name = cmp.Or(n.Name, "sbemulatorns") // the name Microsoft's emulator gives
+	n.Name = cmp.Or(n.Name, "sbemulatorns") // the name that Microsoft's emulator uses
 	if len(n.AuthorizationRules) == 0 {
 		n.AuthorizationRules = []entity.AuthorizationRule{entity.RootRule()}
 	}
@@ -79,9 +79,8 @@ func (b *Broker) Now() time.Time { return b.clock.Now() }
 // Clock returns the broker's clock.
 func (b *Broker) Clock() Clock { return b.clock }
 
-// arm makes sure the clock calls tick no later than the first deadline. A timer
-// that fires too early costs one empty tick, which is cheaper than moving it
-// with every lock.
+// arm makes sure the clock calls tick no later than the first deadline. A timer that fires too early costs one empty
+// tick, which is cheaper than moving it with every lock.
 func (b *Broker) arm() {
 	if b.closed || len(b.pending) == 0 {
 		return
@@ -128,9 +127,8 @@ func (b *Broker) runDue(now time.Time) {
 	}
 }
 
-// enter locks the broker and brings it up to date: a lock that ended a moment
-// ago is gone even if the timer has not fired yet. It returns the time and the
-// function that leaves.
+// enter locks the broker and brings it up to date: a lock that ended a moment ago is gone even if the timer has not
+// fired yet. It returns the time and the function that leaves.
 func (b *Broker) enter() time.Time {
 	b.mu.Lock()
 	now := b.clock.Now()
@@ -186,8 +184,7 @@ func (b *Broker) find(address string) *queue {
 	return nil
 }
 
-// Exists reports whether the address names an entity, a sub-queue, or either
-// with /$management behind it.
+// Exists reports whether the address names an entity, a sub-queue, or either with /$management behind it.
 func (b *Broker) Exists(address string) bool {
 	b.enter()
 	defer b.unlock()
@@ -207,8 +204,7 @@ func notFound(address string) *amqp.Error {
 	return amqp.Errorf(amqp.NotFound, "The messaging entity '%s' could not be found.", address)
 }
 
-// RootKey returns the name and key of the first authorization rule with all rights,
-// or of the first one.
+// RootKey returns the name and key of the first authorization rule with all rights, or of the first one.
 func (b *Broker) RootKey() (name, key string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -221,8 +217,7 @@ func (b *Broker) RootKey() (name, key string) {
 	return r.Name, r.Key
 }
 
-// Keys returns the authorization rules of the namespace and of the entity that
-// the address lies in.
+// Keys returns the authorization rules of the namespace and of the entity that the address lies in.
 func (b *Broker) Keys(address string) []entity.AuthorizationRule {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -152,7 +152,8 @@ func (m message) encode() []byte {
 		out.HasHeader, out.Header = true, amqp.Header{Priority: 4, TTL: m.ttl, HasTTL: true}
 	}
 	if !m.due.IsZero() {
-		out.MessageAnnotations = amqp.AppendMap(nil, amqp.Map{{Key: amqp.Symbol("x-opt-scheduled-enqueue-time"), Value: amqp.TimestampOf(m.due)}})
+		out.MessageAnnotations = amqp.AppendMap(nil,
+			amqp.Map{{Key: amqp.Symbol("x-opt-scheduled-enqueue-time"), Value: amqp.TimestampOf(m.due)}})
 	}
 	if m.properties != nil {
 		out.ApplicationProperties = amqp.AppendMap(nil, m.properties)

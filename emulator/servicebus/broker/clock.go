@@ -71,9 +71,8 @@ func (t *fakeTimer) Stop() bool {
 	return true
 }
 
-// Advance moves the clock by d and calls, in order and on the caller's
-// goroutine, everything that becomes due on the way. When it returns, all
-// consequences inside the broker have happened.
+// Advance moves the clock by d and calls, in order and on the caller's goroutine, everything that becomes due on the
+// way. When it returns, all consequences inside the broker have happened.
 func (c *FakeClock) Advance(d time.Duration) {
 	c.mu.Lock()
 	target := c.now.Add(d)

@@ -6,11 +6,10 @@ import (
 	"fnobridge/emulator/servicebus/amqp"
 )
 
-// Sink is a receiving link. Its methods are called under the broker's lock:
-// they must not block and must not call the broker.
+// Sink is a receiving link. Its methods are called under the broker's lock: they must not block and must not call the
+// broker.
 type Sink interface {
-	// Ready reports whether the link can take a delivery now. After false the
-	// owner calls Consumer.Resume once it can.
+	// Ready reports whether the link can take a delivery now. After false the owner calls Consumer.Resume once it can.
 	Ready() bool
 	// Deliver sends a message; the Delivery is valid during the call only.
 	Deliver(Delivery)
@@ -70,8 +69,7 @@ type ConsumerOptions struct {
 	Sink    Sink
 }
 
-// Consumer is a receiving link on one entity. All fields are guarded by the
-// broker's lock.
+// Consumer is a receiving link on one entity. All fields are guarded by the broker's lock.
 type Consumer struct {
 	b       *Broker
 	q       *queue
@@ -85,13 +83,13 @@ type Consumer struct {
 	blocked   bool   // sink was not ready
 	closed    bool
 
-	hungry  link[*Consumer]
-	waiting link[*Consumer]
-	waitEnd deadline
+	credited link[*Consumer]
+	waiting  link[*Consumer]
+	waitEnd  deadline
 }
 
-// OpenConsumer attaches a receiver. For a session the sink hears Granted or
-// Refused, possibly before OpenConsumer returns.
+// OpenConsumer attaches a receiver. For a session the sink hears Granted or Refused, possibly before OpenConsumer
+// returns.
 func (b *Broker) OpenConsumer(o ConsumerOptions) (*Consumer, *amqp.Error) {
 	now := b.enter()
 	defer b.leave()
@@ -100,20 +98,24 @@ func (b *Broker) OpenConsumer(o ConsumerOptions) (*Consumer, *amqp.Error) {
 	case q == nil:
 		return nil, notFound(o.Address)
 	case q.topic != nil:
-		return nil, amqp.Errorf(amqp.NotAllowed, "Cannot receive from the topic '%s': attach to one of its subscriptions.", q.path)
+		return nil, amqp.Errorf(amqp.NotAllowed, "Cannot receive from the topic '%s': attach to one of its subscriptions.",
+			q.path)
 	case !q.settings.Status.Receives():
 		return nil, disabled(q)
 	case o.Accept == Plain && q.sessions != nil:
-		return nil, amqp.Errorf(amqp.NotAllowed, "It is not possible for an entity that requires sessions to create a non-sessionful message receiver.")
+		return nil, amqp.Errorf(amqp.NotAllowed,
+			"It is not possible for an entity that requires sessions to create a non-sessionful message receiver.")
 	case o.Accept != Plain && q.sessions == nil:
-		return nil, amqp.Errorf(amqp.NotAllowed, "A sessionful message receiver cannot be created on an entity that does not require sessions.")
+		return nil, amqp.Errorf(amqp.NotAllowed,
+			"A sessionful message receiver cannot be created on an entity that does not require sessions.")
 	}
 	c := &Consumer{b: b, q: q, sink: o.Sink, settled: o.Settled, accept: o.Accept}
-	c.hungry.v, c.waiting.v = c, c
+	c.credited.v, c.waiting.v = c, c
 	if o.Accept == SessionByID {
 		s := q.session(o.Session)
 		if s.owner != nil {
-			return nil, amqp.Errorf(amqp.SessionCannotBeLocked, "The requested session '%s' cannot be accepted. It may be locked by another receiver.", o.Session)
+			return nil, amqp.Errorf(amqp.SessionCannotBeLocked,
+				"The requested session '%s' cannot be accepted. It may be locked by another receiver.", o.Session)
 		}
 		q.consumers[c] = struct{}{}
 		q.touch(now)
@@ -137,7 +139,8 @@ func disabled(q *queue) *amqp.Error {
 
 func (c *Consumer) waitedEnough() {
 	c.close()
-	c.sink.Refused(amqp.Errorf(amqp.Timeout, "The operation did not complete within the allotted timeout: no session with messages became available."))
+	c.sink.Refused(amqp.Errorf(amqp.Timeout,
+		"The operation did not complete within the allotted timeout: no session with messages became available."))
 }
 
 // give locks m for c, or deletes it, and sends it. m is in no list.
@@ -158,7 +161,7 @@ func (q *queue) lock(m *message, c *Consumer) {
 	m.state, m.owner, m.token = locked, c, q.b.newUUID()
 	q.locks[m.token] = m
 	if m.sess != nil {
-		m.sess.held.insert(m)
+		m.sess.locked.insert(m)
 		return
 	}
 	m.until = q.b.clock.Now().Add(q.delivery.LockDuration)
@@ -168,8 +171,8 @@ func (q *queue) lock(m *message, c *Consumer) {
 	q.b.pending.set(&m.lockEnd, m.until)
 }
 
-// Flow sets the credit from the peer's view: what it had seen, and how many
-// more it wants. With drain, credit that finds no message is consumed.
+// Flow sets the credit from the peer's view: what it had seen, and how many more it wants. With drain, credit that
+// finds no message is consumed.
 func (c *Consumer) Flow(deliveryCount, credit uint32, drain bool) {
 	now := c.b.enter()
 	defer c.b.leave()
@@ -188,7 +191,7 @@ func (c *Consumer) Flow(deliveryCount, credit uint32, drain bool) {
 	if drain && !c.closed {
 		c.delivered += c.credit
 		c.credit = 0
-		c.q.hungry.remove(&c.hungry)
+		c.q.credited.remove(&c.credited)
 		c.sink.Drained(c.delivered)
 	}
 }
@@ -211,15 +214,15 @@ func (c *Consumer) fetch() {
 			c.session.pump()
 		}
 	case c.credit > 0:
-		c.q.hungry.push(&c.hungry)
+		c.q.credited.push(&c.credited)
 		c.q.pump()
 	default:
-		c.q.hungry.remove(&c.hungry)
+		c.q.credited.remove(&c.credited)
 	}
 }
 
-// Close detaches the receiver. A session becomes free and its messages
-// available again, uncounted; locks of a plain receiver live until they expire.
+// Close detaches the receiver. A session becomes free and its messages available again, uncounted; locks of a plain
+// receiver live until they expire.
 func (c *Consumer) Close() {
 	now := c.b.enter()
 	defer c.b.leave()
@@ -235,7 +238,7 @@ func (c *Consumer) close() {
 	}
 	c.closed = true
 	c.credit = 0
-	c.q.hungry.remove(&c.hungry)
+	c.q.credited.remove(&c.credited)
 	c.q.waiters.remove(&c.waiting)
 	c.b.pending.clear(&c.waitEnd)
 	delete(c.q.consumers, c)

@@ -2,16 +2,15 @@ package broker
 
 import "time"
 
-// deadline is one entry of the broker's deadline heap; the zero value is not
-// set. All deadlines share one clock timer.
+// deadline is one entry of the broker's deadline heap; the zero value is not set. All deadlines share one clock timer.
 type deadline struct {
 	at  time.Time
 	pos int // index in the heap plus one; 0 = not set
 	run func()
 }
 
-// deadlines is a binary heap ordered by time that knows where each entry is,
-// so that a lock that was settled leaves nothing behind.
+// deadlines is a binary heap ordered by time that knows where each entry is, so that a lock that was settled leaves
+// nothing behind.
 type deadlines []*deadline
 
 func (h *deadlines) set(d *deadline, at time.Time) {

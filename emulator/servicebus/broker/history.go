@@ -2,9 +2,8 @@ package broker
 
 import "time"
 
-// history remembers message IDs for duplicate detection. Forgetting happens
-// when the next message comes: IDs are kept in the order they came, so the old
-// ones are at the front.
+// history remembers message IDs for duplicate detection. Forgetting happens when the next message comes: IDs are kept
+// in the order they came, so the old ones are at the front.
 type history struct {
 	until map[string]time.Time
 	order []sighting

@@ -31,7 +31,8 @@ type MessageInfo struct {
 // Counts are the messages of an entity by state; Active includes locked ones.
 type Counts struct {
 	Active, Deferred, Scheduled, DeadLetter, TransferDeadLetter int
-	Bytes                                                       int64 // of the whole entity, subscriptions of a topic included
+	// Bytes are those of the whole entity, subscriptions of a topic included.
+	Bytes int64
 }
 
 // SessionInfo is what Sessions tells about a session.
@@ -39,12 +40,12 @@ type SessionInfo struct {
 	ID          string
 	State       []byte // nil when none is set
 	Messages    int    // in any state
-	Held        bool   // by a receiver
+	Owned       bool   // by a receiver
 	LockedUntil time.Time
 }
 
-// Messages returns the messages of an address (sub-queues included) in order
-// of sequence numbers; nil when there is no such entity.
+// Messages returns the messages of an address (sub-queues included) in order of sequence numbers; nil when there is no
+// such entity.
 func (b *Broker) Messages(address string) []MessageInfo {
 	b.enter()
 	defer b.unlock()
@@ -63,7 +64,8 @@ func (b *Broker) Messages(address string) []MessageInfo {
 
 func (m *message) info() MessageInfo {
 	i := MessageInfo{
-		Sequence: m.seq, MessageID: m.id, SessionID: m.session, State: [...]string{"active", "locked", "deferred", "scheduled"}[m.state],
+		Sequence: m.seq, MessageID: m.id, SessionID: m.session,
+		State:         [...]string{"active", "locked", "deferred", "scheduled"}[m.state],
 		DeliveryCount: int(m.deliveries), Enqueued: m.enqueued, DeadLetterSource: m.source, Properties: map[string]any{},
 	}
 	switch m.state {
@@ -141,8 +143,8 @@ func (b *Broker) SessionsOf(address string) []SessionInfo {
 	}
 	out := make([]SessionInfo, 0, len(q.sessions))
 	for id, s := range q.sessions {
-		i := SessionInfo{ID: id, State: slices.Clone(s.state), Messages: s.messages, Held: s.owner != nil}
-		if i.Held {
+		i := SessionInfo{ID: id, State: slices.Clone(s.state), Messages: s.messages, Owned: s.owner != nil}
+		if i.Owned {
 			i.LockedUntil = s.until
 		}
 		out = append(out, i)
@@ -173,8 +175,8 @@ func (b *Broker) Entities() []string {
 	return out
 }
 
-// Await returns once check is true, looking again whenever something happened
-// in the broker; check may use the broker. It returns the cause of ctx otherwise.
+// Await returns once check is true, looking again whenever something happened in the broker; check may use the broker.
+// It returns the cause of ctx otherwise.
 func (b *Broker) Await(ctx context.Context, check func() bool) error {
 	for {
 		b.mu.Lock()
@@ -201,8 +203,7 @@ func (b *Broker) Notify() {
 	b.notify()
 }
 
-// ExpireSession ends a session lock as if its time had come; false when the
-// session is not held.
+// ExpireSession ends a session lock as if its time had come; false when the session has no owner.
 func (b *Broker) ExpireSession(address, id string) bool {
 	b.enter()
 	defer b.leave()
@@ -214,8 +215,8 @@ func (b *Broker) ExpireSession(address, id string) bool {
 	return true
 }
 
-// ExpireLock ends the lock of a message by its token; false when there is none.
-// The lock of a session's message is its session's.
+// ExpireLock ends the lock of a message by its token; false when there is none. The lock of a session's message is its
+// session's.
 func (b *Broker) ExpireLock(address string, token amqp.UUID) bool {
 	now := b.enter()
 	defer b.leave()

@@ -90,7 +90,8 @@ func TestMaxDeliveryCount(t *testing.T) {
 				back(w, x, i)
 			}
 			w.expect("q")
-			if diff := cmp.Diff([]string{"a: MaxDeliveryCountExceeded: Message could not be consumed after 3 delivery attempts."}, w.reasons("q"+dlq)); diff != "" {
+			reason := "a: MaxDeliveryCountExceeded: Message could not be consumed after 3 delivery attempts."
+			if diff := cmp.Diff([]string{reason}, w.reasons("q"+dlq)); diff != "" {
 				t.Error(diff)
 			}
 			d := w.receive("q"+dlq, 1)
@@ -235,7 +236,8 @@ func TestForwarding(t *testing.T) {
 	t.Run("too far", func(t *testing.T) {
 		w := build(t, queueOf(func(q *entity.QueueDescription) { q.ForwardTo = "r" }, to("r", "q")))
 		w.send("q", message{body: "a"})
-		if diff := cmp.Diff([]string{"a: MaxTransferHopCountExceeded: The message was forwarded more often than allowed."}, w.reasons("q/$Transfer/$DeadLetterQueue")); diff != "" {
+		if diff := cmp.Diff([]string{"a: MaxTransferHopCountExceeded: The message was forwarded more often than allowed."},
+			w.reasons("q/$Transfer/$DeadLetterQueue")); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -249,7 +251,8 @@ func TestForwarding(t *testing.T) {
 		w.expect("q/$Transfer/$DeadLetterQueue", "a active 0")
 	})
 	t.Run("dead letters", func(t *testing.T) {
-		w := build(t, queueOf(func(q *entity.QueueDescription) { q.ForwardDeadLetteredMessagesTo = "r" }, entity.NewQueue("r")))
+		w := build(t, queueOf(func(q *entity.QueueDescription) { q.ForwardDeadLetteredMessagesTo = "r" },
+			entity.NewQueue("r")))
 		w.send("q", message{body: "a"})
 		x := w.receive("q", 1)
 		x.settle(0, broker.Outcome{Verdict: broker.DeadLetter, Reason: "why"})
@@ -360,7 +363,8 @@ func TestRules(t *testing.T) {
 		sub("none", entity.RuleDescription{Name: "r", Filter: entity.FalseFilter{}}),
 		sub("norules"),
 		sub("big", sql("r", "size > 10", "")),
-		sub("both", sql("a", "size > 1", ""), sql("b", "size > 2", "SET size = 99; SET sys.SessionId = 'new'"), sql("c", "size > 3", "")),
+		sub("both", sql("a", "size > 1", ""), sql("b", "size > 2", "SET size = 99; SET sys.SessionId = 'new'"),
+			sql("c", "size > 3", "")),
 		sub("broken", sql("r", "size / 0 > 1", "")),
 	}
 	w := build(t, entity.Namespace{Topics: []entity.TopicDescription{topic}})

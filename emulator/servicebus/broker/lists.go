@@ -5,9 +5,8 @@ import (
 	"sort"
 )
 
-// messageList is an intrusive list in order of sequence numbers. A message is
-// in at most one: the ready list of its queue or session, or the list of those
-// its session holds locked.
+// messageList is an intrusive list in order of sequence numbers. A message is in at most one: the ready list of its
+// queue or session, or the list of those its session has locked.
 type messageList struct {
 	head, tail *message
 	n          int
@@ -34,8 +33,8 @@ func (l *messageList) insertAfter(at, m *message) {
 	l.n++
 }
 
-// insert puts m where its sequence number belongs. Returned messages belong
-// near the front, new ones at the very end, so both ends are tried.
+// insert puts m where its sequence number belongs. Returned messages belong near the front, new ones at the very end,
+// so both ends are tried.
 func (l *messageList) insert(m *message) {
 	if l.tail == nil || l.tail.seq < m.seq {
 		l.pushBack(m)
@@ -73,8 +72,8 @@ func (l *messageList) remove(m *message) {
 	l.n--
 }
 
-// index holds every message of a queue in order of sequence numbers. Removed
-// ones stay as tombstones until they are the majority.
+// index holds every message of a queue in order of sequence numbers. Removed ones stay as tombstones until they are the
+// majority.
 type index struct {
 	all  []*message
 	gone int

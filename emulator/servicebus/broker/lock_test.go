@@ -116,13 +116,14 @@ func TestSessionHasOneOwner(t *testing.T) {
 	w := build(t, queueOf(sessions))
 	w.send("q", message{body: "1", session: "A"})
 	w.accept("A", 0)
-	_, err := w.b.OpenConsumer(broker.ConsumerOptions{Address: "q", Accept: broker.SessionByID, Session: "A", Sink: &client{w: w}})
+	_, err := w.b.OpenConsumer(broker.ConsumerOptions{Address: "q", Accept: broker.SessionByID, Session: "A",
+		Sink: &client{w: w}})
 	if condition(err) != amqp.SessionCannotBeLocked {
 		t.Errorf("%v", err)
 	}
 	next := w.open(broker.ConsumerOptions{Address: "q", Accept: broker.NextSession, Wait: time.Second}, 0)
 	if next.granted {
-		t.Error("a held session was granted")
+		t.Error("an owned session was granted")
 	}
 	w.clock.Advance(time.Second)
 	if condition(next.refused) != amqp.Timeout {

@@ -10,15 +10,13 @@ import (
 	"fnobridge/emulator/servicebus/entity"
 )
 
-// Manager is the management node of one entity: what a client asks for by
-// request and response.
+// Manager is the management node of one entity: what a client asks for by request and response.
 type Manager struct {
 	b *Broker
 	q *queue
 }
 
-// OpenManager returns the management node of an address, with or without
-// /$management behind it.
+// OpenManager returns the management node of an address, with or without /$management behind it.
 func (b *Broker) OpenManager(address string) (*Manager, *amqp.Error) {
 	b.enter()
 	defer b.leave()
@@ -42,8 +40,7 @@ func (m *Manager) enter() (time.Time, *amqp.Error) {
 // maxPeekBytes bounds one answer to a peek.
 const maxPeekBytes = 1 << 20
 
-// Peek returns up to count encoded messages whose number is at least from, of
-// one session or of all.
+// Peek returns up to count encoded messages whose number is at least from, of one session or of all.
 func (m *Manager) Peek(from int64, count int, session *string) ([][]byte, *amqp.Error) {
 	_, err := m.enter()
 	defer m.b.leave()
@@ -89,7 +86,7 @@ func (m *Manager) RenewLocks(tokens []amqp.UUID) ([]time.Time, *amqp.Error) {
 	return out, nil
 }
 
-// Owner says who asks about a session: it must own it. A nil Owner is nobody.
+// Owner says who asks about a session: it must own it. A nil Owner owns nothing.
 type Owner func(*Consumer) bool
 
 func (m *Manager) owned(id string, owner Owner) (*session, *amqp.Error) {
@@ -98,7 +95,8 @@ func (m *Manager) owned(id string, owner Owner) (*session, *amqp.Error) {
 	}
 	s := m.q.sessions[id]
 	if s == nil || s.owner == nil || !owner(s.owner) {
-		return nil, amqp.Errorf(amqp.SessionLockLost, "The session lock has expired on the MessageSession. Accept a new MessageSession.")
+		return nil, amqp.Errorf(amqp.SessionLockLost,
+			"The session lock has expired on the MessageSession. Accept a new MessageSession.")
 	}
 	return s, nil
 }
@@ -145,7 +143,8 @@ func (m *Manager) SetSessionState(id string, state []byte, owner Owner) *amqp.Er
 		return err
 	}
 	if limit := m.q.maxState(); uint64(len(state)) > limit {
-		return amqp.Errorf(amqp.MessageSizeExceeded, "The session state (%d bytes) exceeds the limit of %d bytes.", len(state), limit)
+		return amqp.Errorf(amqp.MessageSizeExceeded, "The session state (%d bytes) exceeds the limit of %d bytes.",
+			len(state), limit)
 	}
 	s.changed = now
 	s.state = nil
@@ -164,8 +163,7 @@ func (q *queue) maxState() uint64 {
 	return q.maxMessageSize()
 }
 
-// Sessions lists sessions that have messages or state; with changedSince,
-// those whose state was set after it.
+// Sessions lists sessions that have messages or state; with changedSince, those whose state was set after it.
 func (m *Manager) Sessions(changedSince *time.Time, skip, top int) ([]string, *amqp.Error) {
 	_, err := m.enter()
 	defer m.b.leave()
@@ -189,8 +187,7 @@ func (m *Manager) Sessions(changedSince *time.Time, skip, top int) ([]string, *a
 	return ids[:min(max(top, 0), len(ids))], nil
 }
 
-// Schedule enqueues messages for their scheduled time and returns their
-// numbers, by which they can be cancelled.
+// Schedule enqueues messages for their scheduled time and returns their numbers, by which they can be cancelled.
 func (m *Manager) Schedule(raw [][]byte) ([]int64, *amqp.Error) {
 	now, err := m.enter()
 	defer m.b.leave()
@@ -248,7 +245,8 @@ type Received struct {
 }
 
 // ReceiveDeferred locks, or with settled deletes, deferred messages.
-func (m *Manager) ReceiveDeferred(numbers []int64, settled bool, session *string, owner Owner) ([]Received, *amqp.Error) {
+func (m *Manager) ReceiveDeferred(numbers []int64, settled bool, session *string,
+	owner Owner) ([]Received, *amqp.Error) {
 	_, err := m.enter()
 	defer m.b.leave()
 	if err != nil {
@@ -264,9 +262,12 @@ func (m *Manager) ReceiveDeferred(numbers []int64, settled bool, session *string
 		msg := m.q.index.get(n)
 		switch {
 		case msg == nil || msg.state != deferred || session != nil && msg.session != *session:
-			return nil, amqp.Errorf(amqp.MessageNotFound, "Failed to lock one or more specified messages: the message with sequence number %d does not exist or is not deferred.", n)
+			return nil, amqp.Errorf(amqp.MessageNotFound,
+				"Failed to lock one or more specified messages: the message with sequence number %d does not exist or is not "+
+					"deferred.", n)
 		case msg.sess != nil && (msg.sess.owner == nil || !owner(msg.sess.owner)):
-			return nil, amqp.Errorf(amqp.SessionLockLost, "The session lock has expired on the MessageSession. Accept a new MessageSession.")
+			return nil, amqp.Errorf(amqp.SessionLockLost,
+				"The session lock has expired on the MessageSession. Accept a new MessageSession.")
 		}
 		found = append(found, msg)
 	}
@@ -346,8 +347,7 @@ func (m *Manager) RemoveRule(name string) *amqp.Error {
 	return m.ruleError(name, m.q.deleteRule(name))
 }
 
-// ruleError words what happened to a rule; the JavaScript client knows what is
-// not there by the text.
+// ruleError words what happened to a rule; the JavaScript client knows what is not there by the text.
 func (m *Manager) ruleError(name string, err error) *amqp.Error {
 	switch {
 	case err == nil:

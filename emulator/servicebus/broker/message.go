@@ -25,8 +25,8 @@ const (
 	gone
 )
 
-// message is one message in one queue. Guarded by the broker's lock. The
-// sections of body are immutable and shared by the copies of a topic.
+// message is one message in one queue. Guarded by the broker's lock. The sections of body are immutable and shared by
+// the copies of a topic.
 type message struct {
 	q    *queue
 	sess *session // nil when the queue has no sessions
@@ -83,8 +83,7 @@ const (
 	maxHops          = 4
 )
 
-// newMessage reads what the broker needs from an encoded message. The result
-// aliases raw.
+// newMessage reads what the broker needs from an encoded message. The result aliases raw.
 func (b *Broker) newMessage(raw []byte) (*message, error) {
 	body, err := amqp.ParseMessage(raw)
 	if err != nil {
@@ -96,8 +95,7 @@ func (b *Broker) newMessage(raw []byte) (*message, error) {
 		return nil, err
 	}
 	if p.MessageID == nil {
-		// The service gives every message an ID; the JavaScript client cannot
-		// settle one without.
+		// The service gives every message an ID; the JavaScript client cannot settle one without.
 		p.MessageID = b.newUUID().String()
 		body.Properties = p.Encode()
 	}
@@ -132,8 +130,7 @@ func idText(id any) string {
 	return fmt.Sprint(id)
 }
 
-// readAnnotations takes what is ours out of the sender's annotations and keeps
-// the rest encoded.
+// readAnnotations takes what is ours out of the sender's annotations and keeps the rest encoded.
 func (m *message) readAnnotations() error {
 	notes, err := amqp.MapOf(m.body.MessageAnnotations)
 	if err != nil {
@@ -209,9 +206,9 @@ func (m *message) setNote(name string, to any) {
 // copy returns a message of the same content, not yet in any queue.
 func (m *message) copy() *message {
 	return &message{
-		body: m.body, due: m.due, ttl: entity.Forever, ownTTL: m.ownTTL, id: m.id, session: m.session, hasSession: m.hasSession,
-		notes: m.notes, noteCount: m.noteCount, given: m.given, givenCount: m.givenCount, source: m.source,
-		hops: m.hops, size: m.size, enqueuedSeq: m.enqueuedSeq,
+		body: m.body, due: m.due, ttl: entity.Forever, ownTTL: m.ownTTL, id: m.id, session: m.session,
+		hasSession: m.hasSession, notes: m.notes, noteCount: m.noteCount, given: m.given, givenCount: m.givenCount,
+		source: m.source, hops: m.hops, size: m.size, enqueuedSeq: m.enqueuedSeq,
 	}
 }
 

@@ -24,103 +24,118 @@ func dice(t *testing.T) *rand.Rand {
 	return rand.New(rand.NewPCG(s, s))
 }
 
-// TestOrderUnderCompetition lets 32 consumers compete for 8 sessions, with
-// time passing, receivers vanishing and messages being given back at random.
-// Whoever is given a message must find that all before it in its session are
+// TestOrderUnderCompetition lets 32 consumers compete for 8 sessions, while time passes, receivers vanish and messages
+// are abandoned and released at random. When a consumer completes a message, all before it in its session must be
 // settled, and in the end every message has been completed once.
 func TestOrderUnderCompetition(t *testing.T) {
-	const lanes, each, workers = 8, 40, 32
-	rng := dice(t)
-	w := build(t, queueOf(func(q *entity.QueueDescription) { q.RequiresSession, q.MaxDeliveryCount = true, 2000 }))
-	sent := 0
-	send := func() {
-		w.send("q", message{body: fmt.Sprint(sent), session: fmt.Sprint(sent % lanes)})
-		sent++
+	const each, consumers = 40, 32
+	c := &competition{
+		world: build(t, queueOf(func(q *entity.QueueDescription) { q.RequiresSession, q.MaxDeliveryCount = true, 2000 })),
+		rng:   dice(t), completed: map[string]int64{},
 	}
-	for range lanes * each / 2 {
-		send()
+	for range competed * each / 2 {
+		c.sendOne()
 	}
-	completed := map[string]int64{} // session: highest sequence number completed
-	done := 0
-	type worker struct {
-		*client
-		next int // first delivery not settled
-	}
-	all := make([]worker, workers)
-	for step := 0; done < lanes*each; step++ {
+	all := make([]competitor, consumers)
+	for step := 0; c.done < competed*each; step++ {
 		if step > 1_000_000 {
-			t.Fatalf("stuck with %d of %d done: %v", done, lanes*each, w.lies("q"))
+			t.Fatalf("stuck with %d of %d done: %v", c.done, competed*each, c.lies("q"))
 		}
-		if sent < lanes*each && rng.IntN(4) == 0 {
-			send()
+		if c.sent < competed*each && c.rng.IntN(4) == 0 {
+			c.sendOne()
 		}
-		x := &all[rng.IntN(workers)]
-		if x.client == nil || x.gone != nil || x.refused != nil {
-			*x = worker{client: w.open(broker.ConsumerOptions{Address: "q", Accept: broker.NextSession, Wait: time.Minute}, 0)}
-			continue
+		c.step(&all[c.rng.IntN(consumers)])
+	}
+	c.expect("q")
+	c.expect("q" + dlq)
+}
+
+const competed = 8 // sessions
+
+// A competition is what the consumers of TestOrderUnderCompetition share.
+type competition struct {
+	*world
+	rng        *rand.Rand
+	completed  map[string]int64 // highest sequence number completed, by session
+	sent, done int
+}
+
+// A competitor is one of the consumers; it has no client before its first step and after it left.
+type competitor struct {
+	*client
+	next int // first delivery that is not settled
+}
+
+func (c *competition) sendOne() {
+	c.send("q", message{body: fmt.Sprint(c.sent), session: fmt.Sprint(c.sent % competed)})
+	c.sent++
+}
+
+// step lets one consumer do one thing.
+func (c *competition) step(x *competitor) {
+	switch {
+	case x.client == nil || x.gone != nil || x.refused != nil:
+		o := broker.ConsumerOptions{Address: "q", Accept: broker.NextSession, Wait: time.Minute}
+		*x = competitor{client: c.open(o, 0)}
+		return
+	case !x.granted:
+		if c.rng.IntN(20) == 0 {
+			c.clock.Advance(time.Second)
 		}
-		if !x.granted {
-			if rng.IntN(20) == 0 {
-				w.clock.Advance(time.Second)
-			}
-			continue
+		return
+	}
+	switch action := c.rng.IntN(40); {
+	case action == 0:
+		x.leave()
+	case action == 1:
+		c.clock.Advance(time.Duration(c.rng.IntN(20)) * time.Second)
+	case action == 2:
+		c.b.ExpireSession("q", x.session)
+	case x.next == len(x.got):
+		x.c.Flow(uint32(len(x.got)), uint32(1+c.rng.IntN(3)), false)
+		if x.next == len(x.got) && c.rng.IntN(4) == 0 { // nothing there: leave it to others
+			x.leave()
 		}
-		switch action := rng.IntN(40); {
-		case action == 0:
-			x.c.Close()
-			x.client = nil
-		case action == 1:
-			w.clock.Advance(time.Duration(rng.IntN(20)) * time.Second)
-		case action == 2:
-			w.b.ExpireSession("q", x.session)
-		case x.next == len(x.got):
-			x.c.Flow(uint32(len(x.got)), uint32(1+rng.IntN(3)), false)
-			if x.next == len(x.got) && rng.IntN(4) == 0 { // nothing there: leave it to others
-				x.c.Close()
-				x.client = nil
-			}
-		default:
-			d := x.got[x.next]
-			verdict := broker.Complete
-			if action < 6 {
-				verdict = broker.Abandon
-				if action < 4 {
-					verdict = broker.Release
-				}
-			}
-			// Those behind it in the same receiver's hands go back with it: settling
-			// out of order would be the consumer's own doing.
-			last := x.next
-			if verdict != broker.Complete {
-				for i := len(x.got) - 1; i > x.next; i-- {
-					_ = x.c.Settle(x.got[i].token, broker.Outcome{Verdict: broker.Release}) // its lock may be gone
-				}
-				last = len(x.got) - 1
-			}
-			if x.c.Settle(d.token, broker.Outcome{Verdict: verdict}) != nil {
-				x.client = nil // the lock is lost, and with it everything in hand
-				continue
-			}
-			x.next = last + 1
-			if verdict != broker.Complete {
-				x.got = x.got[:0]
-				x.next = 0
-				x.c.Close() // the deliveries given back are counted by the link
-				x.client = nil
-				continue
-			}
-			if d.seq <= completed[x.session] {
-				t.Fatalf("step %d: session %s: %d completed after %d", step, x.session, d.seq, completed[x.session])
-			}
-			for _, m := range w.b.Messages("q") {
-				if m.SessionID == x.session && m.Sequence < d.seq {
-					t.Fatalf("step %d: session %s: %d completed while %d is still there", step, x.session, d.seq, m.Sequence)
-				}
-			}
-			completed[x.session] = d.seq
-			done++
+	case action == 3:
+		x.giveBack(broker.Release)
+	case action < 6:
+		x.giveBack(broker.Abandon)
+	default:
+		c.complete(x)
+	}
+}
+
+func (x *competitor) leave() {
+	x.c.Close()
+	x.client = nil
+}
+
+// giveBack returns everything the consumer has, the last first: those behind a message must not stay with it.
+func (x *competitor) giveBack(verdict broker.Verdict) {
+	for i := len(x.got) - 1; i > x.next; i-- {
+		_ = x.c.Settle(x.got[i].token, broker.Outcome{Verdict: broker.Release}) // its lock may be gone
+	}
+	_ = x.c.Settle(x.got[x.next].token, broker.Outcome{Verdict: verdict})
+	x.leave()
+}
+
+// complete completes the consumer's next message and checks that it was its turn.
+func (c *competition) complete(x *competitor) {
+	c.t.Helper()
+	d := x.got[x.next]
+	if x.c.Settle(d.token, broker.Outcome{Verdict: broker.Complete}) != nil {
+		x.client = nil // the lock is lost, and with it everything the consumer has
+		return
+	}
+	x.next++
+	if d.seq <= c.completed[x.session] {
+		c.t.Fatalf("session %s: %d completed after %d", x.session, d.seq, c.completed[x.session])
+	}
+	for _, m := range c.b.Messages("q") {
+		if m.SessionID == x.session && m.Sequence < d.seq {
+			c.t.Fatalf("session %s: %d completed while %d is still there", x.session, d.seq, m.Sequence)
 		}
 	}
-	w.expect("q")
-	w.expect("q" + dlq)
+	c.completed[x.session] = d.seq
+	c.done++
 }

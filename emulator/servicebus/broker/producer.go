@@ -90,14 +90,20 @@ func (q *queue) publish(ms []*message, now time.Time) *amqp.Error {
 	for _, m := range ms {
 		size += int64(m.size)
 		if uint64(m.size) > q.maxMessageSize() {
-			return amqp.Errorf(amqp.MessageSizeExceeded, "The received message (size: %d bytes) exceeds the limit (%d bytes) of the entity '%s'.", m.size, q.maxMessageSize(), q.path)
+			return amqp.Errorf(amqp.MessageSizeExceeded,
+				"The received message (size: %d bytes) exceeds the limit (%d bytes) of the entity '%s'.", m.size,
+				q.maxMessageSize(), q.path)
 		}
 		if q.sessions != nil && !m.hasSession {
-			return amqp.Errorf(amqp.NotAllowed, "The SessionId was not set on a message, and it cannot be sent to the entity '%s'. Entities that have session support enabled can only receive messages that have the SessionId set to a valid value.", q.path)
+			return amqp.Errorf(amqp.NotAllowed, "The SessionId was not set on a message, and it cannot be sent to the entity "+
+				"'%s'. Entities that have session support enabled can only receive messages that have the SessionId set to a "+
+				"valid value.", q.path)
 		}
 	}
 	if q.meter.used+size > q.meter.limit {
-		return amqp.Errorf(amqp.ResourceLimitExceeded, "The maximum entity size has been reached or exceeded for '%s'. Size of entity in bytes: %d, max: %d.", q.path, q.meter.used, q.meter.limit)
+		return amqp.Errorf(amqp.ResourceLimitExceeded,
+			"The maximum entity size has been reached or exceeded for '%s'. Size of entity in bytes: %d, max: %d.", q.path,
+			q.meter.used, q.meter.limit)
 	}
 	for _, m := range ms {
 		if q.storage.RequiresDuplicateDetection && q.seen.repeated(m.id, now, q.storage.DuplicateDetectionHistoryTimeWindow) {
@@ -112,8 +118,7 @@ func (q *queue) publish(ms []*message, now time.Time) *amqp.Error {
 	return nil
 }
 
-// schedule keeps m until it is due. Then it gets a new sequence number and
-// joins the end of the queue.
+// schedule keeps m until it is due. Then it gets a new sequence number and joins the end of the queue.
 // Source: Microsoft Learn, message-sequencing.
 func (q *queue) schedule(m *message, now time.Time) {
 	m.seq, m.enqueued, m.state, m.ttl = q.nextNumber(), now, scheduled, m.ownTTL
@@ -129,8 +134,7 @@ func (q *queue) fall(m *message) {
 	q.enqueue(c, now)
 }
 
-// forward sends a message on to another entity. What cannot be forwarded goes
-// to the transfer dead-letter queue.
+// forward sends a message on to another entity. What cannot be forwarded goes to the transfer dead-letter queue.
 func (q *queue) forward(m *message, to string, now time.Time) {
 	c := m.copy()
 	c.hops++

@@ -7,8 +7,8 @@ import (
 	"fnobridge/emulator/servicebus/entity"
 )
 
-// queue is whatever stores messages: a queue, a subscription, one of their
-// sub-queues, or a topic, which stores scheduled messages only.
+// queue is whatever stores messages: a queue, a subscription, one of their sub-queues, or a topic, which stores
+// scheduled messages only.
 type queue struct {
 	b        *Broker
 	path     string // address, in the case it was created with
@@ -35,7 +35,7 @@ type queue struct {
 	sessions map[string]*session // nil when the queue has none
 	free     ring[*session]      // unowned, with something to receive
 	waiters  ring[*Consumer]     // accepts waiting for a session
-	hungry   ring[*Consumer]     // plain consumers with credit
+	credited ring[*Consumer]     // plain consumers with credit
 
 	consumers map[*Consumer]struct{}
 	producers map[*Producer]struct{}
@@ -132,21 +132,21 @@ func (q *queue) makeReady(m *message) {
 	q.pump()
 }
 
-// pump gives ready messages to hungry consumers, in turn.
+// pump sends ready messages to the consumers that want some, in turn.
 func (q *queue) pump() {
-	for q.ready.head != nil && q.hungry.head != nil {
-		c := q.hungry.head.v
+	for q.ready.head != nil && q.credited.head != nil {
+		c := q.credited.head.v
 		if !c.sink.Ready() {
 			c.blocked = true
-			q.hungry.remove(&c.hungry)
+			q.credited.remove(&c.credited)
 			continue
 		}
 		m := q.ready.head
 		q.ready.remove(m)
-		q.hungry.remove(&c.hungry)
+		q.credited.remove(&c.credited)
 		c.give(m)
 		if c.credit > 0 {
-			q.hungry.push(&c.hungry)
+			q.credited.push(&c.credited)
 		}
 	}
 }
@@ -156,13 +156,12 @@ func (q *queue) unlock(m *message) {
 	delete(q.locks, m.token)
 	q.b.pending.clear(&m.lockEnd)
 	if m.sess != nil {
-		m.sess.held.remove(m)
+		m.sess.locked.remove(m)
 	}
 	m.owner = nil
 }
 
-// giveBack returns a locked message to where it was received from; counted
-// deliveries can be its last.
+// giveBack returns a locked message to where it was received from; counted deliveries can be its last.
 func (q *queue) giveBack(m *message, counted bool, now time.Time) {
 	q.unlock(m)
 	if counted && q.main == nil {
@@ -190,7 +189,7 @@ func (q *queue) lockExpired(m *message) {
 	q.giveBack(m, true, m.lockEnd.at)
 }
 
-// expire ends the life of a message unless somebody holds it; then giveBack does.
+// expire ends the life of a message. When the message is locked, giveBack does it later.
 func (q *queue) expire(m *message) {
 	if m.state == locked || m.state == gone {
 		return
@@ -221,8 +220,8 @@ func (q *queue) remove(m *message) {
 	m.body, m.notes, m.given = nil, nil, nil
 }
 
-// deadLetter moves a message that is not locked any more. Its error says that extra is wrong; the broker's own moves, which
-// have none, cannot fail.
+// deadLetter moves a message that is not locked any more. Its error says that extra is wrong; the broker's own moves,
+// which have none, cannot fail.
 func (q *queue) deadLetter(m *message, reason, description string, extra amqp.Map, now time.Time) *amqp.Error {
 	c := m.copy()
 	c.seq, c.enqueued, c.ttl, c.deliveries, c.due = m.seq, m.enqueued, m.ttl, m.deliveries, m.due

@@ -6,8 +6,7 @@ import (
 	"fnobridge/emulator/servicebus/amqp"
 )
 
-// session is one session of a queue. It exists while it has messages, state or
-// an owner.
+// session is one session of a queue. It exists while it has messages, state or an owner.
 //
 //	unowned --accept--> owned --lock expires (counts)--> unowned
 //	                      |  --owner closes (does not count)--> unowned
@@ -17,7 +16,7 @@ type session struct {
 	q        *queue
 	id       string
 	ready    messageList
-	held     messageList // locked by the owner
+	locked   messageList // locked by the owner
 	owner    *Consumer
 	until    time.Time
 	end      deadline
@@ -88,11 +87,12 @@ func (s *session) grant(c *Consumer, now time.Time) {
 	c.sink.Granted(s.id, s.until)
 }
 
-// expired is the end of the session lock: every message held counts a delivery.
+// expired is the end of the session lock: every locked message counts a delivery.
 func (s *session) expired() {
 	if c := s.lose(true); c != nil {
 		c.close()
-		c.sink.Detach(amqp.Errorf(amqp.SessionLockLost, "The session lock has expired on the MessageSession. Accept a new MessageSession."))
+		c.sink.Detach(amqp.Errorf(amqp.SessionLockLost,
+			"The session lock has expired on the MessageSession. Accept a new MessageSession."))
 	}
 }
 
@@ -106,10 +106,9 @@ func (s *session) lose(counted bool) *Consumer {
 	s.q.b.pending.clear(&s.end)
 	s.owner, c.session = nil, nil
 	s.restoring = true
-	for s.held.head != nil {
-		// Without an owner nothing is delivered meanwhile, so the order is back
-		// before anybody can see the session.
-		s.q.giveBack(s.held.head, counted, now)
+	for s.locked.head != nil {
+		// Without an owner nothing is delivered meanwhile, so the order is back before anybody can see the session.
+		s.q.giveBack(s.locked.head, counted, now)
 	}
 	s.restoring = false
 	s.offer()
@@ -117,7 +116,7 @@ func (s *session) lose(counted bool) *Consumer {
 	return c
 }
 
-// settle forgets a session that holds nothing.
+// settle forgets a session that has nothing.
 func (s *session) settle() {
 	if s.restoring {
 		return

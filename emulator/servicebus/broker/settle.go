@@ -19,8 +19,7 @@ const (
 	DeadLetter                // move it to the dead-letter queue
 )
 
-// Outcome is a verdict with what belongs to it. Properties become application
-// properties of the message.
+// Outcome is a verdict with what belongs to it. Properties become application properties of the message.
 type Outcome struct {
 	Verdict     Verdict
 	Properties  amqp.Map
@@ -33,7 +32,8 @@ func deliveriesText(n int) string {
 }
 
 func lockLost() *amqp.Error {
-	return amqp.Errorf(amqp.MessageLockLost, "The lock supplied is invalid. Either the lock expired, or the message has already been removed from the queue.")
+	return amqp.Errorf(amqp.MessageLockLost,
+		"The lock supplied is invalid. Either the lock expired, or the message has already been removed from the queue.")
 }
 
 // Settle ends the lock a delivery of this receiver was sent under.

@@ -82,7 +82,8 @@ func (q *queue) subscribe(m *message, view *rules.Message, now time.Time) {
 
 // view is what rules see of a message.
 func (m *message) view() *rules.Message {
-	v := &rules.Message{EnqueuedTime: m.enqueued, ScheduledEnqueueTime: m.due, SequenceNumber: m.seq, EnqueuedSequenceNumber: m.enqueuedSeq, Size: int64(m.size)}
+	v := &rules.Message{EnqueuedTime: m.enqueued, ScheduledEnqueueTime: m.due, SequenceNumber: m.seq,
+		EnqueuedSequenceNumber: m.enqueuedSeq, Size: int64(m.size)}
 	if m.ownTTL != entity.Forever {
 		v.TimeToLive = m.ownTTL
 	}

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Right is one claim a key gives.
+// Right is one claim a key grants.
 type Right string
 
 // The three claims of Service Bus. Manage includes the other two.
@@ -16,7 +16,7 @@ const (
 	Manage Right = "Manage"
 )
 
-// AuthorizationRule is a named key (SharedAccessKeyName) and what it opens.
+// AuthorizationRule is a named key (SharedAccessKeyName) and its rights.
 type AuthorizationRule struct {
 	Name         string
 	Key          string // primary key: any text, used as the HMAC key as it stands
@@ -27,8 +27,8 @@ type AuthorizationRule struct {
 	CreatedTime, ModifiedTime time.Time
 }
 
-// RootRule is the rule that Microsoft's own emulator has, and that a
-// namespace without rules gets: every right, with a key everybody knows.
+// RootRule is the rule that Microsoft's own emulator has, and that a namespace without rules gets: every right, with a
+// key everybody knows.
 func RootRule() AuthorizationRule {
 	return AuthorizationRule{
 		Name: "RootManageSharedAccessKey", Key: "SAS_KEY_VALUE",
@@ -36,7 +36,7 @@ func RootRule() AuthorizationRule {
 	}
 }
 
-// Allows reports whether the rule gives the right.
+// Allows reports whether the rule grants the right.
 func (r AuthorizationRule) Allows(right Right) bool {
 	return slices.Contains(r.Rights, right) || slices.Contains(r.Rights, Manage)
 }

@@ -15,16 +15,16 @@ import (
 const forever = "P10675199DT2H48M5.4775807S"
 
 // ISO 8601 as .NET's XmlConvert reads it.
-var durationForm = regexp.MustCompile(`^P(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?$`)
+var durationForm = regexp.MustCompile(
+	`^P(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?$`)
 
-// Nanoseconds of each group of durationForm; a year is 365 days and a month
-// 30, as in .NET.
+// Nanoseconds of each group of durationForm; a year is 365 days and a month 30, as in .NET.
 var durationUnits = []time.Duration{365 * day, 30 * day, day, time.Hour, time.Minute, time.Second}
 
 const day = 24 * time.Hour
 
-// ParseDuration reads an ISO 8601 duration such as "PT1M30S" or "P14D". What
-// is too long for a Go duration (292 years) becomes Forever.
+// ParseDuration reads an ISO 8601 duration such as "PT1M30S" or "P14D". What is too long for a Go duration (292 years)
+// becomes Forever.
 func ParseDuration(s string) (time.Duration, error) {
 	parts := durationForm.FindStringSubmatch(s)
 	if parts == nil || !strings.ContainsAny(s, "0123456789") || strings.HasSuffix(s, "T") {
@@ -53,8 +53,8 @@ func ParseDuration(s string) (time.Duration, error) {
 
 var errDuration = errors.New(`must be an ISO 8601 duration like "PT1M" or "P14D"`)
 
-// FormatDuration writes a duration as .NET does, in days, hours, minutes and
-// seconds without empty parts; negative ones do not occur.
+// FormatDuration writes a duration as .NET does, in days, hours, minutes and seconds without empty parts; negative ones
+// do not occur.
 func FormatDuration(d time.Duration) string {
 	if d == Forever {
 		return forever

@@ -45,7 +45,8 @@ func TestDurations(t *testing.T) {
 }
 
 func TestParseDurationRefuses(t *testing.T) {
-	for _, s := range []string{"", "P", "PT", "P1DT", "1H", "PT1X", "-PT1H", "PT1.5H", "00:01:00", "PT1S ", "PT99999999999999999999999999999999999999999S"} {
+	for _, s := range []string{"", "P", "PT", "P1DT", "1H", "PT1X", "-PT1H", "PT1.5H", "00:01:00", "PT1S ",
+		"PT99999999999999999999999999999999999999999S"} {
 		if d, err := ParseDuration(s); err == nil {
 			t.Errorf("%q is %v", s, d)
 		}

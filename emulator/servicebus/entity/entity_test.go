@@ -56,21 +56,31 @@ func TestValidateNamesTheProperty(t *testing.T) {
 		{"no lock", queue(func(q *QueueDescription) { q.LockDuration = 0 }), []string{"LockDuration"}},
 		{"long lock", queue(func(q *QueueDescription) { q.LockDuration = MaxLockDuration + 1 }), []string{"LockDuration"}},
 		{"longest lock", queue(func(q *QueueDescription) { q.LockDuration = MaxLockDuration }), nil},
-		{"ttl", queue(func(q *QueueDescription) { q.DefaultMessageTimeToLive = time.Millisecond }), []string{"DefaultMessageTimeToLive"}},
+		{"ttl", queue(func(q *QueueDescription) { q.DefaultMessageTimeToLive = time.Millisecond }),
+			[]string{"DefaultMessageTimeToLive"}},
 		{"idle", queue(func(q *QueueDescription) { q.AutoDeleteOnIdle = time.Minute }), []string{"AutoDeleteOnIdle"}},
 		{"status", queue(func(q *QueueDescription) { q.Status = "Sleeping" }), []string{"Status"}},
-		{"metadata", queue(func(q *QueueDescription) { q.UserMetadata = strings.Repeat("é", 1025) }), []string{"UserMetadata"}},
+		{"metadata", queue(func(q *QueueDescription) { q.UserMetadata = strings.Repeat("é", 1025) }),
+			[]string{"UserMetadata"}},
 		{"metadata in characters", queue(func(q *QueueDescription) { q.UserMetadata = strings.Repeat("é", 1024) }), nil},
 		{"deliveries", queue(func(q *QueueDescription) { q.MaxDeliveryCount = 0 }), []string{"MaxDeliveryCount"}},
 		{"too many deliveries", queue(func(q *QueueDescription) { q.MaxDeliveryCount = 2001 }), []string{"MaxDeliveryCount"}},
 		{"size", queue(func(q *QueueDescription) { q.MaxSizeInMegabytes = 0 }), []string{"MaxSizeInMegabytes"}},
-		{"message size", queue(func(q *QueueDescription) { q.MaxMessageSizeInKilobytes = 102401 }), []string{"MaxMessageSizeInKilobytes"}},
-		{"window", queue(func(q *QueueDescription) { q.DuplicateDetectionHistoryTimeWindow = time.Second }), []string{"DuplicateDetectionHistoryTimeWindow"}},
+		{"message size", queue(func(q *QueueDescription) { q.MaxMessageSizeInKilobytes = 102401 }),
+			[]string{"MaxMessageSizeInKilobytes"}},
+		{"window", queue(func(q *QueueDescription) { q.DuplicateDetectionHistoryTimeWindow = time.Second }),
+			[]string{"DuplicateDetectionHistoryTimeWindow"}},
 		{"forward to self", queue(func(q *QueueDescription) { q.ForwardTo = "Q" }), []string{"ForwardTo"}},
-		{"dead letters to self", queue(func(q *QueueDescription) { q.ForwardDeadLetteredMessagesTo = "Q" }), []string{"ForwardDeadLetteredMessagesTo"}},
-		{"forward to what is no name", queue(func(q *QueueDescription) { q.ForwardTo, q.ForwardDeadLetteredMessagesTo = "a b", "/x" }), []string{"ForwardTo", "ForwardDeadLetteredMessagesTo"}},
-		{"forward with sessions", queue(func(q *QueueDescription) { q.RequiresSession, q.ForwardTo = true, "r" }), []string{"ForwardTo"}},
-		{"several at once", queue(func(q *QueueDescription) { q.Name, q.LockDuration, q.MaxDeliveryCount = "?", 0, 0 }), []string{"Name", "LockDuration", "MaxDeliveryCount"}},
+		{"dead letters to self", queue(func(q *QueueDescription) { q.ForwardDeadLetteredMessagesTo = "Q" }),
+			[]string{"ForwardDeadLetteredMessagesTo"}},
+		{"forward to what is no name", queue(func(q *QueueDescription) {
+			q.ForwardTo, q.ForwardDeadLetteredMessagesTo = "a b",
+				"/x"
+		}), []string{"ForwardTo", "ForwardDeadLetteredMessagesTo"}},
+		{"forward with sessions", queue(func(q *QueueDescription) { q.RequiresSession, q.ForwardTo = true, "r" }),
+			[]string{"ForwardTo"}},
+		{"several at once", queue(func(q *QueueDescription) { q.Name, q.LockDuration, q.MaxDeliveryCount = "?", 0, 0 }),
+			[]string{"Name", "LockDuration", "MaxDeliveryCount"}},
 		{"subscription with a slash", subscription(func(s *SubscriptionDescription) { s.Name = "a/b" }), []string{"Name"}},
 		{"long subscription", subscription(func(s *SubscriptionDescription) { s.Name = long[:51] }), []string{"Name"}},
 		{"no rules", subscription(func(s *SubscriptionDescription) { s.Rules = nil }), nil},
@@ -78,16 +88,22 @@ func TestValidateNamesTheProperty(t *testing.T) {
 			s.Rules = append(s.Rules, RuleDescription{Name: "$DEFAULT"})
 		}), []string{"Rules"}},
 		{"rule name", RuleDescription{Name: "a/b"}.Validate(), []string{"Name"}},
-		{"empty correlation", RuleDescription{Name: "r", Filter: CorrelationFilter{}}.Validate(), []string{"CorrelationFilter"}},
+		{"empty correlation", RuleDescription{Name: "r", Filter: CorrelationFilter{}}.Validate(),
+			[]string{"CorrelationFilter"}},
 		{"correlation", RuleDescription{Name: "r", Filter: CorrelationFilter{Subject: new("")}}.Validate(), nil},
-		{"correlation value", RuleDescription{Name: "r", Filter: CorrelationFilter{Properties: map[string]any{"p": []int{1}, "q": 1.5}}}.Validate(), []string{"Properties"}},
-		{"empty sql", RuleDescription{Name: "r", Filter: SQLFilter{}, Action: SQLAction{}}.Validate(), []string{"SqlFilter", "SqlRuleAction"}},
-		{"long sql", RuleDescription{Name: "r", Filter: SQLFilter{Expression: strings.Repeat("x", 1025)}}.Validate(), []string{"SqlFilter"}},
-		{"parameter", RuleDescription{Name: "r", Filter: SQLFilter{Expression: "x=@p", Parameters: map[string]any{"": 1}}}.Validate(), []string{"Parameters", "Parameters"}},
+		{"correlation value", RuleDescription{Name: "r",
+			Filter: CorrelationFilter{Properties: map[string]any{"p": []int{1}, "q": 1.5}}}.Validate(), []string{"Properties"}},
+		{"empty sql", RuleDescription{Name: "r", Filter: SQLFilter{}, Action: SQLAction{}}.Validate(),
+			[]string{"SqlFilter", "SqlRuleAction"}},
+		{"long sql", RuleDescription{Name: "r", Filter: SQLFilter{Expression: strings.Repeat("x", 1025)}}.Validate(),
+			[]string{"SqlFilter"}},
+		{"parameter", RuleDescription{Name: "r", Filter: SQLFilter{Expression: "x=@p",
+			Parameters: map[string]any{"": 1}}}.Validate(), []string{"Parameters", "Parameters"}},
 		{"key", AuthorizationRule{Name: "r", Rights: []Right{Send}}.Validate(), []string{"Key"}},
 		{"rights", AuthorizationRule{Name: "r", Key: "k"}.Validate(), []string{"Rights"}},
 		{"manage alone", AuthorizationRule{Name: "r", Key: "k", Rights: []Right{Manage}}.Validate(), []string{"Rights"}},
-		{"unknown right", AuthorizationRule{Name: "r;x", Key: "k", Rights: []Right{"Own"}}.Validate(), []string{"Name", "Rights"}},
+		{"unknown right", AuthorizationRule{Name: "r;x", Key: "k", Rights: []Right{"Own"}}.Validate(),
+			[]string{"Name", "Rights"}},
 		{"right twice", AuthorizationRule{Name: "r", Key: "k", Rights: []Right{Send, Send}}.Validate(), []string{"Rights"}},
 		{"namespace: name twice", Namespace{
 			Queues: []QueueDescription{NewQueue("a")}, Topics: []TopicDescription{NewTopic("A")},
@@ -127,7 +143,8 @@ func TestProblemReadsWell(t *testing.T) {
 }
 
 func TestProblemsLooksIntoWrappedErrors(t *testing.T) {
-	err := fmt.Errorf("outer: %w", errors.Join(errors.New("other"), queue(func(q *QueueDescription) { q.LockDuration, q.MaxDeliveryCount = 0, 0 })))
+	err := fmt.Errorf("outer: %w", errors.Join(errors.New("other"),
+		queue(func(q *QueueDescription) { q.LockDuration, q.MaxDeliveryCount = 0, 0 })))
 	if got := Problems(err); len(got) != 2 || got[1].Property != "MaxDeliveryCount" {
 		t.Errorf("got %v", got)
 	}

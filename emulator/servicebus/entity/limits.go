@@ -5,15 +5,12 @@ import (
 	"time"
 )
 
-// Forever stands for the longest time span Azure knows
-// (P10675199DT2H48M5.4775807S), which no Go duration can hold: as a time to
-// live the message never expires, as AutoDeleteOnIdle the entity is never
-// deleted.
+// Forever stands for the longest time span Azure knows (P10675199DT2H48M5.4775807S), which no Go duration can hold: as
+// a time to live the message never expires, as AutoDeleteOnIdle the entity is never deleted.
 const Forever time.Duration = math.MaxInt64
 
 // Limits and defaults of Azure Service Bus.
-// Source: Microsoft Learn, service-bus-quotas and the property pages of
-// Azure.Messaging.ServiceBus.Administration.
+// Source: Microsoft Learn, service-bus-quotas and the property pages of Azure.Messaging.ServiceBus.Administration.
 const (
 	DefaultLockDuration    = time.Minute
 	MaxLockDuration        = 5 * time.Minute
@@ -28,8 +25,7 @@ const (
 	DefaultMaxSizeMegabytes = 1024
 	MaxMaxSizeMegabytes     = 81920
 
-	// DefaultMaxMessageKilobytes is what the standard tier has; premium lets
-	// the owner choose.
+	// DefaultMaxMessageKilobytes is what the standard tier has; premium lets the owner choose.
 	DefaultMaxMessageKilobytes = 256
 	MaxMaxMessageKilobytes     = 102400
 

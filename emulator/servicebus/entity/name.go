@@ -5,8 +5,7 @@ import (
 	"unicode/utf8"
 )
 
-// entityName checks that a property is the name of a queue or topic, a path
-// of segments.
+// entityName checks that a property is the name of a queue or topic, a path of segments.
 // Source: Microsoft Learn, resource-name-rules (Microsoft.ServiceBus).
 func (c *check) entityName(property, name string) {
 	if !c.length(property, name, MaxEntityName) {
@@ -30,8 +29,8 @@ func (c *check) subscriptionName(name string) {
 	}
 }
 
-// ruleName checks the name of a rule. Unlike an entity's it may hold the
-// dollar sign: the rule that every subscription begins with is $Default.
+// ruleName checks the name of a rule. Unlike an entity's it may hold the dollar sign: the rule that every subscription
+// begins with is $Default.
 func (c *check) ruleName(name string) {
 	if !c.length("Name", name, MaxSubscriptionName) {
 		return

@@ -13,9 +13,8 @@ type Namespace struct {
 	AuthorizationRules []AuthorizationRule // empty: RootRule
 }
 
-// Validate returns every problem of the namespace and of all it holds, as
-// Problems: also names taken twice (queues and topics share one set of names)
-// and forwarding to entities that are not there.
+// Validate returns every problem of the namespace and of all it holds, as Problems: also names taken twice (queues and
+// topics share one set of names) and forwarding to entities that are not there.
 func (n Namespace) Validate() error {
 	c := &check{entity: "namespace"}
 	if n.Name != "" {

@@ -6,22 +6,20 @@ import (
 	"strings"
 )
 
-// Problem is one rule that a description breaks. Validate returns all of
-// them, joined.
+// Problem is one rule that a description breaks. Validate returns all of them, joined.
 type Problem struct {
 	Entity   string // what is wrong, as in `queue "orders"`
 	Property string // which property, as Azure writes it; "Name" for the name
 	Rule     string // what would be right, as in "must be at most 5m0s, is 6m0s"
 }
 
-// Error gives entity, property and rule in one line.
+// Error returns entity, property and rule in one line.
 func (p *Problem) Error() string {
 	return p.Entity + ": " + p.Property + ": " + p.Rule
 }
 
-// Problems takes the error of a Validate apart, in the order the problems
-// were found, whatever it was wrapped in. Errors that are no Problem are left
-// out.
+// Problems takes the error of a Validate apart, in the order the problems were found, whatever it was wrapped in.
+// Errors that are no Problem are left out.
 func Problems(err error) []*Problem {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var all []*Problem
@@ -57,6 +55,6 @@ func (c *check) add(err error) {
 
 func (c *check) err() error { return errors.Join(c.errs...) }
 
-// Key is the form of an entity name under which two names are the same
-// entity: Service Bus compares names without regard to case.
+// Key is the form of an entity name under which two names are the same entity: Service Bus compares names without
+// regard to case.
 func Key(name string) string { return strings.ToLower(name) }

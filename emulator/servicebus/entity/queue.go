@@ -31,8 +31,7 @@ type Storage struct {
 	AuthorizationRules []AuthorizationRule // in addition to the namespace's
 }
 
-// Delivery are the properties of whatever messages are received from: queues
-// and subscriptions.
+// Delivery are the properties of whatever messages are received from: queues and subscriptions.
 type Delivery struct {
 	LockDuration                     time.Duration // of a message, and of a session
 	RequiresSession                  bool
@@ -42,9 +41,8 @@ type Delivery struct {
 	ForwardTo                     string // name of a queue or topic, "" for none
 	ForwardDeadLetteredMessagesTo string // name of a queue or topic, "" for none
 
-	// ForwardURL and ForwardDeadLettersURL are the two targets as a client of
-	// the administration API wrote them, which it wants to read again; ""
-	// when it did not. They decide nothing.
+	// ForwardURL and ForwardDeadLettersURL are the two targets as a client of the administration API wrote them, which
+	// it wants to read again; "" when it did not. They decide nothing.
 	ForwardURL, ForwardDeadLettersURL string
 }
 
@@ -115,16 +113,17 @@ func (c *check) storage(s Storage) {
 		c.failf("MaxSizeInMegabytes", "must be between 1 and %d, is %d", MaxMaxSizeMegabytes, s.MaxSizeInMegabytes)
 	}
 	if s.MaxMessageSizeInKilobytes < 1 || s.MaxMessageSizeInKilobytes > MaxMaxMessageKilobytes {
-		c.failf("MaxMessageSizeInKilobytes", "must be between 1 and %d, is %d", MaxMaxMessageKilobytes, s.MaxMessageSizeInKilobytes)
+		c.failf("MaxMessageSizeInKilobytes", "must be between 1 and %d, is %d", MaxMaxMessageKilobytes,
+			s.MaxMessageSizeInKilobytes)
 	}
 	if w := s.DuplicateDetectionHistoryTimeWindow; w < MinDuplicateWindow || w > MaxDuplicateWindow {
-		c.failf("DuplicateDetectionHistoryTimeWindow", "must be between %v and %v, is %v", MinDuplicateWindow, MaxDuplicateWindow, w)
+		c.failf("DuplicateDetectionHistoryTimeWindow", "must be between %v and %v, is %v", MinDuplicateWindow,
+			MaxDuplicateWindow, w)
 	}
 	c.authorization(s.AuthorizationRules)
 }
 
-// delivery checks what queues and subscriptions share; self is the path
-// that must not be its own forwarding target.
+// delivery checks what queues and subscriptions share; self is the path that must not be its own forwarding target.
 func (c *check) delivery(d Delivery, self string) {
 	if d.LockDuration <= 0 || d.LockDuration > MaxLockDuration {
 		c.failf("LockDuration", "must be more than 0 and at most %v, is %v", MaxLockDuration, d.LockDuration)

@@ -8,8 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// RuleDescription says which messages a subscription takes, and what is
-// changed in the copy it gets.
+// RuleDescription says which messages a subscription takes, and what is changed in the copy it gets.
 type RuleDescription struct {
 	Name   string
 	Filter Filter // nil: everything, like TrueFilter
@@ -28,8 +27,8 @@ type TrueFilter struct{}
 // FalseFilter matches no message.
 type FalseFilter struct{}
 
-// CorrelationFilter matches a message that has all the values it names; nil
-// means that the value does not matter. It must name at least one.
+// CorrelationFilter matches a message that has all the values it names; nil means that the value does not matter. It
+// must name at least one.
 type CorrelationFilter struct {
 	CorrelationID    *string
 	MessageID        *string
@@ -56,8 +55,8 @@ type SQLAction struct {
 	Parameters map[string]any // by name, with the @; see Value
 }
 
-// UnknownFilter is a filter that came over the administration API and is not
-// one of ours. It is kept so that a client can read it back, and matches nothing.
+// UnknownFilter is a filter that came over the administration API and is not one of ours. It is kept so that a client
+// can read it back, and matches nothing.
 type UnknownFilter struct {
 	Type string // the xsi:type, as sent
 	XML  string // the whole element, as sent
@@ -77,9 +76,8 @@ func (UnknownFilter) filter()     {}
 func (SQLAction) action()         {}
 func (UnknownAction) action()     {}
 
-// Value reports whether v may be a parameter of an expression or a property
-// of a correlation filter: nil, string, bool, int32, int64, float64,
-// time.Time (UTC) or time.Duration.
+// Value reports whether v may be a parameter of an expression or a property of a correlation filter: nil, string, bool,
+// int32, int64, float64, time.Time (UTC) or time.Duration.
 func Value(v any) bool {
 	switch v.(type) {
 	case nil, string, bool, int32, int64, float64, time.Time, time.Duration:
@@ -88,8 +86,7 @@ func Value(v any) bool {
 	return false
 }
 
-// Validate returns every problem of the rule, as Problems. It does not parse
-// SQL: rules.Compile does.
+// Validate returns every problem of the rule, as Problems. It does not parse SQL: rules.Compile does.
 func (r RuleDescription) Validate() error {
 	c := &check{entity: fmt.Sprintf("rule %q", r.Name)}
 	c.ruleName(r.Name)
@@ -134,8 +131,8 @@ func (f CorrelationFilter) empty() bool {
 		f.SessionID == nil && f.ReplyToSessionID == nil && f.ContentType == nil && len(f.Properties) == 0
 }
 
-// Clone returns a copy that shares no map with r. The strings that a
-// correlation filter points to are shared: nobody writes through them.
+// Clone returns a copy that shares no map with r. The strings that a correlation filter points to are shared: they are
+// never written to.
 func (r RuleDescription) Clone() RuleDescription {
 	switch f := r.Filter.(type) {
 	case CorrelationFilter:

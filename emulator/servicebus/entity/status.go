@@ -3,8 +3,7 @@ package entity
 // Status says what an entity lets its clients do.
 type Status string
 
-// The statuses an owner can set. A disabled entity refuses with
-// amqp:entity-disabled; its messages stay.
+// The statuses an owner can set. A disabled entity refuses with amqp:entity-disabled; its messages stay.
 const (
 	Active          Status = "Active"
 	Disabled        Status = "Disabled"

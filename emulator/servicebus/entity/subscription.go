@@ -11,22 +11,19 @@ type SubscriptionDescription struct {
 	Settings
 	Delivery
 
-	// DeadLetteringOnFilterEvaluationExceptions moves a message on which a
-	// rule failed (a division by zero, say) to the dead-letter queue;
-	// otherwise that rule counts as not matching.
+	// DeadLetteringOnFilterEvaluationExceptions moves a message on which a rule failed (a division by zero, say) to the
+	// dead-letter queue; otherwise that rule counts as not matching.
 	DeadLetteringOnFilterEvaluationExceptions bool
 
-	// Rules decide which messages the subscription gets: one copy per
-	// matching rule with an action, one for all the others together. No
-	// rule, no message.
+	// Rules decide which messages the subscription gets: one copy per matching rule with an action, one for all the
+	// others together. No rule, no message.
 	Rules []RuleDescription
 }
 
 // DefaultRule is the name of the rule that a subscription made without one gets.
 const DefaultRule = "$Default"
 
-// NewSubscription is a subscription with Azure's defaults: one rule, $Default,
-// that lets everything in.
+// NewSubscription is a subscription with Azure's defaults: one rule, $Default, that lets everything in.
 func NewSubscription(name string) SubscriptionDescription {
 	return SubscriptionDescription{
 		Name: name, Settings: newSettings(), Delivery: newDelivery(),

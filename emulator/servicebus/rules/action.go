@@ -98,12 +98,13 @@ func (m *Message) remove(name string) {
 	}
 }
 
-// set gives an application property a value: as the type it already has if
-// the value fits, else as the type of the value.
+// set gives an application property a value: as the type it already has if the value fits, else as the type of the
+// value.
 func (m *Message) set(name string, v any) {
 	i := m.find(name)
 	if i < 0 {
-		m.Application = append(m.Application[:len(m.Application):len(m.Application)], amqp.Pair{Key: name, Value: wire(v, nil)})
+		m.Application = append(m.Application[:len(m.Application):len(m.Application)],
+			amqp.Pair{Key: name, Value: wire(v, nil)})
 		return
 	}
 	m.Application[i].Value = wire(v, m.Application[i].Value)

@@ -11,8 +11,8 @@ type predicate interface {
 	print(*strings.Builder)
 }
 
-// expression is a part of a filter or action that has a value; nil is both
-// NULL and unknown, which behave alike everywhere but in EXISTS.
+// expression is a part of a filter or action that has a value; nil is both NULL and unknown, which behave alike
+// everywhere but in EXISTS.
 type expression interface {
 	value(*Message) (any, error)
 	print(*strings.Builder)
@@ -72,8 +72,7 @@ type (
 	}
 )
 
-// text is how a node prints; everything is put in parentheses, so that what
-// is printed parses to the same tree.
+// text is how a node prints; everything is put in parentheses, so that what is printed parses to the same tree.
 func text(n interface{ print(*strings.Builder) }) string {
 	var b strings.Builder
 	n.print(&b)

@@ -8,7 +8,7 @@ type SyntaxError struct {
 	Reason string // what is wrong there
 }
 
-// Error gives column and reason.
+// Error returns column and reason.
 func (e *SyntaxError) Error() string { return fmt.Sprintf("column %d: %s", e.Column, e.Reason) }
 
 // EvaluationError says why a rule could not be evaluated for a message.
@@ -17,7 +17,7 @@ type EvaluationError struct {
 	Reason string
 }
 
-// Error gives column and reason.
+// Error returns column and reason.
 func (e *EvaluationError) Error() string { return fmt.Sprintf("column %d: %s", e.Column, e.Reason) }
 
 func evaluationf(column int, format string, args ...any) error {

@@ -6,8 +6,8 @@ import (
 	"fnobridge/emulator/servicebus/amqp"
 )
 
-// truth is the result of a condition. The order makes AND the minimum and OR
-// the maximum, as in the tables of the documentation.
+// truth is the result of a condition. The order makes AND the minimum and OR the maximum, as in the tables of the
+// documentation.
 type truth int8
 
 const (

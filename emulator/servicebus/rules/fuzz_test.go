@@ -5,8 +5,7 @@ import (
 	"testing"
 )
 
-// FuzzFilter checks that parsing and evaluating never panic, and that what is
-// printed parses again to the same tree.
+// FuzzFilter checks that parsing and evaluating never panic, and that what is printed parses again to the same tree.
 func FuzzFilter(f *testing.F) {
 	for _, s := range []string{
 		"1=1", "color = 'red' AND NOT (count > 4 OR flag = TRUE)", "[a]]b] LIKE '5!%' ESCAPE '!'",

@@ -8,8 +8,8 @@ import (
 	"fnobridge/emulator/servicebus/amqp"
 )
 
-// Message is what a rule sees, and an action changes, of a message. It is
-// cheap to make: the two decoded sections and what the broker knows.
+// Message is what a rule sees, and an action changes, of a message. It is cheap to make: the two decoded sections and
+// what the broker knows.
 type Message struct {
 	Properties  amqp.Properties
 	Application amqp.Map // keys are string or Symbol; nil when absent
@@ -32,8 +32,8 @@ func (m *Message) Clone() *Message {
 	return &c
 }
 
-// find is the index of an application property: the one spelled exactly so,
-// else the first that differs only in case, else -1.
+// find is the index of an application property: the one spelled exactly so, else the first that differs only in case,
+// else -1.
 func (m *Message) find(name string) int {
 	folded := -1
 	for i, p := range m.Application {
@@ -57,9 +57,8 @@ func (m *Message) application(name string) (any, bool) {
 	return nil, false
 }
 
-// plain reduces the types of the wire to those the language knows: nil, bool,
-// int64, float64, string, time.Time, time.Duration, amqp.UUID. Others stay as
-// they are and can only be tested for existence.
+// plain reduces the types of the wire to those the language knows: nil, bool, int64, float64, string, time.Time,
+// time.Duration, amqp.UUID. Others stay as they are and can only be tested for existence.
 func plain(v any) any {
 	switch x := v.(type) {
 	case amqp.Timestamp:

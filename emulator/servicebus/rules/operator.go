@@ -15,9 +15,8 @@ import (
 // unordered is the order of a NaN and anything.
 const unordered = 2
 
-// compareValues orders two values that are not nil: negative, zero, positive or
-// unordered. ok is false when their types cannot be compared. Integers are
-// compared with floating-point numbers as such, as C# does.
+// compareValues orders two values that are not nil: negative, zero, positive or unordered. ok is false when their types
+// cannot be compared. Integers are compared with floating-point numbers as such, as C# does.
 func compareValues(a, b any) (order int, ok bool) {
 	switch x := a.(type) {
 	case int64:
@@ -100,8 +99,7 @@ func kindOf(v any) string {
 	return fmt.Sprintf("a value of type %T", v)
 }
 
-// calculate applies an arithmetic operator to two values that are not nil; a
-// reason says why it cannot.
+// calculate applies an arithmetic operator to two values that are not nil; a reason says why it cannot.
 func calculate(op byte, a, b any) (result any, reason string) {
 	if op == '+' {
 		_, left := a.(string)

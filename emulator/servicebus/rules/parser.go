@@ -12,8 +12,8 @@ import (
 // maxDepth bounds how deep parentheses and NOTs nest, and with it the stack.
 const maxDepth = 100
 
-// parser is a recursive-descent parser. Predicates and expressions share the
-// parenthesis, so it reads both as a node and asks afterwards which it is.
+// parser is a recursive-descent parser. Predicates and expressions share the parenthesis, so it reads both as a node
+// and asks afterwards which it is.
 type parser struct {
 	tokens     []token
 	at, depth  int
@@ -29,7 +29,8 @@ type node struct {
 
 func newParser(text string, parameters map[string]any) (*parser, error) {
 	if n := utf8.RuneCountInString(text); n > entity.MaxSQLExpression {
-		return nil, &SyntaxError{Column: entity.MaxSQLExpression + 1, Reason: fmt.Sprintf("an expression must be at most %d characters long", entity.MaxSQLExpression)}
+		return nil, &SyntaxError{Column: entity.MaxSQLExpression + 1,
+			Reason: fmt.Sprintf("an expression must be at most %d characters long", entity.MaxSQLExpression)}
 	}
 	tokens, err := scan(text)
 	if err != nil {
@@ -130,7 +131,8 @@ func (p *parser) and() (node, error) {
 	return p.junction("AND", p.not, func(a, b predicate) predicate { return &andNode{a, b} })
 }
 
-func (p *parser) junction(word string, operand func() (node, error), join func(a, b predicate) predicate) (node, error) {
+func (p *parser) junction(word string, operand func() (node, error),
+	join func(a, b predicate) predicate) (node, error) {
 	left, err := operand()
 	if err != nil {
 		return left, err
@@ -439,7 +441,8 @@ func (p *parser) property() (*property, error) {
 	}
 	scope := strings.ToLower(t.text)
 	if t.kind != tokenName || scope != "sys" && scope != "user" {
-		return nil, &SyntaxError{Column: t.column, Reason: fmt.Sprintf("the scope of a property must be sys or user, is %v", t)}
+		return nil, &SyntaxError{Column: t.column,
+			Reason: fmt.Sprintf("the scope of a property must be sys or user, is %v", t)}
 	}
 	name := p.peek()
 	if name.kind != tokenName && name.kind != tokenDelimited {

@@ -16,8 +16,7 @@ const (
 
 type pattern []piece
 
-// newPattern reads a LIKE pattern; escape -1 means none. ok is false when the
-// escape character stands last.
+// newPattern reads a LIKE pattern; escape -1 means none. ok is false when the escape character stands last.
 func newPattern(s string, escape rune) (p pattern, ok bool) {
 	escaped := false
 	for _, r := range s {
@@ -37,8 +36,8 @@ func newPattern(s string, escape rune) (p pattern, ok bool) {
 	return p, !escaped
 }
 
-// match reports whether the whole text fits. It goes back to the last % only,
-// which suffices and keeps the time at len(p) * len(text).
+// match reports whether the whole text fits. It goes back to the last % only, which suffices and keeps the time at
+// len(p) * len(text).
 func (p pattern) match(text []rune) bool {
 	i, j := 0, 0
 	star, resume := -1, 0

@@ -15,9 +15,8 @@ type Rule struct {
 	action  bool // it has one, of whatever kind: its matches get a copy of their own
 }
 
-// Compile reads the filter and the action of a rule. The error wraps a
-// *SyntaxError when SQL is wrong, and is that of Validate when the description
-// is. Unknown filters match nothing, unknown actions change nothing.
+// Compile reads the filter and the action of a rule. The error wraps a *SyntaxError when SQL is wrong, and is that of
+// Validate when the description is. Unknown filters match nothing, unknown actions change nothing.
 func Compile(d entity.RuleDescription) (*Rule, error) {
 	if err := d.Validate(); err != nil {
 		return nil, fmt.Errorf("compile rule: %w", err)
@@ -61,16 +60,15 @@ func Compile(d entity.RuleDescription) (*Rule, error) {
 // Name is the name of the rule.
 func (r *Rule) Name() string { return r.name }
 
-// Match reports whether the rule takes the message: false when its condition
-// is unknown. The error wraps an *EvaluationError.
+// Match reports whether the rule takes the message: false when its condition is unknown. The error wraps an
+// *EvaluationError.
 func (r *Rule) Match(m *Message) (bool, error) { return r.match(m) }
 
 // HasAction reports whether the messages of this rule get a copy of their own.
 func (r *Rule) HasAction() bool { return r.action }
 
-// Apply changes the message as the action says; without an action it does
-// nothing. After an error, which wraps an *EvaluationError, the message is
-// half changed and of no use: apply actions to a Clone.
+// Apply changes the message as the action says; without an action it does nothing. After an error, which wraps an
+// *EvaluationError, the message is half changed and of no use: apply actions to a Clone.
 func (r *Rule) Apply(m *Message) error {
 	for _, s := range r.actions {
 		if err := s.apply(m); err != nil {
@@ -80,13 +78,11 @@ func (r *Rule) Apply(m *Message) error {
 	return nil
 }
 
-// Copies are the copies of a message that a subscription with these rules
-// gets: one, unchanged, when any rule without action matches, and one more,
-// changed, for each matching rule that has an action. None means that the
-// subscription does not get the message.
+// Copies are the copies of a message that a subscription with these rules gets: one, unchanged, when any rule without
+// action matches, and one more, changed, for each matching rule that has an action. None means that the subscription
+// does not get the message.
 //
-// A rule that cannot be evaluated does not stop the others; the errors are
-// returned, joined, beside the copies.
+// A rule that cannot be evaluated does not stop the others; the errors are returned, joined, beside the copies.
 // Source: Microsoft Learn, topic-filters.
 func Copies(rules []*Rule, m *Message) (copies []*Message, failed error) {
 	unchanged := false

@@ -43,7 +43,8 @@ func sample() *Message {
 }
 
 var parameters = map[string]any{
-	"@text": "red", "@int": int64(5), "@float": 2.5, "@noon": noon, "@hour": time.Hour, "@null": nil, "@bool": true, "@int32": int32(5),
+	"@text": "red", "@int": int64(5), "@float": 2.5, "@noon": noon, "@hour": time.Hour, "@null": nil, "@bool": true,
+	"@int32": int32(5),
 }
 
 func filter(sql string) entity.RuleDescription {
@@ -177,7 +178,8 @@ func TestFilters(t *testing.T) {
 		// system properties
 		{"sys.Label = 'bus stop' AND sys.subject = 'bus stop' AND sys.To = 'berlin'", "yes"},
 		{"sys.MessageId = 'm-1' AND sys.CorrelationId LIKE '%-000000000007'", "yes"},
-		{"sys.ContentType = 'text/plain' AND sys.SessionId = 's' AND sys.ReplyTo = 'r' AND sys.ReplyToSessionId = 'rs'", "yes"},
+		{"sys.ContentType = 'text/plain' AND sys.SessionId = 's' AND sys.ReplyTo = 'r' AND sys.ReplyToSessionId = 'rs'",
+			"yes"},
 		{"sys.SequenceNumber = 42 AND sys.Size < 101 AND sys.DeliveryCount = 0", "yes"},
 		{"sys.TimeToLive = @hour AND sys.EnqueuedTimeUtc = @noon AND sys.ExpiresAtUtc > @noon", "yes"},
 		{"sys.ScheduledEnqueueTimeUtc IS NULL", "yes"},
@@ -199,7 +201,8 @@ func TestFilters(t *testing.T) {
 				}
 				return
 			}
-			if want := map[string]truth{"yes": yes, "no": no, "unknown": unknown}; c.want != "yes" && c.want != "no" && c.want != "unknown" || got != want[c.want] {
+			if want := map[string]truth{"yes": yes, "no": no, "unknown": unknown}; c.want != "yes" && c.want != "no" &&
+				c.want != "unknown" || got != want[c.want] {
 				t.Errorf("got %d, want %s", got, c.want)
 			}
 		})
@@ -314,7 +317,8 @@ func TestActions(t *testing.T) {
 		{sql: "REMOVE 'x'", err: "column 8: a property expected"},
 	} {
 		t.Run(c.sql, func(t *testing.T) {
-			rule, err := Compile(entity.RuleDescription{Name: "r", Action: entity.SQLAction{Expression: c.sql, Parameters: parameters}})
+			rule, err := Compile(entity.RuleDescription{Name: "r",
+				Action: entity.SQLAction{Expression: c.sql, Parameters: parameters}})
 			got, original := sample(), sample()
 			changed := original.Clone()
 			if err == nil {
@@ -341,7 +345,8 @@ func TestActions(t *testing.T) {
 }
 
 func TestNewIDIsAVersion4GUIDEachTime(t *testing.T) {
-	rule, err := Compile(entity.RuleDescription{Name: "r", Action: entity.SQLAction{Expression: "SET id = newid(); SET sys.MessageId = newid()"}})
+	rule, err := Compile(entity.RuleDescription{Name: "r",
+		Action: entity.SQLAction{Expression: "SET id = newid(); SET sys.MessageId = newid()"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -371,7 +376,8 @@ func TestCorrelation(t *testing.T) {
 			ContentType: new("text/plain"), SessionID: new("s"), ReplyTo: new("r"), ReplyToSessionID: new("rs"),
 		}, true},
 		{"one differs", entity.CorrelationFilter{MessageID: new("m-1"), To: new("paris")}, false},
-		{"application properties", entity.CorrelationFilter{Properties: map[string]any{"color": "red", "Count": int64(5), "price": 2.5, "flag": true, "when": noon}}, true},
+		{"application properties", entity.CorrelationFilter{Properties: map[string]any{"color": "red", "Count": int64(5),
+			"price": 2.5, "flag": true, "when": noon}}, true},
 		{"number against text", entity.CorrelationFilter{Properties: map[string]any{"color": int64(5)}}, false},
 		{"missing property", entity.CorrelationFilter{Properties: map[string]any{"missing": "x"}}, false},
 		{"null", entity.CorrelationFilter{Properties: map[string]any{"missing": nil, "empty": nil}}, true},
@@ -435,9 +441,11 @@ func TestCopies(t *testing.T) {
 		{"unknown filter", []*Rule{must(entity.RuleDescription{Name: "u", Filter: entity.UnknownFilter{}})}, nil, false},
 		{"two without action are one copy", []*Rule{everything, compile("a", "1=1", "")}, []any{"red"}, false},
 		{"each action a copy", []*Rule{
-			compile("a", "1=1", "SET color='a'"), everything, compile("b", "1=1", "SET color='b'"), compile("c", "1=0", "SET color='c'"),
+			compile("a", "1=1", "SET color='a'"), everything, compile("b", "1=1", "SET color='b'"),
+			compile("c", "1=0", "SET color='c'"),
 		}, []any{"a", "red", "b"}, false},
-		{"unknown action is a copy", []*Rule{must(entity.RuleDescription{Name: "u", Action: entity.UnknownAction{}})}, []any{"red"}, false},
+		{"unknown action is a copy", []*Rule{must(entity.RuleDescription{Name: "u", Action: entity.UnknownAction{}})},
+			[]any{"red"}, false},
 		{"failed filter", []*Rule{compile("a", "1/0=1", ""), everything}, []any{"red"}, true},
 		{"failed action", []*Rule{compile("a", "1=1", "SET color='x' SET color=1/0")}, nil, true},
 	} {

@@ -13,8 +13,8 @@ type Config struct {
 	Namespace entity.Namespace
 	// Faults asks for the control endpoint.
 	Faults bool
-	// Logging is "File", "Console" or both, joined by a comma; it is read
-	// because the format has it, and means nothing here.
+	// Logging is "File", "Console" or both, joined by a comma; it is read because the format has it, and means nothing
+	// here.
 	Logging string
 }
 
@@ -31,8 +31,8 @@ func Load(file string) (Config, error) {
 	return c, nil
 }
 
-// Parse reads the text of a file. The error joins a *Problem for everything
-// that is wrong; JSON that cannot be read at all is the only one.
+// Parse reads the text of a file. The error joins a *Problem for everything that is wrong; JSON that cannot be read at
+// all is the only one.
 func Parse(data []byte) (Config, error) {
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) // what Windows editors put in front
 	top, err := scan(data)

@@ -23,21 +23,26 @@ func TestFullFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := entity.NewQueue("queue.1")
-	first.DefaultMessageTimeToLive, first.DuplicateDetectionHistoryTimeWindow, first.MaxDeliveryCount = time.Hour, 20*time.Second, 3
+	first.DefaultMessageTimeToLive, first.DuplicateDetectionHistoryTimeWindow, first.MaxDeliveryCount = time.Hour,
+		20*time.Second, 3
 	sessions := entity.NewQueue("sessions")
 	sessions.DeadLetteringOnMessageExpiration, sessions.DefaultMessageTimeToLive = true, 24*time.Hour
 	sessions.DuplicateDetectionHistoryTimeWindow, sessions.ForwardDeadLetteredMessagesTo = 5*time.Second, "queue.1"
-	sessions.LockDuration, sessions.MaxDeliveryCount, sessions.RequiresDuplicateDetection, sessions.RequiresSession = 5*time.Minute, 10, true, true
+	sessions.LockDuration, sessions.MaxDeliveryCount, sessions.RequiresDuplicateDetection, sessions.RequiresSession =
+		5*time.Minute, 10, true, true
 	sessions.MaxSizeInMegabytes, sessions.MaxMessageSizeInKilobytes, sessions.AutoDeleteOnIdle = 2048, 1024, 10*time.Minute
-	sessions.EnableBatchedOperations, sessions.EnablePartitioning, sessions.EnableExpress, sessions.SupportOrdering = false, true, true, false
+	sessions.EnableBatchedOperations, sessions.EnablePartitioning, sessions.EnableExpress, sessions.SupportOrdering =
+		false, true, true, false
 	sessions.Status, sessions.UserMetadata = entity.ReceiveDisabled, "mine"
 	bare := first
 	bare.Name = "bare"
 
 	topic := entity.NewTopic("topic.1")
-	topic.DefaultMessageTimeToLive, topic.DuplicateDetectionHistoryTimeWindow, topic.RequiresDuplicateDetection = 30*time.Minute, time.Minute, true
+	topic.DefaultMessageTimeToLive, topic.DuplicateDetectionHistoryTimeWindow, topic.RequiresDuplicateDetection =
+		30*time.Minute, time.Minute, true
 	one := entity.NewSubscription("sub.1")
-	one.DeadLetteringOnMessageExpiration, one.DefaultMessageTimeToLive, one.LockDuration, one.MaxDeliveryCount = true, 10*time.Minute, 2*time.Minute, 5
+	one.DeadLetteringOnMessageExpiration, one.DefaultMessageTimeToLive, one.LockDuration, one.MaxDeliveryCount = true,
+		10*time.Minute, 2*time.Minute, 5
 	one.ForwardDeadLetteredMessagesTo, one.ForwardTo = "Queue.1", "bare"
 	one.Rules = []entity.RuleDescription{
 		{Name: "by-properties", Filter: entity.CorrelationFilter{
@@ -56,7 +61,8 @@ func TestFullFile(t *testing.T) {
 
 	want := Config{
 		Namespace: entity.Namespace{
-			Name: "sbemulatorns", Queues: []entity.QueueDescription{first, sessions, bare}, Topics: []entity.TopicDescription{topic},
+			Name: "sbemulatorns", Queues: []entity.QueueDescription{first, sessions, bare},
+			Topics:             []entity.TopicDescription{topic},
 			AuthorizationRules: []entity.AuthorizationRule{entity.RootRule()},
 		},
 		Logging: "File,Console",
@@ -72,7 +78,9 @@ func TestOurAdditions(t *testing.T) {
 		`{"UserConfig": {"Faults": true, "Namespaces": [{"Name": "n", RULES}]}}`,
 		`{"UserConfig": {"Namespaces": [{"Name": "n", "Faults": true, RULES}]}}`,
 	} {
-		got, err := Parse([]byte("\xef\xbb\xbf" + strings.Replace(where, "RULES", `"AuthorizationRules": [{"Name": "sender", "Key": "k", "Rights": ["Send"]}, {"Name": "all", "Key": "l", "Rights": ["Send", "Listen", "Manage"]}]`, 1)))
+		got, err := Parse([]byte("\xef\xbb\xbf" + strings.Replace(where, "RULES",
+			`"AuthorizationRules": [{"Name": "sender", "Key": "k", "Rights": ["Send"]}, {"Name": "all", "Key": "l",`+
+				` "Rights": ["Send", "Listen", "Manage"]}]`, 1)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -87,17 +95,19 @@ func TestOurAdditions(t *testing.T) {
 }
 
 func TestNamesAreComparedWithoutCase(t *testing.T) {
-	got, err := Parse([]byte(`{"userconfig": {"namespaces": [{"name": "n", "queues": [{"NAME": "q", "properties": {"requiresSession": true, "status": "disabled"}}]}], "logging": {"type": "file"}}}`))
+	got, err := Parse([]byte(`{"userconfig": {"namespaces": [{"name": "n", "queues": [{"NAME": "q",` +
+		` "properties": {"requiresSession": true, "status": "disabled"}}]}], "logging": {"type": "file"}}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if q := got.Namespace.Queues[0]; q.Name != "q" || !q.RequiresSession || q.Status != entity.Disabled || got.Logging != "File" {
+	if q := got.Namespace.Queues[0]; q.Name != "q" || !q.RequiresSession || q.Status != entity.Disabled ||
+		got.Logging != "File" {
 		t.Errorf("%+v", got)
 	}
 }
 
-// Each file in testdata/wrong has as its first line, after //, the errors that
-// are expected of the rest, separated by |.
+// Each file in testdata/wrong has as its first line, after //, the errors that are expected of the rest, separated by
+// |.
 func TestEveryErrorHasItsPlace(t *testing.T) {
 	files, err := filepath.Glob("testdata/wrong/*.json")
 	if err != nil || len(files) == 0 {
@@ -139,8 +149,8 @@ func TestLoadNamesTheFile(t *testing.T) {
 	}
 }
 
-// FuzzParse checks that no file makes the parser panic, that every error has a
-// place inside the file, and that what is accepted is a valid namespace.
+// FuzzParse checks that no file makes the parser panic, that every error has a place inside the file, and that what is
+// accepted is a valid namespace.
 func FuzzParse(f *testing.F) {
 	full, err := os.ReadFile("testdata/full.json")
 	if err != nil {

@@ -71,7 +71,8 @@ func (r *reader) queue(o *object, taken names) (entity.QueueDescription, []refer
 	q := entity.NewQueue(o.name())
 	o.claim(q.Name, taken)
 	p := o.properties()
-	q.DefaultMessageTimeToLive, q.MaxDeliveryCount, q.DuplicateDetectionHistoryTimeWindow = defaultTimeToLive, defaultMaxDelivery, defaultDuplicateWindow
+	q.DefaultMessageTimeToLive, q.MaxDeliveryCount, q.DuplicateDetectionHistoryTimeWindow = defaultTimeToLive,
+		defaultMaxDelivery, defaultDuplicateWindow
 	p.settings(&q.Settings)
 	p.storage(&q.Storage)
 	refs := p.delivery(&q.Delivery)
@@ -81,8 +82,7 @@ func (r *reader) queue(o *object, taken names) (entity.QueueDescription, []refer
 	return q, refs
 }
 
-// validate reports what entity finds wrong; without a name it would only
-// repeat that.
+// validate reports what entity finds wrong; without a name it would only repeat that.
 func (o *object) validate(name string, err error, properties *object) {
 	if name != "" || o.members["name"] != nil {
 		o.problems(err, properties)
@@ -156,7 +156,8 @@ func (o *object) settings(s *entity.Settings) {
 	o.flag("EnableBatchedOperations", &s.EnableBatchedOperations)
 	o.text("UserMetadata", &s.UserMetadata)
 	status := string(s.Status)
-	o.one("Status", &status, string(entity.Active), string(entity.Disabled), string(entity.SendDisabled), string(entity.ReceiveDisabled))
+	o.one("Status", &status, string(entity.Active), string(entity.Disabled), string(entity.SendDisabled),
+		string(entity.ReceiveDisabled))
 	s.Status = entity.Status(status)
 }
 

@@ -24,8 +24,7 @@ type member struct {
 	value *node
 }
 
-// scanner reads JSON into nodes. encoding/json alone does not tell where a
-// value was.
+// scanner reads JSON into nodes. encoding/json alone does not tell where a value was.
 type scanner struct {
 	data []byte
 	d    *json.Decoder

@@ -38,8 +38,8 @@ func (r *reader) failf(at int, path, format string, args ...any) {
 	r.found = append(r.found, &Problem{Line: line, Column: column, Path: path, Reason: fmt.Sprintf(format, args...)})
 }
 
-// object is a JSON object whose members are asked for one by one; what nobody
-// asked for is an error in the end.
+// object is a JSON object whose members are asked for one by one; a member that was not asked for is an error in the
+// end.
 type object struct {
 	r       *reader
 	n       *node
@@ -99,12 +99,13 @@ func (o *object) pass(names ...string) {
 	}
 }
 
-// done reports the members that nobody asked for.
+// done reports the members that were not asked for.
 func (o *object) done() {
 	for _, key := range slices.Sorted(maps.Keys(o.names)) {
 		if _, ok := o.known[key]; !ok {
 			m := o.names[key]
-			o.r.failf(m.at, m.value.path, "is not known; here may be %s", strings.Join(slices.Sorted(maps.Values(o.known)), ", "))
+			o.r.failf(m.at, m.value.path, "is not known; here may be %s",
+				strings.Join(slices.Sorted(maps.Values(o.known)), ", "))
 		}
 	}
 }
@@ -225,8 +226,7 @@ func (o *object) one(name string, to *string, of ...string) {
 	*to = of[i]
 }
 
-// problems reports what entity found wrong, each at the member it is about, if
-// that is there.
+// problems reports what entity found wrong, each at the member it is about, if that is there.
 func (o *object) problems(err error, among ...*object) {
 	for _, p := range entity.Problems(err) {
 		at, path := o.n.at, o.n.path
@@ -249,8 +249,8 @@ func (o *object) problems(err error, among ...*object) {
 	}
 }
 
-// reported reports whether the value at path was found wrong already: its
-// default, which stands in for it, is then beside the point.
+// reported reports whether the value at path was found wrong already. Then what entity says is about its default, which
+// the file does not have, and is left out.
 func (o *object) reported(path string) bool {
 	return path != o.n.path && slices.ContainsFunc(o.r.found, func(p *Problem) bool { return p.Path == path })
 }

@@ -13,7 +13,7 @@ type Problem struct {
 	Reason       string
 }
 
-// Error gives place, path and reason in one line.
+// Error returns place, path and reason in one line.
 func (p *Problem) Error() string {
 	if p.Path == "" {
 		return fmt.Sprintf("%d:%d: %s", p.Line, p.Column, p.Reason)

@@ -1,11 +1,11 @@
-// Sends messages to a queue with sessions and dead-letters them with the
-// JavaScript client, for those who want to find such dead letters.
+// Sends messages to a queue with sessions and dead-letters them with the JavaScript client, for those who want to find
+// such dead letters.
 //
-//   node deadletter.mjs --connection CONNECTION_STRING --queue NAME [--messages 10] [--sessions 2] [--reason R] [--description D]
+//   node deadletter.mjs --connection CONNECTION_STRING --queue NAME [--messages 10]
+//     [--sessions 2] [--reason R] [--description D]
 //
-// Session i is "session-i", its messages have the bodies {"n": 1}, {"n": 2}, ...,
-// the IDs "session-i-1", ... and the application property entity = "session-i".
-// With NODE_EXTRA_CA_CERTS the connection string may be one over TLS. Prints
+// Session i is "session-i", its messages have the bodies {"n": 1}, {"n": 2}, ..., the IDs "session-i-1", ... and the
+// application property entity = "session-i". With NODE_EXTRA_CA_CERTS the connection string may be one over TLS. Prints
 // how many were dead-lettered as one JSON object.
 
 import { parseArgs } from "node:util";
@@ -23,8 +23,12 @@ const { values: options } = parseArgs({
 });
 const messages = Number(options.messages);
 const sessions = Number(options.sessions);
-if (!options.connection || !options.queue || !Number.isInteger(messages) || !Number.isInteger(sessions) || messages < 1 || sessions < 1) {
-  console.error("usage: node deadletter.mjs --connection CONNECTION_STRING --queue NAME [--messages N] [--sessions N] [--reason R] [--description D]");
+if (!options.connection || !options.queue || !Number.isInteger(messages) || !Number.isInteger(sessions) ||
+  messages < 1 || sessions < 1) {
+  console.error(
+    "usage: node deadletter.mjs --connection CONNECTION_STRING --queue NAME" +
+      " [--messages N] [--sessions N] [--reason R] [--description D]",
+  );
   process.exit(2);
 }
 
@@ -51,7 +55,8 @@ for (const [sessionId, count] of sent) {
   for (let left = count; left > 0; ) {
     const received = await session.receiveMessages(left, { maxWaitTimeInMs: 10_000 });
     for (const message of received) {
-      await session.deadLetterMessage(message, { deadLetterReason: options.reason, deadLetterErrorDescription: options.description });
+      await session.deadLetterMessage(message,
+        { deadLetterReason: options.reason, deadLetterErrorDescription: options.description });
     }
     left -= received.length;
     done += received.length;

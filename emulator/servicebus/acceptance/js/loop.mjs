@@ -1,8 +1,6 @@
-// The loop that somebody would write by hand on @azure/service-bus with its
-// defaults: receive, post to F&O, ask once, publish one event, complete. It is
-// what internal/bench measures the bridge beside; its Go twin is loop_test.go
-// there. The script comes in the variable FNOBRIDGE_BENCH_LOOP as JSON. Runs
-// until it is killed.
+// The loop that somebody would write by hand on @azure/service-bus with its defaults: receive, post to F&O, ask once,
+// publish one event, complete. It is what internal/bench measures the bridge beside; its Go twin is loop_test.go there.
+// The script comes in the variable FNOBRIDGE_BENCH_LOOP as JSON. Runs until it is killed.
 
 import http from "node:http";
 import { ServiceBusClient } from "@azure/service-bus";
@@ -14,7 +12,8 @@ const agent = new http.Agent({ keepAlive: true, maxSockets: script.sessions });
 
 function call(path, external, body) {
   return new Promise((resolve, reject) => {
-    const headers = { Authorization: `Bearer ${script.token}`, "x-ms-dyn-externalidentifier": external, "Content-Length": body.length };
+    const headers = { Authorization: `Bearer ${script.token}`, "x-ms-dyn-externalidentifier": external,
+      "Content-Length": body.length };
     const request = http.request(script.fno + path, { method: "POST", agent, headers, timeout: 60_000 }, (response) => {
       const parts = [];
       response.on("data", (part) => parts.push(part));
@@ -32,12 +31,14 @@ function call(path, external, body) {
 }
 
 async function file(session, message) {
-  const id = await call(`/api/connector/enqueue/${script.job}?entity=${encodeURIComponent(session.sessionId)}`, message.messageId, message.body);
+  const id = await call(`/api/connector/enqueue/${script.job}?entity=${encodeURIComponent(session.sessionId)}`,
+    message.messageId, message.body);
   await call(
     "/data/DataManagementDefinitionGroups/Microsoft.Dynamics.DataEntities.GetMessageStatus", "",
     Buffer.from(JSON.stringify({ messageId: id.replaceAll('"', "") })),
   );
-  await sender.sendMessages({ sessionId: session.sessionId, messageId: message.messageId, body: { status: "Processed" } });
+  await sender.sendMessages({ sessionId: session.sessionId, messageId: message.messageId,
+    body: { status: "Processed" } });
   await session.completeMessage(message);
 }
 

@@ -1,12 +1,11 @@
-// Command js runs the JavaScript client of Service Bus against the embedded
-// broker, as a second client that shares no code with the first:
+// Command js runs the JavaScript client of Service Bus against the embedded broker, as a second client that shares no
+// code with the first:
 //
 //	go run ./js              # from the folder of this module
 //	go run ./js -only topics # one group of checks
 //
-// It needs node 20 and npm, and installs what package-lock.json names when it
-// is not there. It starts the broker, runs run.mjs over plain TCP, TLS and
-// WebSockets, then deadletter.mjs, and fails if a check fails.
+// It needs node 20 and npm, and installs what package-lock.json names when it is not there. It starts the broker, runs
+// run.mjs over plain TCP, TLS and WebSockets, then deadletter.mjs, and fails if a check fails.
 package main
 
 import (
@@ -49,7 +48,9 @@ func run(ctx context.Context, dir, only string) error {
 	}
 	queue := entity.NewQueue("dead-letters")
 	queue.RequiresSession = true
-	server, err := servicebus.Start(servicebus.Options{Namespace: entity.Namespace{Queues: []entity.QueueDescription{queue}}})
+	server, err := servicebus.Start(servicebus.Options{
+		Namespace: entity.Namespace{Queues: []entity.QueueDescription{queue}},
+	})
 	if err != nil {
 		return err
 	}
@@ -87,7 +88,8 @@ func run(ctx context.Context, dir, only string) error {
 
 // deadLetters checks the script that others use to get dead letters.
 func deadLetters(ctx context.Context, server *servicebus.Server, dir, ca string) error {
-	if err := node(ctx, dir, ca, "deadletter.mjs", "--connection", server.ConnectionString(), "--queue", "dead-letters", "--messages", "7", "--sessions", "2"); err != nil {
+	if err := node(ctx, dir, ca, "deadletter.mjs", "--connection", server.ConnectionString(), "--queue", "dead-letters",
+		"--messages", "7", "--sessions", "2"); err != nil {
 		return err
 	}
 	counts, _ := server.Counts("dead-letters")

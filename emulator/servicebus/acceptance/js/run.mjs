@@ -1,12 +1,9 @@
-// The JavaScript client of Service Bus (@azure/service-bus) as a second,
-// independent client of the embedded broker.
+// The JavaScript client of Service Bus (@azure/service-bus) as a second, independent client of the embedded broker.
 //
 //   node run.mjs --plain CONNECTION_STRING --tls CONNECTION_STRING
 //
-// --plain carries UseDevelopmentEmulator=true; --tls does not, and needs
-// NODE_EXTRA_CA_CERTS to name the broker's CA. Both must give all rights.
-// Prints a line for each check, then "N passed, N failed"; exits with 1 if a
-// check failed.
+// --plain carries UseDevelopmentEmulator=true; --tls does not, and needs NODE_EXTRA_CA_CERTS to name the broker's CA.
+// Both must give all rights. Prints a line for each check, then "N passed, N failed"; exits with 1 if a check failed.
 
 import { parseArgs } from "node:util";
 import { ServiceBusAdministrationClient, ServiceBusClient } from "@azure/service-bus";
@@ -24,7 +21,10 @@ const { values: options } = parseArgs({
   options: { plain: { type: "string" }, tls: { type: "string" }, only: { type: "string" } },
 });
 if (!options.plain || !options.tls || !process.env.NODE_EXTRA_CA_CERTS) {
-  console.error("usage: NODE_EXTRA_CA_CERTS=ca.pem node run.mjs --plain CONNECTION_STRING --tls CONNECTION_STRING [--only GROUP]");
+  console.error(
+    "usage: NODE_EXTRA_CA_CERTS=ca.pem" +
+      " node run.mjs --plain CONNECTION_STRING --tls CONNECTION_STRING [--only GROUP]",
+  );
   process.exit(2);
 }
 

@@ -14,10 +14,12 @@ export async function administration(bus) {
     const name = bus.name("queue");
     const target = await bus.queue();
     const made = await admin.createQueue(name, {
-      lockDuration: "PT45S", maxDeliveryCount: 7, defaultMessageTimeToLive: "P1D", deadLetteringOnMessageExpiration: true,
+      lockDuration: "PT45S", maxDeliveryCount: 7, defaultMessageTimeToLive: "P1D",
+        deadLetteringOnMessageExpiration: true,
       requiresDuplicateDetection: true, duplicateDetectionHistoryTimeWindow: "PT1M", userMetadata: "a <b> & 'c'",
       forwardDeadLetteredMessagesTo: target, maxMessageSizeInKilobytes: 512, enableBatchedOperations: false,
-      authorizationRules: [{ claimType: "SharedAccessKey", keyName: "k", accessRights: ["Send"], primaryKey: "p", secondaryKey: "s" }],
+      authorizationRules: [{ claimType: "SharedAccessKey", keyName: "k", accessRights: ["Send"], primaryKey: "p",
+        secondaryKey: "s" }],
     });
     assert.equal(made.name, name);
     const got = await admin.getQueue(name);
@@ -30,7 +32,8 @@ export async function administration(bus) {
     assert.equal(got.maxMessageSizeInKilobytes, 512);
     assert.equal(got.status, "Active");
     assert.ok(got.forwardDeadLetteredMessagesTo.endsWith(`/${target}`));
-    assert.deepEqual(got.authorizationRules, [{ claimType: "SharedAccessKey", keyName: "k", accessRights: ["Send"], primaryKey: "p", secondaryKey: "s" }]);
+    assert.deepEqual(got.authorizationRules,
+      [{ claimType: "SharedAccessKey", keyName: "k", accessRights: ["Send"], primaryKey: "p", secondaryKey: "s" }]);
     got.maxDeliveryCount = 9;
     got.status = "SendDisabled";
     const changed = await admin.updateQueue(got);
@@ -58,7 +61,8 @@ export async function administration(bus) {
 
   await check("administration: a topic and its subscriptions", async () => {
     const topic = bus.name("topic");
-    const made = await admin.createTopic(topic, { defaultMessageTimeToLive: "PT1H", supportOrdering: true, autoDeleteOnIdle: "PT10M" });
+    const made = await admin.createTopic(topic,
+      { defaultMessageTimeToLive: "PT1H", supportOrdering: true, autoDeleteOnIdle: "PT10M" });
     assert.equal(made.defaultMessageTimeToLive, "PT1H");
     made.userMetadata = "m";
     assert.equal((await admin.updateTopic(made)).userMetadata, "m");
@@ -87,7 +91,8 @@ export async function administration(bus) {
     await admin.createSubscription(topic, "s");
     const values = { text: "it's <b>", number: 1.5, whole: 7, flag: true, when: new Date("2026-11-21T12:00:00.000Z") };
     const sqlParameters = Object.fromEntries(Object.entries(values).map(([k, v]) => [`@${k}`, v]));
-    const rule = await admin.createRule(topic, "s", "sql", { sqlExpression: "a=@text OR b=@when", sqlParameters }, { sqlExpression: "SET c=@number", sqlParameters });
+    const rule = await admin.createRule(topic, "s", "sql", { sqlExpression: "a=@text OR b=@when", sqlParameters },
+      { sqlExpression: "SET c=@number", sqlParameters });
     assert.deepEqual(rule.filter.sqlParameters, sqlParameters);
     assert.deepEqual(rule.action.sqlParameters, sqlParameters);
     const filter = { subject: "s", to: "t", messageId: "m", applicationProperties: values };

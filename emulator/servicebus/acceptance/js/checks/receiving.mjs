@@ -66,7 +66,8 @@ export async function receiving(bus) {
     const queue = await filled(1);
     const receiver = bus.client.createReceiver(queue);
     const [m] = await receive(receiver, 1);
-    await receiver.deadLetterMessage(m, { deadLetterReason: "because", deadLetterErrorDescription: "it is so", extra: "x" });
+    await receiver.deadLetterMessage(m,
+      { deadLetterReason: "because", deadLetterErrorDescription: "it is so", extra: "x" });
     const dead = bus.client.createReceiver(queue, { subQueueType: "deadLetter" });
     const [d] = await receive(dead, 1);
     assert.equal(d.body, 1);

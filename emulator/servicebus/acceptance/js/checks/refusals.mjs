@@ -17,16 +17,19 @@ export async function refusals(bus) {
 
   await check("refusal: a wrong key", async () => {
     const queue = await bus.queue();
-    const wrong = new ServiceBusClient(bus.plain.replace(/SharedAccessKey=[^;]*/, "SharedAccessKey=wrong"), { retryOptions: bus.retryOptions });
+    const wrong = new ServiceBusClient(bus.plain.replace(/SharedAccessKey=[^;]*/, "SharedAccessKey=wrong"),
+      { retryOptions: bus.retryOptions });
     const sender = wrong.createSender(queue);
     await fails(() => sender.sendMessages({ body: 1 }), "UnauthorizedAccess");
     await wrong.close();
   });
 
   await check("refusal: a key without the right", async () => {
-    const queue = await bus.queue({ authorizationRules: [{ claimType: "SharedAccessKey", keyName: "listen", accessRights: ["Listen"], primaryKey: "listen-key", secondaryKey: "other" }] });
+    const queue = await bus.queue({ authorizationRules: [{ claimType: "SharedAccessKey", keyName: "listen",
+      accessRights: ["Listen"], primaryKey: "listen-key", secondaryKey: "other" }] });
     const listen = new ServiceBusClient(
-      bus.plain.replace(/SharedAccessKeyName=[^;]*/, "SharedAccessKeyName=listen").replace(/SharedAccessKey=[^;]*/, "SharedAccessKey=listen-key"),
+      bus.plain.replace(/SharedAccessKeyName=[^;]*/, "SharedAccessKeyName=listen")
+        .replace(/SharedAccessKey=[^;]*/, "SharedAccessKey=listen-key"),
       { retryOptions: bus.retryOptions },
     );
     const receiver = listen.createReceiver(queue);

@@ -34,14 +34,16 @@ export async function sending(bus) {
     const message = {
       body: "b", messageId: "id-1", contentType: "application/json", correlationId: "c-1", subject: "subject", to: "to",
       replyTo: "reply", replyToSessionId: "reply-session", partitionKey: "key", timeToLive: 3_600_000,
-      applicationProperties: { text: "é", int: 7, float: 1.5, flag: false, when: new Date("2026-11-21T12:00:00Z"), nothing: null },
+      applicationProperties: { text: "é", int: 7, float: 1.5, flag: false, when: new Date("2026-11-21T12:00:00Z"),
+        nothing: null },
     };
     const before = Date.now() - 5_000;
     await sender.sendMessages(message);
     await sender.sendMessages({ body: "plain" });
     const receiver = bus.client.createReceiver(queue);
     const [got, plain] = await receive(receiver, 2);
-    message.applicationProperties.when = message.applicationProperties.when.getTime(); // the client reads times as numbers
+    // The client reads times as numbers.
+    message.applicationProperties.when = message.applicationProperties.when.getTime();
     for (const [name, value] of Object.entries(message)) assert.deepEqual(got[name], value, name);
     assert.equal(got.deliveryCount, 0);
     assert.ok(got.sequenceNumber.toNumber() > 0 && plain.sequenceNumber.greaterThan(got.sequenceNumber));

@@ -5,7 +5,8 @@ export async function sessions(bus) {
   const filled = async (ids, n, properties) => {
     const queue = await bus.queue({ requiresSession: true, ...properties });
     const sender = bus.client.createSender(queue);
-    for (let i = 1; i <= n; i++) for (const sessionId of ids) await sender.sendMessages({ sessionId, body: `${sessionId}${i}` });
+    for (let i = 1; i <= n; i++)
+      for (const sessionId of ids) await sender.sendMessages({ sessionId, body: `${sessionId}${i}` });
     await sender.close();
     return queue;
   };

@@ -34,7 +34,8 @@ export async function topics(bus) {
     await rules.deleteRule("$Default");
     await rules.createRule("sql", { sqlExpression: "size > 2 AND color IN ('red', 'blue')" });
     await rules.createRule("correlation", { subject: "urgent", applicationProperties: { vip: true } });
-    await rules.createRule("action", { sqlExpression: "sys.Label = 'change'" }, { sqlExpression: "SET changed = 'yes'; REMOVE color" });
+    await rules.createRule("action", { sqlExpression: "sys.Label = 'change'" },
+      { sqlExpression: "SET changed = 'yes'; REMOVE color" });
     const names = [];
     for await (const rule of rules.listRules()) names.push(rule.name);
     assert.deepEqual(names.sort(), ["action", "correlation", "sql"]);
@@ -70,7 +71,8 @@ export async function topics(bus) {
   await check("topic: rule manager and administration see the same rules", async () => {
     const topic = await made("s");
     const rules = bus.client.createRuleManager(topic, "s");
-    await rules.createRule("r", { correlationId: "c", applicationProperties: { text: "t" } }, { sqlExpression: "SET a = 1" });
+    await rules.createRule("r", { correlationId: "c", applicationProperties: { text: "t" } },
+      { sqlExpression: "SET a = 1" });
     const rule = await bus.admin.getRule(topic, "s", "r");
     assert.equal(rule.filter.correlationId, "c");
     assert.deepEqual(rule.filter.applicationProperties, { text: "t" });
