@@ -27,8 +27,9 @@ import (
 	"fnobridge/internal/telemetry"
 )
 
-// doors are the ways out of the process: run opens those that the configuration names, demo and tests their own.
-type doors struct {
+// access is how a bridge reaches everything outside of its process. `bridge run` takes it from the configuration; the
+// demo and the tests bring emulators.
+type access struct {
 	connect    bus.Connect
 	server     string // host of the namespace, for spans
 	credential func(config.Identity) (azcore.TokenCredential, error)
@@ -38,42 +39,42 @@ type doors struct {
 
 // A bridge is everything that one configuration describes, wired up. run is its life.
 type bridge struct {
-	cfg     *config.Config
-	tel     *telemetry.Telemetry
-	bus     *bus.Bus
-	senders []*bus.Sender
-	events  *outbound.Events
-	worker  *inbound.Worker // nil without sources
-	exports []*outbound.Export
-	desk    *desk
-	notices *outbound.Notices // nil when nothing is published
+	cfg       *config.Config
+	tel       *telemetry.Telemetry
+	bus       *bus.Bus
+	senders   []*bus.Sender
+	events    *outbound.Events
+	worker    *inbound.Worker // nil without sources
+	exports   []*outbound.Export
+	endpoints *endpoints
+	notices   *outbound.Notices // nil when nothing is published
 }
 
 // assemble wires up a bridge. Nothing is dialled yet.
-func assemble(cfg *config.Config, tel *telemetry.Telemetry, d doors) (*bridge, error) {
-	b := &bridge{cfg: cfg, tel: tel, desk: &desk{gates: map[string]*admission.Gate{}}}
+func assemble(cfg *config.Config, tel *telemetry.Telemetry, via access) (*bridge, error) {
+	b := &bridge{cfg: cfg, tel: tel, endpoints: &endpoints{gates: map[string]*admission.Gate{}}}
 	var err error
-	if b.bus, err = bus.Open(bus.Options{Connect: d.connect, Logger: tel.Logger()}); err != nil {
+	if b.bus, err = bus.Open(bus.Options{Connect: via.connect, Logger: tel.Logger()}); err != nil {
 		return nil, err
 	}
 	environments := map[string]*dynamics.Environment{}
 	for _, e := range cfg.Environments {
-		if environments[e.Name], err = b.environment(e, d); err != nil {
+		if environments[e.Name], err = b.environment(e, via); err != nil {
 			return nil, err
 		}
 	}
-	storage, err := d.credential(storageIdentity(cfg))
+	storage, err := via.credential(storageIdentity(cfg))
 	if err != nil {
 		return nil, fmt.Errorf("storage: %w", err)
 	}
 	if cfg.Status.Topic != "" {
-		b.events = outbound.NewEvents(b.sender(cfg.Status.Topic), telemetry.Destination{Name: cfg.Status.Topic, Server: d.server}, tel)
+		b.events = outbound.NewEvents(b.sender(cfg.Status.Topic), telemetry.Destination{Name: cfg.Status.Topic, Server: via.server}, tel)
 		b.notices = outbound.NewNotices(b.events, tel.Logger())
 	}
-	if err := b.inbound(environments, storage, d); err != nil {
+	if err := b.inbound(environments, storage, via); err != nil {
 		return nil, err
 	}
-	b.outbound(environments, storage, d)
+	b.outbound(environments, storage, via)
 	return b, nil
 }
 
@@ -88,12 +89,12 @@ func storageIdentity(cfg *config.Config) config.Identity {
 	return config.Identity{Kind: config.IdentityDefault}
 }
 
-func (b *bridge) environment(e config.Environment, d doors) (*dynamics.Environment, error) {
-	cred, err := d.credential(e.Identity)
+func (b *bridge) environment(e config.Environment, via access) (*dynamics.Environment, error) {
+	cred, err := via.credential(e.Identity)
 	if err != nil {
 		return nil, fmt.Errorf("environment %q: %w", e.Name, err)
 	}
-	base := d.transport
+	base := via.transport
 	if base == nil {
 		t := dynamics.NewTransport()
 		t.MaxIdleConnsPerHost = max(t.MaxIdleConnsPerHost, e.Requests) // every slot keeps its connection
@@ -107,7 +108,7 @@ func (b *bridge) environment(e config.Environment, d doors) (*dynamics.Environme
 	if err != nil {
 		return nil, err
 	}
-	b.desk.gates[e.Name] = env.Gate()
+	b.endpoints.gates[e.Name] = env.Gate()
 	env.Gate().OnChange(b.gateChanged(e.Name))
 	return env, nil
 }
@@ -143,18 +144,18 @@ func (b *bridge) sender(entity string) *bus.Sender {
 	return s
 }
 
-func (b *bridge) inbound(environments map[string]*dynamics.Environment, storage azcore.TokenCredential, d doors) error {
+func (b *bridge) inbound(environments map[string]*dynamics.Environment, storage azcore.TokenCredential, via access) error {
 	if len(b.cfg.Sources) == 0 {
 		return nil
 	}
 	o := inbound.Options{
-		Payloads: payload.NewOpener(payload.Options{Credential: storage, Transport: b.toStorage(d)}),
-		Events:   b.events, Telemetry: b.tel, At: d.at,
+		Payloads: payload.NewOpener(payload.Options{Credential: storage, Transport: b.toStorage(via)}),
+		Events:   b.events, Telemetry: b.tel, At: via.at,
 		Sessions: b.cfg.Sessions, Accepts: b.cfg.Accepts, Idle: b.cfg.Idle,
 	}
 	if b.cfg.Storage.Errors != "" {
 		var err error
-		o.Overflow, err = deadletter.NewBlobOverflow(b.cfg.Storage.Errors, storage, azpolicy.ClientOptions{Transport: &http.Client{Transport: b.toStorage(d)}})
+		o.Overflow, err = deadletter.NewBlobOverflow(b.cfg.Storage.Errors, storage, azpolicy.ClientOptions{Transport: &http.Client{Transport: b.toStorage(via)}})
 		if err != nil {
 			return fmt.Errorf("storage.errors: %w", err)
 		}
@@ -163,7 +164,7 @@ func (b *bridge) inbound(environments map[string]*dynamics.Environment, storage 
 		src := bus.Source{Queue: s.Queue, Topic: s.Topic, Subscription: s.Subscription}
 		o.Sources = append(o.Sources, inbound.Source{
 			Name: s.Name(), Acceptor: acceptor{b.bus, src}, Lock: b.cfg.ServiceBus.Lock,
-			Destination: telemetry.Destination{Name: s.Queue + s.Topic, Subscription: s.Subscription, Server: d.server},
+			Destination: telemetry.Destination{Name: s.Queue + s.Topic, Subscription: s.Subscription, Server: via.server},
 		})
 	}
 	names := make([]string, 0, len(b.cfg.Routes))
@@ -176,7 +177,7 @@ func (b *bridge) inbound(environments map[string]*dynamics.Environment, storage 
 	if b.worker, err = inbound.New(o); err != nil {
 		return err
 	}
-	b.desk.worker = b.worker
+	b.endpoints.worker = b.worker
 	gates := make([]string, 0, len(environments))
 	for name := range environments {
 		gates = append(gates, name)
@@ -222,11 +223,11 @@ func unstar(s string) string {
 	return s
 }
 
-func (b *bridge) outbound(environments map[string]*dynamics.Environment, storage azcore.TokenCredential, d doors) {
+func (b *bridge) outbound(environments map[string]*dynamics.Environment, storage azcore.TokenCredential, via access) {
 	for _, e := range b.cfg.Exports {
 		o := outbound.ExportOptions{
 			Name: e.Name, Environment: environments[e.Environment], Activity: e.Activity, Entity: e.Entity, Company: e.Company,
-			Sender: b.sender(e.Queue), To: telemetry.Destination{Name: e.Queue, Server: d.server},
+			Sender: b.sender(e.Queue), To: telemetry.Destination{Name: e.Queue, Server: via.server},
 			MaxInline: int64(e.MaxInline), Poll: e.Poll, Telemetry: b.tel,
 		}
 		if b.events != nil {
@@ -236,7 +237,7 @@ func (b *bridge) outbound(environments map[string]*dynamics.Environment, storage
 			o.Turn = b.turn(b.cfg.Sources[0], "fnobridge-export-"+e.Name)
 		}
 		if e.ClaimCheck != "" {
-			o.Store = outbound.NewBlobStore(e.ClaimCheck, storage, &http.Client{Transport: b.toStorage(d)})
+			o.Store = outbound.NewBlobStore(e.ClaimCheck, storage, &http.Client{Transport: b.toStorage(via)})
 		}
 		b.exports = append(b.exports, outbound.NewExport(o))
 	}
@@ -251,8 +252,8 @@ func (b *bridge) turn(s config.Source, name string) func(context.Context) (conte
 }
 
 // toStorage gives the traced transport to Blob Storage, which gets no trace of ours: its logs are somebody else's.
-func (b *bridge) toStorage(d doors) http.RoundTripper {
-	base := d.transport
+func (b *bridge) toStorage(via access) http.RoundTripper {
+	base := via.transport
 	if base == nil {
 		base = dynamics.NewTransport()
 	}
@@ -264,12 +265,12 @@ func (b *bridge) toStorage(d doors) http.RoundTripper {
 // caller's and comes last.
 func (b *bridge) run(l life) ([]inbound.Left, error) {
 	intake, work := l.intake, l.work
-	stopDesk, err := b.desk.serve(b.cfg.Listen, b.tel.Logger())
+	stopEndpoints, err := b.endpoints.serve(b.cfg.Listen, b.tel.Logger())
 	if err != nil {
 		return nil, err
 	}
-	b.desk.taking.Store(true)
-	defer context.AfterFunc(intake, func() { b.desk.taking.Store(false) })()
+	b.endpoints.taking.Store(true)
+	defer context.AfterFunc(intake, func() { b.endpoints.taking.Store(false) })()
 
 	notices, endNotices := context.WithCancel(context.WithoutCancel(work))
 	defer endNotices()
@@ -295,7 +296,7 @@ func (b *bridge) run(l life) ([]inbound.Left, error) {
 		for _, s := range b.senders {
 			errs = append(errs, s.Close(ctx))
 		}
-		return errors.Join(append(errs, b.bus.Close(ctx), stopDesk(ctx))...)
+		return errors.Join(append(errs, b.bus.Close(ctx), stopEndpoints(ctx))...)
 	})
 }
 

@@ -106,7 +106,7 @@ func (w *world) run() {
 // observed is run with a telemetry and a way to sign in.
 func (w *world) observed(tel *telemetry.Telemetry, sign func(config.Identity) (azcore.TokenCredential, error)) {
 	w.t.Helper()
-	d := doors{connect: w.connect, server: w.bus.Addr(), credential: sign}
+	d := access{connect: w.connect, server: w.bus.Addr(), credential: sign}
 	if w.roads != nil {
 		d.transport = w.roads
 	}

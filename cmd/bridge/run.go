@@ -58,11 +58,11 @@ func (a *app) runBridge(cmd *cobra.Command) (err error) {
 			tel.Logger().Warn("telemetry not delivered to its end", "error", stopErr)
 		}
 	}()
-	d, err := a.doors(cfg)
+	via, err := newAccess(cfg.ServiceBus)
 	if err != nil {
 		return err
 	}
-	b, err := assemble(cfg, tel, d)
+	b, err := assemble(cfg, tel, via)
 	if err != nil {
 		return exit(exitConfig, err)
 	}
@@ -86,13 +86,13 @@ func (a *app) runBridge(cmd *cobra.Command) (err error) {
 	return reportLeft(log, left)
 }
 
-// doors opens the ways out that the configuration names.
-func (a *app) doors(cfg *config.Config) (doors, error) {
-	connect, server, err := connector(cfg.ServiceBus)
+// newAccess returns the access that the configuration names.
+func newAccess(sb config.ServiceBus) (access, error) {
+	connect, server, err := connector(sb)
 	if err != nil {
-		return doors{}, err
+		return access{}, err
 	}
-	return doors{connect: connect, server: server, credential: newCredential, at: crashPoint()}, nil
+	return access{connect: connect, server: server, credential: newCredential, at: crashPoint()}, nil
 }
 
 // reportLeft tells per session what a stop left behind. Nothing of it is a failure, except work that was cut short.
