@@ -152,9 +152,21 @@ func (p *printer) line(format string, args ...any) {
 	p.keep(written(err))
 }
 
+// text writes what others wrote, line by line.
+func (p *printer) text(s string) {
+	for line := range strings.Lines(s) {
+		p.line("%s", printable(strings.TrimRight(line, "\r\n")))
+	}
+}
+
 // keep remembers an error of what was written otherwise.
 func (p *printer) keep(err error) {
 	if p.err == nil {
 		p.err = err
 	}
+}
+
+// note says something to a person.
+func (a *app) note(format string, args ...any) {
+	_, _ = fmt.Fprintf(a.stderr, format+"\n", args...) // nobody to tell when stderr is gone
 }
