@@ -23,7 +23,6 @@ import (
 	"fnobridge/internal/outbound"
 	"fnobridge/internal/payload"
 	"fnobridge/internal/retry"
-	"fnobridge/internal/status"
 	"fnobridge/internal/telemetry"
 )
 
@@ -68,7 +67,8 @@ func assemble(cfg *config.Config, tel *telemetry.Telemetry, via access) (*bridge
 		return nil, fmt.Errorf("storage: %w", err)
 	}
 	if cfg.Status.Topic != "" {
-		b.events = outbound.NewEvents(b.sender(cfg.Status.Topic), telemetry.Destination{Name: cfg.Status.Topic, Server: via.server}, tel)
+		to := telemetry.Destination{Name: cfg.Status.Topic, Server: via.server}
+		b.events = outbound.NewEvents(b.sender(cfg.Status.Topic), to, tel)
 		b.notices = outbound.NewNotices(b.events, tel.Logger())
 	}
 	if err := b.inbound(environments, storage, via); err != nil {
@@ -78,66 +78,7 @@ func assemble(cfg *config.Config, tel *telemetry.Telemetry, via access) (*bridge
 	return b, nil
 }
 
-// storageIdentity is who the bridge is to Blob Storage when the configuration does not say.
-func storageIdentity(cfg *config.Config) config.Identity {
-	switch {
-	case cfg.Storage.Identity != nil:
-		return *cfg.Storage.Identity
-	case cfg.ServiceBus.Identity != nil:
-		return *cfg.ServiceBus.Identity
-	}
-	return config.Identity{Kind: config.IdentityDefault}
-}
-
-func (b *bridge) environment(e config.Environment, via access) (*dynamics.Environment, error) {
-	cred, err := via.credential(e.Identity)
-	if err != nil {
-		return nil, fmt.Errorf("environment %q: %w", e.Name, err)
-	}
-	base := via.transport
-	if base == nil {
-		t := dynamics.NewTransport()
-		t.MaxIdleConnsPerHost = max(t.MaxIdleConnsPerHost, e.Requests) // every slot keeps its connection
-		t.MaxIdleConns = t.MaxIdleConnsPerHost
-		base = t
-	}
-	env, err := dynamics.New(dynamics.Options{
-		Name: e.Name, URL: e.URL, Credential: cred, Transport: b.tel.HTTPTransport(base, telemetry.Propagate),
-		Timeout: e.Timeout, Requests: e.Requests, StatusCalls: e.StatusCalls, Logger: b.tel.Logger(),
-	})
-	if err != nil {
-		return nil, err
-	}
-	b.endpoints.gates[e.Name] = env.Gate()
-	env.Gate().OnChange(b.gateChanged(e.Name))
-	return env, nil
-}
-
-// gateChanged makes a gate visible: as a log line, a metric, and an event. A probe is neither news nor an event.
-func (b *bridge) gateChanged(name string) func(admission.GateState) {
-	open := true
-	return func(s admission.GateState) {
-		if s.Open() == open || s.Phase == admission.GateProbing {
-			return
-		}
-		open = s.Open()
-		ctx := context.Background()
-		b.tel.GateChanged(ctx, name, !open)
-		e := status.Event{Status: status.Resumed, Environment: name, Time: time.Now()}
-		if open {
-			b.tel.Logger().Info("environment resumed", "environment", name)
-		} else {
-			b.tel.Logger().Warn("environment paused: nothing is posted, no attempt is counted, it is probed until it answers",
-				"environment", name, "reason", s.Reason, "detail", s.Detail, "until", s.Until)
-			e.Status, e.Reason, e.Detail = status.Paused, s.Reason, s.Detail
-		}
-		if b.notices != nil {
-			b.notices.Say(e)
-		}
-	}
-}
-
-// sender gives a sender that is closed with the bridge.
+// sender returns a sender that is closed with the bridge.
 func (b *bridge) sender(entity string) *bus.Sender {
 	s := b.bus.Sender(entity)
 	b.senders = append(b.senders, s)
@@ -155,7 +96,8 @@ func (b *bridge) inbound(environments map[string]*dynamics.Environment, storage 
 	}
 	if b.cfg.Storage.Errors != "" {
 		var err error
-		o.Overflow, err = deadletter.NewBlobOverflow(b.cfg.Storage.Errors, storage, azpolicy.ClientOptions{Transport: &http.Client{Transport: b.toStorage(via)}})
+		client := azpolicy.ClientOptions{Transport: &http.Client{Transport: b.toStorage(via)}}
+		o.Overflow, err = deadletter.NewBlobOverflow(b.cfg.Storage.Errors, storage, client)
 		if err != nil {
 			return fmt.Errorf("storage.errors: %w", err)
 		}
@@ -202,7 +144,7 @@ func route(r config.Route, e *config.Environment, env *dynamics.Environment, pol
 	}
 }
 
-// retries gives the route's backoff, with that of single reasons.
+// retries returns the route's backoff, with that of single reasons.
 func retries(r config.Route) retry.Policy {
 	backoff := func(r config.Retry) retry.Backoff {
 		return retry.Backoff{
@@ -216,6 +158,7 @@ func retries(r config.Route) retry.Policy {
 	return p
 }
 
+// unstar returns a pattern as the lane wants it: there, empty matches everything.
 func unstar(s string) string {
 	if s == "*" {
 		return ""
@@ -243,7 +186,8 @@ func (b *bridge) outbound(environments map[string]*dynamics.Environment, storage
 	}
 }
 
-// turn lets one replica at a time do what a name stands for, by a session of the first source that never has messages.
+// turn returns a function that makes this replica the only one that does what name means, or says who does. The right to
+// do it is the lock of a session of that name, to which nobody sends; the first source has it.
 func (b *bridge) turn(s config.Source, name string) func(context.Context) (context.Context, func(), error) {
 	a := acceptor{b.bus, bus.Source{Queue: s.Queue, Topic: s.Topic, Subscription: s.Subscription}}
 	return func(ctx context.Context) (context.Context, func(), error) {
@@ -251,18 +195,9 @@ func (b *bridge) turn(s config.Source, name string) func(context.Context) (conte
 	}
 }
 
-// toStorage gives the traced transport to Blob Storage, which gets no trace of ours: its logs are somebody else's.
-func (b *bridge) toStorage(via access) http.RoundTripper {
-	base := via.transport
-	if base == nil {
-		base = dynamics.NewTransport()
-	}
-	return b.tel.HTTPTransport(base, telemetry.KeepToOurselves)
-}
-
-// run serves until intake ends and everything in hand is finished or written down, or until work ends. It gives what
-// was left. Stopping goes in the order of the promises: sessions, then exports, then Service Bus; telemetry is the
-// caller's and comes last.
+// run serves until intake ends and everything in hand is finished or written down, or until work ends. It returns what
+// was left. It stops what depends on others first: sessions and exports, then the notices that they caused, then the
+// senders and Service Bus. Telemetry is the caller's and comes last.
 func (b *bridge) run(l life) ([]inbound.Left, error) {
 	intake, work := l.intake, l.work
 	stopEndpoints, err := b.endpoints.serve(b.cfg.Listen, b.tel.Logger())
@@ -274,23 +209,23 @@ func (b *bridge) run(l life) ([]inbound.Left, error) {
 
 	notices, endNotices := context.WithCancel(context.WithoutCancel(work))
 	defer endNotices()
-	var said sync.WaitGroup
+	var publishing sync.WaitGroup
 	if b.notices != nil {
-		said.Go(func() { b.notices.Run(notices, l.hurry) })
+		publishing.Go(func() { b.notices.Run(notices, l.hurry) })
 	}
 
 	var left []inbound.Left
-	var wg sync.WaitGroup
+	var working sync.WaitGroup
 	if b.worker != nil {
-		wg.Go(func() { left = b.worker.Run(intake, work) })
+		working.Go(func() { left = b.worker.Run(intake, work) })
 	}
 	for _, x := range b.exports {
-		wg.Go(func() { x.Run(intake, work) })
+		working.Go(func() { x.Run(intake, work) })
 	}
-	wg.Wait()
-	<-intake.Done() // with nothing to do there is nothing to stop
+	working.Wait()
+	<-intake.Done() // a bridge without sources and exports serves its endpoints until then
 	endNotices()
-	said.Wait()
+	publishing.Wait()
 	return left, atMost(l.hurry, 5*time.Second, func(ctx context.Context) error {
 		errs := []error{}
 		for _, s := range b.senders {
@@ -300,7 +235,7 @@ func (b *bridge) run(l life) ([]inbound.Left, error) {
 	})
 }
 
-// acceptor gives bus sessions as the lane's.
+// acceptor adapts the sessions of one source to what a lane wants of them.
 type acceptor struct {
 	bus *bus.Bus
 	src bus.Source

@@ -14,7 +14,7 @@ import (
 )
 
 // auditTrail makes a run write one line per message, to a file or the log, and show its progress on a terminal. done
-// ends both.
+// ends both. The bar is cleared before every other line: both go to the same terminal.
 func (a *app) auditTrail(o *deadletter.Options, file string) (done func() error, err error) {
 	if u, err := user.Current(); err == nil {
 		o.By = u.Username

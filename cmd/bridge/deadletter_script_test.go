@@ -23,7 +23,7 @@ import (
 //	lock SESSION                     hold the session's lock, in queue in, to the end of the script
 //	orders SESSION                   print the order that waits for the session, in queue in
 
-// dialScript gives a client; the script closes it at its end.
+// dialScript returns a client; the script closes it at its end.
 func dialScript(ts *testscript.TestScript) (*azservicebus.Client, context.Context) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	client, err := azservicebus.NewClientFromConnectionString(ts.Value(scriptBus).(*servicebus.Server).ConnectionString(), nil)

@@ -22,7 +22,7 @@ import (
 	"fnobridge/internal/failure"
 )
 
-// aFile gives a CSV file of so many records, no two alike.
+// aFile returns a CSV file of so many records, no two alike.
 func aFile(records int) []byte {
 	var b bytes.Buffer
 	b.WriteString("CUSTGROUP,NAME\r\n")
@@ -55,7 +55,7 @@ func (w *world) empty(sources ...string) {
 	})
 }
 
-// imported gives the only import of a file, with its content.
+// imported returns the only import of a file, with its content.
 func (w *world) imported(environment, id string) (fno.Import, string) {
 	w.t.Helper()
 	var found []fno.Import
@@ -76,7 +76,7 @@ func (w *world) imported(environment, id string) (fno.Import, string) {
 	return found[0], posted[len(posted)-1]
 }
 
-// letters gives the dead letters of a source by message ID.
+// letters returns the dead letters of a source by message ID.
 func (w *world) letters(source string) map[string]servicebus.Message {
 	all := map[string]servicebus.Message{}
 	for _, m := range w.bus.Messages(source + "/$DeadLetterQueue") {

@@ -45,7 +45,7 @@ type roads struct {
 	posts  map[string][]string // contents that were sent to the end, by external identifier
 }
 
-// claims gives the world a Blob Storage.
+// claims adds a Blob Storage to the world.
 func (w *world) claims() *storage.Server {
 	w.t.Helper()
 	s := storage.New(storageToken)
@@ -101,7 +101,7 @@ func (b *postBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// posted gives the contents that were sent whole under an external identifier.
+// posted returns the contents that were sent whole under an external identifier.
 func (r *roads) posted(id string) []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -88,7 +88,7 @@ func (o *told) read(t *testing.T) {
 	}
 }
 
-// trace gives the spans of one trace.
+// trace returns the spans of one trace.
 func (o *told) trace(id string) []exported {
 	return slices.DeleteFunc(slices.Clone(o.spans), func(s exported) bool { return s.SpanContext.TraceID != id })
 }
@@ -289,7 +289,7 @@ func checkDiscretion(t *testing.T, all string, secrets ...string) {
 	}
 }
 
-// keyOf gives the key in a connection string.
+// keyOf returns the key in a connection string.
 func keyOf(connection string) string {
 	for part := range strings.SplitSeq(connection, ";") {
 		if key, ok := strings.CutPrefix(part, "SharedAccessKey="); ok {

@@ -145,8 +145,8 @@ func onLoopback(address string) error {
 	return nil
 }
 
-// startFno starts F&O as the scenario has it, or with the jobs of the configuration and any entity. It gives the jobs it
-// has.
+// startFno starts F&O as the scenario has it, or with the jobs of the configuration and any entity. It returns the jobs
+// that F&O has.
 func startFno(f emulateFlags, jobs []fno.Job) (*fno.Server, []fno.Job, error) {
 	o := fno.Options{Jobs: jobs, AnyEntity: true, ImportTime: f.importTime}
 	var scenario fno.Scenario

@@ -17,7 +17,7 @@ import (
 	"fnobridge/internal/config"
 )
 
-// newCredential gives the credential of an identity. It asks for no token: that an identity works shows at the first
+// newCredential returns the credential of an identity. It asks for no token: that an identity works shows at the first
 // one. Its errors are of the configuration.
 func newCredential(id config.Identity) (azcore.TokenCredential, error) {
 	options, private, err := identityOptions(id)
@@ -74,9 +74,9 @@ func certificateCredential(id config.Identity, options azcore.ClientOptions, pri
 	return cred, nil
 }
 
-// identityOptions gives what all kinds share: where tokens come from, and whom to trust there. private is true for an
-// authority that Microsoft does not run: MSAL would ask login.microsoft.com about it first, and be told that there is
-// no such thing.
+// identityOptions returns what all kinds share: where tokens come from, and whom to trust there. private is true for an
+// authority that Microsoft does not run: without that, MSAL asks login.microsoft.com about it first, which does not know
+// it, and then gets no token.
 func identityOptions(id config.Identity) (options azcore.ClientOptions, private bool, err error) {
 	if id.AuthorityHost != "" {
 		options.Cloud = cloud.Configuration{ActiveDirectoryAuthorityHost: id.AuthorityHost}
@@ -107,7 +107,7 @@ func microsoftAuthority(authority string) bool {
 	return false
 }
 
-// clientTrusting gives an HTTP client that trusts the certificate authorities of a PEM file and of the system. It
+// clientTrusting returns an HTTP client that trusts the certificate authorities of a PEM file and of the system. It
 // follows no redirects: a token request goes to the configured host or nowhere.
 func clientTrusting(file string) (*http.Client, error) {
 	pool, err := trusting(file)

@@ -74,7 +74,7 @@ func written(err error) error {
 	return nil
 }
 
-// A table aligns rows of columns.
+// A table aligns rows of columns. It keeps the first error, so that only flush must be checked.
 type table struct {
 	w   *tabwriter.Writer
 	err error
@@ -98,7 +98,7 @@ func (t *table) row(cells ...string) {
 	}
 }
 
-// first gives the label for the first of several rows, and a blank for the others.
+// first returns the label for the first of several rows, and a blank for the others.
 func first(i int, label string) string {
 	if i > 0 {
 		return " "
@@ -114,7 +114,7 @@ func (t *table) flush() error {
 	return written(t.err)
 }
 
-// printable keeps what others wrote (file names, entities, what F&O says) from moving the cursor.
+// printable replaces what could move the cursor in texts that others wrote: file names, entities, errors of F&O.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
@@ -130,7 +130,7 @@ func (a *app) interactive(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd())) && a.env.get("NO_COLOR") == "" && a.env.get("TERM") != "dumb"
 }
 
-// counted gives "1 file", "2 files".
+// counted returns "1 file", "2 files".
 func counted(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
@@ -138,7 +138,7 @@ func counted(n int, noun string) string {
 	return strconv.Itoa(n) + " " + noun + "s"
 }
 
-// quoted gives a text as it should be written.
+// quoted returns a text in quotes, with what cannot be printed escaped.
 func quoted(s string) string { return strconv.Quote(s) }
 
 // A printer writes lines and remembers the first error.
@@ -166,7 +166,7 @@ func (p *printer) keep(err error) {
 	}
 }
 
-// note says something to a person.
+// note writes a line to stderr, for a person: stdout is for data.
 func (a *app) note(format string, args ...any) {
 	_, _ = fmt.Fprintf(a.stderr, format+"\n", args...) // nobody to tell when stderr is gone
 }

@@ -28,13 +28,13 @@ type app struct {
 	logLevel   string
 	logFormat  string
 
-	started bool // a command runs: an error is not one of usage any more, unless it says so
+	started bool // the command line was read: from now on an error is one of usage only if it says so
 }
 
 // environment is the process's, as given to run.
 type environment []string
 
-// lookup gives the last value of a variable, as os.LookupEnv does.
+// lookup returns the last value of a variable, as os.LookupEnv does.
 func (e environment) lookup(name string) (string, bool) {
 	value, found := "", false
 	for _, kv := range e {
@@ -88,9 +88,10 @@ Environment:
 			return nil
 		},
 	}
-	root.PersistentFlags().StringVarP(&a.configFile, "config", "c", "", "configuration `FILE`; default $BRIDGE_CONFIG, then bridge.yaml here")
-	root.PersistentFlags().StringVar(&a.logLevel, "log-level", "info", "lowest `LEVEL` that is logged: debug, info, warn or error")
-	root.PersistentFlags().StringVar(&a.logFormat, "log-format", "text", "`FORMAT` of log lines on stderr: text or json")
+	fl := root.PersistentFlags()
+	fl.StringVarP(&a.configFile, "config", "c", "", "configuration `FILE`; default $BRIDGE_CONFIG, then bridge.yaml here")
+	fl.StringVar(&a.logLevel, "log-level", "info", "lowest `LEVEL` that is logged: debug, info, warn or error")
+	fl.StringVar(&a.logFormat, "log-format", "text", "`FORMAT` of log lines on stderr: text or json")
 	complete(root, "log-level", "debug", "info", "warn", "error")
 	complete(root, "log-format", "text", "json")
 	root.AddCommand(
@@ -114,7 +115,7 @@ func complete(cmd *cobra.Command, flag string, values ...string) {
 	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// level gives the level of --log-level.
+// level returns the level of --log-level.
 func (a *app) level() (slog.Level, error) {
 	var l slog.Level
 	switch strings.ToLower(a.logLevel) {
@@ -125,6 +126,7 @@ func (a *app) level() (slog.Level, error) {
 	return l, errors.New("--log-level: " + quoted(a.logLevel) + " is not one of debug, info, warn, error")
 }
 
+// handler returns the log handler that --log-level and --log-format ask for.
 func (a *app) handler() (slog.Handler, error) {
 	level, err := a.level()
 	if err != nil {
@@ -154,7 +156,9 @@ func (a *app) telemetry(ctx context.Context) (tel *telemetry.Telemetry, flush fu
 	if err != nil {
 		return nil, nil, err
 	}
-	tel, err = telemetry.Start(ctx, telemetry.Options{Version: build().Version, Level: level, Format: a.logFormat, Stderr: a.stderr})
+	tel, err = telemetry.Start(ctx, telemetry.Options{
+		Version: build().Version, Level: level, Format: a.logFormat, Stderr: a.stderr,
+	})
 	if err != nil {
 		return nil, nil, exit(exitConfig, fmt.Errorf("telemetry: %w", err))
 	}
@@ -165,7 +169,7 @@ func (a *app) telemetry(ctx context.Context) (tel *telemetry.Telemetry, flush fu
 	}, nil
 }
 
-// configPath gives the configuration file: the flag, the variable, or the file with the usual name; "" for none.
+// configPath returns the configuration file: the flag, the variable, or the file with the usual name; "" for none.
 func (a *app) configPath() string {
 	if a.configFile != "" {
 		return a.configFile
@@ -194,7 +198,8 @@ func (a *app) config() (*config.Config, error) {
 func (a *app) load() (*config.Config, error) {
 	path := a.configPath()
 	if path == "" {
-		return nil, exit(exitConfig, errors.New("no configuration: name a file with -c FILE or BRIDGE_CONFIG, or put bridge.yaml here"))
+		return nil, exit(exitConfig,
+			errors.New("no configuration: name a file with -c FILE or BRIDGE_CONFIG, or put bridge.yaml here"))
 	}
 	c, err := config.Load(path, a.env.lookup)
 	if err != nil {
@@ -203,7 +208,7 @@ func (a *app) load() (*config.Config, error) {
 	return c, nil
 }
 
-// interruptible gives a context that ends at SIGINT or SIGTERM, for commands that run until then.
+// interruptible returns a context that ends at SIGINT or SIGTERM, for commands that run until then.
 func interruptible(cmd *cobra.Command) (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 }

@@ -53,8 +53,8 @@ func (a *app) runBridge(cmd *cobra.Command) (err error) {
 		return exit(exitConfig, err)
 	}
 	hurry := cmd.Context()
-	defer func() { // last, so that the stop itself is still told
-		if stopErr := atMost(hurry, flushPatience, tel.Shutdown); stopErr != nil {
+	defer func() { // last, so that what happens while stopping is still reported
+		if stopErr := atMost(hurry, flushLimit, tel.Shutdown); stopErr != nil {
 			tel.Logger().Warn("telemetry not delivered to its end", "error", stopErr)
 		}
 	}()
@@ -74,8 +74,8 @@ func (a *app) runBridge(cmd *cobra.Command) (err error) {
 	hurry = l.hurry
 
 	log := tel.Logger()
-	log.Info("bridge started", "version", build().Version, "config", cfg.File, "sources", len(cfg.Sources), "routes", len(cfg.Routes),
-		"exports", len(cfg.Exports), "sessions", cfg.Sessions)
+	log.Info("bridge started", "version", build().Version, "config", cfg.File, "sources", len(cfg.Sources),
+		"routes", len(cfg.Routes), "exports", len(cfg.Exports), "sessions", cfg.Sessions)
 	left, err := b.run(l)
 	if err != nil && l.intake.Err() == nil {
 		return err
@@ -95,11 +95,13 @@ func newAccess(sb config.ServiceBus) (access, error) {
 	return access{connect: connect, server: server, credential: newCredential, at: crashPoint()}, nil
 }
 
-// reportLeft tells per session what a stop left behind. Nothing of it is a failure, except work that was cut short.
+// reportLeft logs per session what a stop left behind. None of it is a failure, except a post that was cut short: whether
+// F&O has that file is not known.
 func reportLeft(log *slog.Logger, left []inbound.Left) error {
 	cut := 0
 	for _, l := range left {
-		log.Info("left in hand", "source", l.Source, "session", l.Session, "sequence", l.Sequence, "message", l.MessageID, "phase", l.Phase, "why", l.Why)
+		log.Info("left in hand", "source", l.Source, "session", l.Session, "sequence", l.Sequence, "message", l.MessageID,
+			"phase", l.Phase, "why", l.Why)
 		if l.Phase == ledger.Posting {
 			cut++
 		}

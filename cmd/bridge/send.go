@@ -122,7 +122,8 @@ func (f *sendFlags) check(files []string) error {
 	f.session = cmp.Or(f.session, sessionOf(f.entity, f.company))
 	for _, id := range [][2]string{{"session", f.session}, {"message ID", f.messageID}} {
 		if n := utf8.RuneCountInString(id[1]); n > maxID {
-			return usagef("the %s has %d characters, Service Bus takes %d: name a shorter one with --%s", id[0], n, maxID, strings.ReplaceAll(strings.ToLower(id[0]), " ", "-"))
+			flag := strings.ReplaceAll(strings.ToLower(id[0]), " ", "-")
+			return usagef("the %s has %d characters, Service Bus takes %d: name a shorter one with --%s", id[0], n, maxID, flag)
 		}
 	}
 	return nil
@@ -158,10 +159,11 @@ func (a *app) send(ctx context.Context, f sendFlags, files []string) error {
 		return fmt.Errorf("open a sender for %s: %w", f.queue, err)
 	}
 	defer closeQuietly(sender)
-	out := outlet{sender, tel, telemetry.Destination{Name: f.queue, Server: server}}
+	out := output{sender, tel, telemetry.Destination{Name: f.queue, Server: server}}
 	if f.dataref != "" {
 		files = []string{""}
 	}
+	// One at a time, and none after a failure: files of one session are imported in the order in which they were sent.
 	done := make([]sent, 0, len(files))
 	var failed error
 	for _, file := range files {
@@ -181,12 +183,13 @@ func (a *app) send(ctx context.Context, f sendFlags, files []string) error {
 		return err
 	}
 	if failed != nil && len(done) > 0 {
-		return &exitError{exitPartly, fmt.Errorf("%w (%s of %d sent, in order; the rest was not tried)", failed, counted(len(done), "file"), len(files)), hintOf(failed)}
+		err := fmt.Errorf("%w (%s of %d sent, in order; the rest was not tried)", failed, counted(len(done), "file"), len(files))
+		return &exitError{exitPartly, err, hintOf(failed)}
 	}
 	return failed
 }
 
-// target gives the queue or topic to send to.
+// target returns the queue or topic to send to.
 func target(queue string, cfg *config.Config) (string, error) {
 	switch {
 	case queue != "":
@@ -199,15 +202,15 @@ func target(queue string, cfg *config.Config) (string, error) {
 	return cmp.Or(cfg.Sources[0].Queue, cfg.Sources[0].Topic), nil
 }
 
-// outlet is where messages go, and what sees them go.
-type outlet struct {
+// An output is where messages are sent to, and the telemetry that records it.
+type output struct {
 	sender *azservicebus.Sender
 	tel    *telemetry.Telemetry
 	to     telemetry.Destination
 }
 
 // sendOne sends one file, or a reference when file is empty.
-func (a *app) sendOne(ctx context.Context, out outlet, f sendFlags, file string) (sent, error) {
+func (a *app) sendOne(ctx context.Context, out output, f sendFlags, file string) (sent, error) {
 	one := sent{File: file, DataRef: f.dataref, To: f.queue, Session: f.session, MessageID: cmp.Or(f.messageID, uuid.NewString())}
 	m := &azservicebus.Message{SessionID: &one.Session, MessageID: &one.MessageID, ApplicationProperties: map[string]any{contract.PropEntity: f.entity}}
 	set := func(key, value string) {
@@ -252,6 +255,7 @@ func (a *app) sendOne(ctx context.Context, out outlet, f sendFlags, file string)
 	return one, err
 }
 
+// readFile reads a file, or standard input for "-".
 func (a *app) readFile(file string) ([]byte, error) {
 	if file == "-" {
 		return io.ReadAll(a.stdin)
@@ -292,14 +296,16 @@ func (a *app) printSent(out format, done []sent) error {
 	return t.flush()
 }
 
+// sendHint says what to do about an error of a send, "" when there is nothing general to say.
 func sendHint(err error, server, entity string) string {
 	if errors.Is(err, azservicebus.ErrMessageTooLarge) {
-		return "A message holds 256 KB in the Standard tier, 1 MB or more in Premium. Put the file into a blob container that the route allows and send --dataref URL."
+		return "A message holds 256 KB in the Standard tier, 1 MB or more in Premium. " +
+			"Put the file into a blob container that the route allows and send --dataref URL."
 	}
 	return busHint(err, server, entity, "send")
 }
 
-// hintOf gives the advice an error carries.
+// hintOf returns the advice an error carries.
 func hintOf(err error) string {
 	if e, ok := errors.AsType[*exitError](err); ok {
 		return e.hint

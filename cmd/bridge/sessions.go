@@ -78,12 +78,15 @@ func (r sessionRow) of(entity string) bool {
 	return strings.EqualFold(r.Session[strings.LastIndexByte(r.Session, '/')+1:], entity)
 }
 
-// controlSession reports whether a session only carries orders or bytes put aside.
+// controlSession reports whether a session is the bridge's own: it carries orders for another session, or what did not fit
+// into the state of one. Users have no business with it.
 func controlSession(id string) bool {
 	prefix := strings.TrimRight(ledger.ControlSession(""), "0123456789abcdef")
 	return strings.HasPrefix(id, prefix)
 }
 
+// sessionRows returns the sessions of one source that have messages or state, and those that the worker has besides.
+// Three answers are put together: what the broker counts, what the worker says, and for a free session its ledger.
 func (d *deadLetters) sessionRows(ctx context.Context, e deadletter.Entity, worker string) ([]sessionRow, error) {
 	views := map[string]inbound.SessionView{}
 	if worker != "" {
@@ -105,7 +108,8 @@ func (d *deadLetters) sessionRows(ctx context.Context, e deadletter.Entity, work
 		v, known := views[i.ID]
 		switch {
 		case known:
-			r.Owner, r.Parked, r.Reason, r.Since, r.Waiting, r.Files = "worker", v.Parked, string(v.Reason), v.Since, v.Waiting, v.InHand
+			r.Owner, r.Parked, r.Reason = "worker", v.Parked, string(v.Reason)
+			r.Since, r.Waiting, r.Files = v.Since, v.Waiting, v.InHand
 		case i.Locked:
 			r.Owner = "locked"
 		default:
@@ -115,7 +119,9 @@ func (d *deadLetters) sessionRows(ctx context.Context, e deadletter.Entity, work
 		rows = append(rows, r)
 	}
 	for _, v := range views { // a lane in its idle time: neither messages nor state
-		rows = append(rows, sessionRow{Source: e.String(), Session: v.Session, Owner: "worker", Since: v.Since, Waiting: v.Waiting, Files: v.InHand})
+		rows = append(rows, sessionRow{
+			Source: e.String(), Session: v.Session, Owner: "worker", Since: v.Since, Waiting: v.Waiting, Files: v.InHand,
+		})
 	}
 	slices.SortFunc(rows, func(a, b sessionRow) int { return cmp.Compare(a.Session, b.Session) })
 	return rows, nil
@@ -136,7 +142,8 @@ func (r *sessionRow) read(state []byte) {
 			continue
 		}
 		r.Files = append(r.Files, inbound.FileView{
-			Sequence: f.Seq, MessageID: f.Key, Phase: f.Phase, Status: string(f.Published), Attempts: f.Attempts, First: f.First, FnoID: f.FnoID,
+			Sequence: f.Seq, MessageID: f.Key, Phase: f.Phase, Status: string(f.Published),
+			Attempts: f.Attempts, First: f.First, FnoID: f.FnoID,
 		})
 	}
 }

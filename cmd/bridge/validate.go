@@ -12,8 +12,8 @@ import (
 	"fnobridge/internal/payload"
 )
 
-// verdict is what `bridge validate -o json` prints.
-type verdict struct {
+// A validation is what `bridge validate -o json` prints.
+type validation struct {
 	File     string     `json:"file"`
 	Valid    bool       `json:"valid"`
 	Problems []finding  `json:"problems"`
@@ -79,7 +79,7 @@ those lines say so.`,
 			if err != nil {
 				return a.invalid(err, out)
 			}
-			v := verdict{File: c.File, Valid: true, Problems: []finding{}, Warnings: findings(c.Warnings), Routes: routeRows(c)}
+			v := validation{File: c.File, Valid: true, Problems: []finding{}, Warnings: findings(c.Warnings), Routes: routeRows(c)}
 			if err := errors.Join(identitiesUsable(c), templatesUsable(c)); err != nil {
 				return exit(exitConfig, err)
 			}
@@ -89,7 +89,7 @@ those lines say so.`,
 			if out == formatJSON {
 				err = writeJSON(a.stdout, v)
 			} else {
-				err = a.printVerdict(c, v)
+				err = a.printValidation(c, v)
 			}
 			return errors.Join(err, failedChecks(v.Checks))
 		},
@@ -105,7 +105,7 @@ func (a *app) invalid(err error, out format) error {
 	if !ok || out != formatJSON {
 		return err
 	}
-	v := verdict{File: a.configPath(), Problems: findings(problems), Warnings: []finding{}}
+	v := validation{File: a.configPath(), Problems: findings(problems), Warnings: []finding{}}
 	if err := writeJSON(a.stdout, v); err != nil {
 		return err
 	}
@@ -159,7 +159,8 @@ func routeRows(c *config.Config) []routeRow {
 			Name: r.Name, Match: r.Match.String(), Environment: r.Environment, URL: e.URL, Entity: r.Entity, Company: r.Company,
 			Activity: r.Activity, Format: string(r.Format), Order: string(r.Order),
 			UnknownOutcome: string(r.UnknownOutcome), OnFailure: string(r.OnFailure), Timeout: config.FormatDuration(e.Timeout),
-			Deadline: config.FormatDuration(r.Deadline), Attempts: r.Retry.Attempts, RetryTotal: config.FormatDuration(r.Retry.Total), MaxSize: r.MaxSize.String(),
+			Deadline: config.FormatDuration(r.Deadline), Attempts: r.Retry.Attempts,
+			RetryTotal: config.FormatDuration(r.Retry.Total), MaxSize: r.MaxSize.String(),
 		}
 		if r.Window > 1 {
 			rows[i].Order = fmt.Sprintf("%s, %d in flight", r.Order, r.Window)
@@ -168,7 +169,7 @@ func routeRows(c *config.Config) []routeRow {
 	return rows
 }
 
-func (a *app) printVerdict(c *config.Config, v verdict) error {
+func (a *app) printValidation(c *config.Config, v validation) error {
 	p := &printer{w: a.stdout}
 	p.line("%s is valid.", v.File)
 	t := newTable(a.stdout)
