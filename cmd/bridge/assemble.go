@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -85,7 +87,7 @@ func (b *bridge) sender(entity string) *bus.Sender {
 	return s
 }
 
-func (b *bridge) inbound(environments map[string]*dynamics.Environment, storage azcore.TokenCredential, via access) error {
+func (b *bridge) inbound(envs map[string]*dynamics.Environment, storage azcore.TokenCredential, via access) error {
 	if len(b.cfg.Sources) == 0 {
 		return nil
 	}
@@ -112,7 +114,7 @@ func (b *bridge) inbound(environments map[string]*dynamics.Environment, storage 
 	names := make([]string, 0, len(b.cfg.Routes))
 	for _, r := range b.cfg.Routes {
 		env := b.cfg.Environment(r.Environment)
-		o.Routes = append(o.Routes, route(r, env, environments[r.Environment], b.cfg.Poll))
+		o.Routes = append(o.Routes, route(r, env, envs[r.Environment], b.cfg.Poll))
 		names = append(names, r.Name)
 	}
 	var err error
@@ -120,18 +122,15 @@ func (b *bridge) inbound(environments map[string]*dynamics.Environment, storage 
 		return err
 	}
 	b.endpoints.worker = b.worker
-	gates := make([]string, 0, len(environments))
-	for name := range environments {
-		gates = append(gates, name)
-	}
-	b.tel.Declare(context.Background(), names, gates)
+	b.tel.Declare(context.Background(), names, slices.Collect(maps.Keys(envs)))
 	return nil
 }
 
 // route turns a configured route into the lane's.
 func route(r config.Route, e *config.Environment, env *dynamics.Environment, poll config.Poll) *inbound.Route {
 	return &inbound.Route{
-		Name: r.Name, Source: unstar(r.Match.Source), Match: contract.Pair{Entity: unstar(r.Match.Entity), Company: unstar(r.Match.Company)},
+		Name: r.Name, Source: unstar(r.Match.Source),
+		Match:       contract.Pair{Entity: unstar(r.Match.Entity), Company: unstar(r.Match.Company)},
 		Fixed:       contract.Pair{Entity: r.Entity, Company: r.Company},
 		Environment: env, API: dynamics.Recurring{Environment: env}, Timeout: e.Timeout, Activity: r.Activity,
 		Payload: payload.Rule{
@@ -166,10 +165,10 @@ func unstar(s string) string {
 	return s
 }
 
-func (b *bridge) outbound(environments map[string]*dynamics.Environment, storage azcore.TokenCredential, via access) {
+func (b *bridge) outbound(envs map[string]*dynamics.Environment, storage azcore.TokenCredential, via access) {
 	for _, e := range b.cfg.Exports {
 		o := outbound.ExportOptions{
-			Name: e.Name, Environment: environments[e.Environment], Activity: e.Activity, Entity: e.Entity, Company: e.Company,
+			Name: e.Name, Environment: envs[e.Environment], Activity: e.Activity, Entity: e.Entity, Company: e.Company,
 			Sender: b.sender(e.Queue), To: telemetry.Destination{Name: e.Queue, Server: via.server},
 			MaxInline: int64(e.MaxInline), Poll: e.Poll, Telemetry: b.tel,
 		}
@@ -186,8 +185,8 @@ func (b *bridge) outbound(environments map[string]*dynamics.Environment, storage
 	}
 }
 
-// turn returns a function that makes this replica the only one that does what name means, or says who does. The right to
-// do it is the lock of a session of that name, to which nobody sends; the first source has it.
+// turn returns a function that makes this replica the only one to do what name means. The right to do it is the lock of
+// a session of that name in the first source; nobody sends to it.
 func (b *bridge) turn(s config.Source, name string) func(context.Context) (context.Context, func(), error) {
 	a := acceptor{b.bus, bus.Source{Queue: s.Queue, Topic: s.Topic, Subscription: s.Subscription}}
 	return func(ctx context.Context) (context.Context, func(), error) {

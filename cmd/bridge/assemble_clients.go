@@ -13,8 +13,8 @@ import (
 	"fnobridge/internal/telemetry"
 )
 
-// storageIdentity returns who the bridge is to Blob Storage: as configured, else the identity for Service Bus, else that
-// of the machine.
+// storageIdentity returns who the bridge is to Blob Storage: as configured, else as for Service Bus, else as the machine
+// says.
 func storageIdentity(cfg *config.Config) config.Identity {
 	switch {
 	case cfg.Storage.Identity != nil:

@@ -49,7 +49,9 @@ type finder func(d *deadLetters, args []string) ([]deadletter.Entity, error)
 
 // onDeadLetters runs a command on dead letters or sessions: it reads the selection (nil when the command has none),
 // prepares the connection, finds the entities, and calls do with a context that Ctrl-C ends. Nothing is dialled before.
-func (a *app) onDeadLetters(cmd *cobra.Command, sel *selection, find finder, args []string, do func(context.Context, *deadLetters) error) error {
+func (a *app) onDeadLetters(
+	cmd *cobra.Command, sel *selection, find finder, args []string, do func(context.Context, *deadLetters) error,
+) error {
 	var f deadletter.Filter
 	if sel != nil {
 		var err error

@@ -57,7 +57,9 @@ func logRecord(log *slog.Logger, r deadletter.Record) {
 	case deadletter.OutcomeFailed, deadletter.OutcomeBlocked, deadletter.OutcomeLocked, deadletter.OutcomeDoubt:
 		level = slog.LevelWarn
 	}
-	attrs := []slog.Attr{slog.String("action", r.Action), slog.String("outcome", r.Outcome), slog.String("source", r.Source)}
+	attrs := []slog.Attr{
+		slog.String("action", r.Action), slog.String("outcome", r.Outcome), slog.String("source", r.Source),
+	}
 	add := func(name, value string) {
 		if value != "" {
 			attrs = append(attrs, slog.String(name, value))
@@ -101,7 +103,8 @@ func (b *progressBar) draw(done, all int) {
 	}
 	b.last, b.up = time.Now(), true
 	n := min(barWidth*done/all, barWidth)
-	_, _ = fmt.Fprintf(b.a.stderr, "\r\033[K[%s%s] %d of %d", strings.Repeat("=", n), strings.Repeat(" ", barWidth-n), done, all)
+	bar := strings.Repeat("=", n) + strings.Repeat(" ", barWidth-n)
+	_, _ = fmt.Fprintf(b.a.stderr, "\r\033[K[%s] %d of %d", bar, done, all)
 }
 
 func (b *progressBar) clear() {

@@ -34,8 +34,8 @@ func (d *deadLetters) fail(err error, e deadletter.Entity, right string) error {
 	case is(deadletter.ErrNotFound):
 		return &exitError{exitNotFound, err, d.nearest(name)}
 	case is(deadletter.ErrNoSessions):
-		return &exitError{exitFailure, err,
-			name + " was created without sessions. The bridge reads session-enabled entities only; create it anew with sessions."}
+		return &exitError{exitFailure, err, name + " was created without sessions. " +
+			"The bridge reads session-enabled entities only; create it anew with sessions."}
 	case is(deadletter.ErrUnreachable):
 		return &exitError{exitUnavailable, err, busHint(exit(exitUnavailable, err), d.server, name, right)}
 	}

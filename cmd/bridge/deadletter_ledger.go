@@ -5,8 +5,8 @@ import (
 	"fnobridge/internal/ledger"
 )
 
-// marks lets the replay read and lift what the lane wrote into session state. The replay knows no ledger: it sees a mark
-// and the files that must not be sent again.
+// marks lets the replay read and lift what the lane wrote into session state. The replay knows no ledger: it sees a
+// mark, and the files that must not be sent again.
 type marks struct{}
 
 // Mark returns the hold or drain of a ledger. Files that F&O has, or may have, must not be sent again behind others.

@@ -61,11 +61,13 @@ func (a *app) listAsTable(ctx context.Context, d *deadLetters) error {
 			if err := t.flush(); err != nil {
 				return err
 			}
-			t = newTable(a.stdout, "SOURCE", "SEQ", "LAST TRIED", "REASON", "ENTITY", "COMPANY", "SESSION", "MESSAGE ID", "AGAIN", "BYTES")
+			t = newTable(a.stdout,
+				"SOURCE", "SEQ", "LAST TRIED", "REASON", "ENTITY", "COMPANY", "SESSION", "MESSAGE ID", "AGAIN", "BYTES")
 		}
 		n++
-		t.row(m.Source, strconv.FormatInt(m.SequenceNumber, 10), timeText(m.Time()), cmp.Or(m.Reason, "-"), cmp.Or(m.Entity, "-"),
-			cmp.Or(m.Company, "-"), sessionText(m.Session), m.MessageID, strconv.FormatInt(m.Resubmits, 10), strconv.Itoa(m.Bytes))
+		t.row(m.Source, strconv.FormatInt(m.SequenceNumber, 10), timeText(m.Time()), cmp.Or(m.Reason, "-"),
+			cmp.Or(m.Entity, "-"), cmp.Or(m.Company, "-"), sessionText(m.Session), m.MessageID,
+			strconv.FormatInt(m.Resubmits, 10), strconv.Itoa(m.Bytes))
 		return nil
 	})
 	if ferr := t.flush(); err == nil {

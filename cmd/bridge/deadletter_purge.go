@@ -61,7 +61,8 @@ func (a *app) confirmPurge(o deadletter.Options) error {
 	if o.Filter.Everything() {
 		what = "ALL dead letters"
 	}
-	_, err := fmt.Fprintf(a.stderr, "%s of %s will be removed for good. Type the name of the entity to go on: ", what, o.Entity)
+	_, err := fmt.Fprintf(a.stderr,
+		"%s of %s will be removed for good. Type the name of the entity to go on: ", what, o.Entity)
 	if err != nil {
 		return fmt.Errorf("ask: %w", err)
 	}

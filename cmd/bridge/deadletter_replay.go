@@ -105,7 +105,8 @@ func concluded(d *deadLetters, o deadletter.Options, rep deadletter.Report, err 
 		return exit(exitPartly, fmt.Errorf("%d of %d were not %s; the audit lines say why",
 			rep.Selected-rep.Done-rep.Already-rep.Gone, rep.Selected, act.did))
 	case rep.DryRun && rep.Blocked > 0:
-		return exit(exitPartly, fmt.Errorf("%d of %d would not be %s; the audit lines say why", rep.Blocked, rep.Selected, act.did))
+		return exit(exitPartly,
+			fmt.Errorf("%d of %d would not be %s; the audit lines say why", rep.Blocked, rep.Selected, act.did))
 	}
 	return nil
 }

@@ -26,7 +26,8 @@ type resubmitFlags struct {
 	worker    string
 }
 
-// longestLock is how long a killed run can keep messages locked. Source: Microsoft Learn, message-transfers-locks-settlement.
+// longestLock is how long a killed run can keep messages locked.
+// Source: Microsoft Learn, message-transfers-locks-settlement.
 const longestLock = 5 * time.Minute
 
 func newDeadletterResubmitCommand(a *app) *cobra.Command {
@@ -77,9 +78,11 @@ needs --yes, and rules that would take them. --to QUEUE sends them to one queue.
 	fl.BoolVar(&f.yes, "yes", false, "send to a topic, and so to all of its subscriptions")
 	fl.BoolVar(&f.unchecked, "unchecked", false, "send to a topic although it cannot be told that a subscription takes it")
 	fl.StringVar(&f.to, "to", "", "send the copies to this `QUEUE` instead")
-	fl.StringArrayVar(&f.edits, "edit", nil, "`FILE` that replaces the body of the one selected message, or SEQ=FILE for one of several")
+	fl.StringArrayVar(&f.edits, "edit", nil,
+		"`FILE` that replaces the body of the one selected message, or SEQ=FILE for one of several")
 	fl.IntVar(&f.parallel, "parallel", 8, "`N` sessions at the same time")
-	fl.DurationVar(&f.wait, "wait", longestLock+30*time.Second, "how long to wait for messages and sessions that somebody else has locked")
+	fl.DurationVar(&f.wait, "wait", longestLock+30*time.Second,
+		"how long to wait for messages and sessions that somebody else has locked")
 	fl.StringVar(&f.worker, "worker", "", "`URL` of a running worker's listen address, to know what locked sessions do")
 	return cmd
 }
@@ -106,7 +109,9 @@ func (a *app) resubmit(ctx context.Context, d *deadLetters, o deadletter.Options
 
 // mayBeParked returns what the replay asks about a session that a worker owns: whether it may be held or draining. The
 // worker knows, if it can be asked; else the route's policy says whether it can be at all.
-func mayBeParked(cfg *config.Config, e deadletter.Entity, seen map[string]inbound.SessionView) func(session, entity, company string) bool {
+func mayBeParked(
+	cfg *config.Config, e deadletter.Entity, seen map[string]inbound.SessionView,
+) func(session, entity, company string) bool {
 	source := config.Source{Queue: e.Queue, Topic: e.Topic, Subscription: e.Subscription}.Name()
 	return func(session, entity, company string) bool {
 		if v, ok := seen[session]; ok {

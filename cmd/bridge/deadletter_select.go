@@ -21,7 +21,8 @@ type selection struct {
 // flags adds the flags to a command.
 func (s *selection) flags(cmd *cobra.Command) {
 	fl := cmd.Flags()
-	fl.StringSliceVar(&s.reasons, "reason", nil, "dead letters with this `REASON`, as in ProcessedWithErrors; more than one with commas")
+	fl.StringSliceVar(&s.reasons, "reason", nil,
+		"dead letters with this `REASON`, as in ProcessedWithErrors; more than one with commas")
 	fl.StringVar(&s.entity, "entity", "", "of this data `ENTITY` of F&O")
 	fl.StringVar(&s.company, "company", "", "of this `COMPANY`")
 	fl.StringVar(&s.session, "session", "", "of this `SESSION`, exactly")

@@ -28,7 +28,8 @@ func newDeadletterShowCommand(a *app) *cobra.Command {
 			if err != nil || seq < 1 {
 				return usagef("%q is not a sequence number: bridge deadletter list shows them", args[len(args)-1])
 			}
-			return a.onDeadLetters(cmd, nil, (*deadLetters).one, args[:len(args)-1], func(ctx context.Context, d *deadLetters) error {
+			args = args[:len(args)-1]
+			return a.onDeadLetters(cmd, nil, (*deadLetters).one, args, func(ctx context.Context, d *deadLetters) error {
 				return a.showDeadLetter(ctx, d, seq, body, out)
 			})
 		},
@@ -49,7 +50,8 @@ func (a *app) showDeadLetter(ctx context.Context, d *deadLetters, seq int64, bod
 		}
 		return a.printDeadLetter(m)
 	}
-	return &exitError{exitNotFound, fmt.Errorf("%s has no dead letter %d", e, seq), "bridge deadletter list " + e.String() + " shows those it has."}
+	return &exitError{exitNotFound, fmt.Errorf("%s has no dead letter %d", e, seq),
+		"bridge deadletter list " + e.String() + " shows those it has."}
 }
 
 func (a *app) printDeadLetter(m deadletter.Message) error {

@@ -222,11 +222,12 @@ func (a *app) printSummary(s *demo.Summary, f format) error {
 	p.keep(t.flush())
 	for _, e := range s.Entities {
 		for _, d := range e.Dead {
-			p.line("\ndead letter %s, %s\n  %s", e.Entity, d.File, strings.ReplaceAll(strings.TrimSpace(d.Description), "\n", "\n  "))
+			description := strings.ReplaceAll(strings.TrimSpace(d.Description), "\n", "\n  ")
+			p.line("\ndead letter %s, %s\n  %s", e.Entity, d.File, description)
 		}
 	}
-	p.line("\n%d files in %.1f s: %d processed, %d dead-lettered (%d with an unknown outcome, named as such), %d exports, "+
-		"%d status events", s.Files, s.Seconds, s.Processed, s.DeadLettered, s.Unknown, s.Exports, s.Events)
+	p.line("\n%d files in %.1f s: %d processed, %d dead-lettered (%d with an unknown outcome, named as such), "+
+		"%d exports, %d status events", s.Files, s.Seconds, s.Processed, s.DeadLettered, s.Unknown, s.Exports, s.Events)
 	p.line("checker: %d lost, %d duplicated, %d out of order", s.Lost, s.Duplicated, s.OutOfOrder)
 	for _, f := range s.Findings {
 		p.line("  %s", f)

@@ -29,8 +29,10 @@ func (a *app) emulatedWorld() (ns entity.Namespace, jobs []fno.Job, faults bool,
 	jobs = []fno.Job{{ID: emulatedJob}, {ID: emulatedPackage, Kind: fno.Package}, {ID: emulatedExport, Export: true}}
 	path := a.configPath()
 	if path == "" {
-		cfg := &config.Config{Sources: []config.Source{{Queue: emulatedQueue}}, Exports: []config.Export{{Queue: emulatedExports}}}
-		cfg.ServiceBus.Lock, cfg.Status.Topic = 5*time.Minute, emulatedTopic
+		cfg := &config.Config{
+			ServiceBus: config.ServiceBus{Lock: 5 * time.Minute}, Status: config.Status{Topic: emulatedTopic},
+			Sources: []config.Source{{Queue: emulatedQueue}}, Exports: []config.Export{{Queue: emulatedExports}},
+		}
 		return embedded.Namespace(cfg, emulatedReader), jobs, false, nil
 	}
 	if strings.EqualFold(filepath.Ext(path), ".json") {

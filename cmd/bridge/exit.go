@@ -76,7 +76,8 @@ func (a *app) report(command string, err error) int {
 	}
 	name := strings.TrimSpace(command)
 	if problems, ok := errors.AsType[config.Problems](err); ok { // each has its place already
-		_, _ = fmt.Fprintf(a.stderr, "%s\n%s: %s in %s\n", problems, name, counted(len(problems), "problem"), problems[0].File)
+		n := counted(len(problems), "problem")
+		_, _ = fmt.Fprintf(a.stderr, "%s\n%s: %s in %s\n", problems, name, n, problems[0].File)
 		return int(code)
 	}
 	_, _ = fmt.Fprintf(a.stderr, "%s: %s\n", name, strings.TrimSpace(err.Error())) // nobody to tell when stderr is gone

@@ -94,7 +94,9 @@ func lookAtBus(ctx context.Context, c *config.Config) []check {
 
 // lookAtSource takes a session that nobody uses. That works on session-enabled entities only, takes no message, and
 // shows how long the lock really is.
-func lookAtSource(ctx context.Context, client *azservicebus.Client, server string, s config.Source, lock time.Duration) check {
+func lookAtSource(
+	ctx context.Context, client *azservicebus.Client, server string, s config.Source, lock time.Duration,
+) check {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	out := check{What: "source", Target: s.Name(), Result: resultFailed}
@@ -121,8 +123,9 @@ func lookAtSource(ctx context.Context, client *azservicebus.Client, server strin
 	if has < lock-lockTolerance {
 		out.Result = resultFailed
 		out.err = exit(exitConfig, fmt.Errorf("its lock is %s, serviceBus.lock says %s", shown, wanted))
-		out.Detail, out.Advice = out.err.Error(), fmt.Sprintf("Give it a lock of %s, or write lock: %s: leases would be taken "+
-			"for longer than they are. If its lock is right, this machine's clock is not.", wanted, shown)
+		out.Detail = out.err.Error()
+		out.Advice = fmt.Sprintf("Give it a lock of %s, or write lock: %s: leases would be taken for longer than they are. "+
+			"If its lock is right, this machine's clock is not.", wanted, shown)
 	}
 	return out
 }
@@ -164,7 +167,8 @@ func lookAtEnvironment(ctx context.Context, e config.Environment) []check {
 	}
 	if err != nil {
 		token.err, token.Detail = err, firstLine(err.Error())
-		token.Advice = "Check tenantId, clientId and the secret or certificate of the identity, kind " + string(e.Identity.Kind) + "."
+		token.Advice = fmt.Sprintf(
+			"Check tenantId, clientId and the secret or certificate of the identity, kind %s.", e.Identity.Kind)
 		return []check{token, reach}
 	}
 	token.Result, token.Detail = resultOK, "for "+e.URL
@@ -189,15 +193,14 @@ func gotToken(ctx context.Context, cred azcore.TokenCredential, url string) erro
 	return err
 }
 
-// assess fills in what the answer to a status call for an unknown message means. That F&O complains about the message is
+// assess fills in what the answer to a status call for an unknown message means. F&O's complaint about the message is
 // the good outcome; no answer, a refused identity and a wrong host are failures.
 func assess(out check, err error, e config.Environment) check {
 	out.Result, out.Detail = resultOK, "answers, and knows the identity; its jobs may still refuse it"
 	f, ok := errors.AsType[*failure.Failure](err)
-	switch {
-	case err == nil:
-		return out
-	case ok && (f.Reason == failure.BadRequest || f.Reason == failure.ServerError && f.Status == http.StatusInternalServerError):
+	complains := ok && (f.Reason == failure.BadRequest ||
+		f.Reason == failure.ServerError && f.Status == http.StatusInternalServerError)
+	if err == nil || complains {
 		return out
 	}
 	out.Result, out.err, out.Detail = resultFailed, err, firstLine(err.Error())

@@ -21,8 +21,8 @@ const hurriedStep = 300 * time.Millisecond
 // flushLimit is longer than telemetry takes to end, which has limits of its own; only a second signal cuts it short.
 const flushLimit = 10 * time.Second
 
-// A life holds the contexts of a worker, in the order in which they end. They are three because a stop has three degrees:
-// finish what is begun, write down what cannot be finished in time, and leave at once.
+// A life holds the contexts of a worker, in the order in which they end. There are three because a stop has three
+// degrees: finish what is begun, write down what cannot be finished in time, and leave at once.
 type life struct {
 	intake context.Context // at the first signal: nothing is taken any more
 	work   context.Context // when the grace period is over, or at the second signal: what is in hand stops where it is
@@ -36,7 +36,9 @@ type life struct {
 //	taking --signal--> finishing --grace over--> closing
 //	                       |                        |
 //	                       +--------signal----------+--> hurrying --signal--> killed
-func phases(parent context.Context, signals <-chan os.Signal, unhook func(), grace time.Duration) (l life, stop func()) {
+func phases(
+	parent context.Context, signals <-chan os.Signal, unhook func(), grace time.Duration,
+) (l life, stop func()) {
 	intake, endIntake := context.WithCancelCause(parent)
 	work, endWork := context.WithCancelCause(context.WithoutCancel(parent))
 	hurry, endHurry := context.WithCancelCause(context.WithoutCancel(parent))

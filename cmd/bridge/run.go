@@ -95,8 +95,8 @@ func newAccess(sb config.ServiceBus) (access, error) {
 	return access{connect: connect, server: server, credential: newCredential, at: crashPoint()}, nil
 }
 
-// reportLeft logs per session what a stop left behind. None of it is a failure, except a post that was cut short: whether
-// F&O has that file is not known.
+// reportLeft logs per session what a stop left behind. None of it is a failure, except a post that was cut short:
+// nobody knows whether F&O has that file.
 func reportLeft(log *slog.Logger, left []inbound.Left) error {
 	cut := 0
 	for _, l := range left {
@@ -108,7 +108,8 @@ func reportLeft(log *slog.Logger, left []inbound.Left) error {
 	}
 	log.Info("bridge stopped", "left", len(left), "cutShort", cut)
 	if cut > 0 {
-		return exit(exitPartly, errors.New("a post was cut short; its outcome is unknown, and the route's policy decides at the next start"))
+		return exit(exitPartly, errors.New(
+			"a post was cut short; its outcome is unknown, and the route's policy decides at the next start"))
 	}
 	return nil
 }

@@ -111,7 +111,7 @@ func (f *sendFlags) check(files []string) error {
 	case len(files) > 1 && f.filename != "":
 		return usagef("--filename is for one file, there are %d", len(files))
 	}
-	if u, err := url.Parse(f.dataref); f.dataref != "" && (err != nil || u.Host == "" || u.RawQuery != "" || u.User != nil) {
+	if f.dataref != "" && !plainURL(f.dataref) {
 		return usagef("--dataref is not the URL of a blob; write it without a query: the bridge signs in by itself")
 	}
 	for _, file := range files {
@@ -127,6 +127,12 @@ func (f *sendFlags) check(files []string) error {
 		}
 	}
 	return nil
+}
+
+// plainURL reports whether a text is a URL that carries no signature and no password.
+func plainURL(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && u.Host != "" && u.RawQuery == "" && u.User == nil
 }
 
 // sessionOf names the lane by convention: the entity, or company/entity.
@@ -169,7 +175,8 @@ func (a *app) send(ctx context.Context, f sendFlags, files []string) error {
 	for _, file := range files {
 		one, err := a.sendOne(ctx, out, f, file)
 		if err != nil {
-			failed = advise(fmt.Errorf("send %s to %s: %w", cmp.Or(file, f.dataref), f.queue, err), sendHint(err, server, f.queue))
+			hint := sendHint(err, server, f.queue)
+			failed = advise(fmt.Errorf("send %s to %s: %w", cmp.Or(file, f.dataref), f.queue, err), hint)
 			break
 		}
 		done = append(done, one)
@@ -183,7 +190,8 @@ func (a *app) send(ctx context.Context, f sendFlags, files []string) error {
 		return err
 	}
 	if failed != nil && len(done) > 0 {
-		err := fmt.Errorf("%w (%s of %d sent, in order; the rest was not tried)", failed, counted(len(done), "file"), len(files))
+		err := fmt.Errorf("%w (%s of %d sent, in order; the rest was not tried)",
+			failed, counted(len(done), "file"), len(files))
 		return &exitError{exitPartly, err, hintOf(failed)}
 	}
 	return failed
@@ -243,7 +251,9 @@ func (a *app) sendOne(ctx context.Context, out output, f sendFlags, file string)
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	_, carried := m.ApplicationProperties[telemetry.TraceParent]
-	ctx, end := out.tel.Send(ctx, out.to, telemetry.MessageInfo{ID: one.MessageID, Session: one.Session, Size: one.Bytes, Properties: m.ApplicationProperties})
+	ctx, end := out.tel.Send(ctx, out.to, telemetry.MessageInfo{
+		ID: one.MessageID, Session: one.Session, Size: one.Bytes, Properties: m.ApplicationProperties,
+	})
 	if !carried && !trace.SpanContextFromContext(ctx).IsSampled() {
 		// Nobody records this end of the trace. Its context would tell the bridge not to record the rest either.
 		for _, key := range []string{telemetry.TraceParent, telemetry.TraceState, telemetry.DiagnosticID} {

@@ -82,7 +82,9 @@ func (a *app) serviceBus() (client *azservicebus.Client, cfg *config.Config, ser
 	if err != nil {
 		return nil, nil, "", err
 	}
-	client, err = connect(azservicebus.RetryOptions{MaxRetries: 2, RetryDelay: 500 * time.Millisecond, MaxRetryDelay: 2 * time.Second})
+	client, err = connect(azservicebus.RetryOptions{
+		MaxRetries: 2, RetryDelay: 500 * time.Millisecond, MaxRetryDelay: 2 * time.Second,
+	})
 	if err != nil {
 		return nil, nil, "", fmt.Errorf("connect to Service Bus: %w", err)
 	}
@@ -95,7 +97,8 @@ func (a *app) busSettings() (sb config.ServiceBus, cfg *config.Config, err error
 		return config.ServiceBus{ConnectionString: config.NewSecret(text)}, nil, nil
 	}
 	if a.configPath() == "" {
-		return sb, nil, exit(exitConfig, errors.New("no Service Bus: name a configuration with -c FILE or BRIDGE_CONFIG, or set "+connectionVariable))
+		return sb, nil, exit(exitConfig, errors.New(
+			"no Service Bus: name a configuration with -c FILE or BRIDGE_CONFIG, or set "+connectionVariable))
 	}
 	if cfg, err = a.config(); err != nil {
 		return sb, nil, err
@@ -120,7 +123,8 @@ func busHint(err error, server, entity, right string) string {
 	case exitNotFound:
 		return fmt.Sprintf("There is no %s in %s: check the name, and that it was created.", entity, server)
 	case exitUnavailable:
-		return fmt.Sprintf("Check that %s can be reached from here (AMQP over TLS, port 5671), and that the name is right.", server)
+		return fmt.Sprintf(
+			"Check that %s can be reached from here (AMQP over TLS, port 5671), and that the name is right.", server)
 	}
 	return ""
 }

@@ -78,8 +78,8 @@ func (r sessionRow) of(entity string) bool {
 	return strings.EqualFold(r.Session[strings.LastIndexByte(r.Session, '/')+1:], entity)
 }
 
-// controlSession reports whether a session is the bridge's own: it carries orders for another session, or what did not fit
-// into the state of one. Users have no business with it.
+// controlSession reports whether a session is the bridge's own: it carries orders for another session, or what did not
+// fit into the state of one. It is not shown.
 func controlSession(id string) bool {
 	prefix := strings.TrimRight(ledger.ControlSession(""), "0123456789abcdef")
 	return strings.HasPrefix(id, prefix)
@@ -164,7 +164,8 @@ func (a *app) printSessions(rows []sessionRow, out format, now time.Time) error 
 		a.note("no sessions with messages or state")
 		return nil
 	}
-	t := newTable(a.stdout, "SOURCE", "SESSION", "OWNER", "MESSAGES", "OLDEST", "PARKED", "FILE", "STATUS", "ATTEMPTS", "AGE")
+	t := newTable(a.stdout,
+		"SOURCE", "SESSION", "OWNER", "MESSAGES", "OLDEST", "PARKED", "FILE", "STATUS", "ATTEMPTS", "AGE")
 	for _, r := range rows {
 		t.row(r.cells(now)...)
 	}

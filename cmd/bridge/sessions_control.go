@@ -13,7 +13,9 @@ import (
 
 // parkedMode reads from the ledger of a session whether it is held or draining, "" for neither. The error is
 // deadletter.ErrTaken while somebody else owns the session.
-func parkedMode(ctx context.Context, b deadletter.Broker, e deadletter.Entity, session string) (ledger.ParkMode, error) {
+func parkedMode(
+	ctx context.Context, b deadletter.Broker, e deadletter.Entity, session string,
+) (ledger.ParkMode, error) {
 	s, err := b.Session(ctx, e, session)
 	if err != nil {
 		return "", fmt.Errorf("look into session %q: %w", session, err)
@@ -43,8 +45,8 @@ type control struct {
 	session string
 }
 
-// controlPatience is how long to wait for a control session: a lane owns it only for the moment in which it looks.
-const controlPatience = 10 * time.Second
+// controlLimit is how long to wait for a control session: a lane owns it only for the moment in which it looks.
+const controlLimit = 10 * time.Second
 
 // write writes the order in place of any that is there.
 func (c control) write(ctx context.Context, o ledger.Order) error {
@@ -100,7 +102,8 @@ func (c control) change(ctx context.Context, next func(now []byte) ([]byte, bool
 func (c control) open(ctx context.Context) (deadletter.Session, error) {
 	for begin := time.Now(); ; {
 		s, err := c.broker.Session(ctx, c.source, ledger.ControlSession(c.session))
-		if !errors.Is(err, deadletter.ErrTaken) || time.Since(begin) > controlPatience || !retry.Wait(ctx, 200*time.Millisecond) {
+		again := errors.Is(err, deadletter.ErrTaken) && time.Since(begin) < controlLimit
+		if !again || !retry.Wait(ctx, 200*time.Millisecond) {
 			return s, err
 		}
 	}

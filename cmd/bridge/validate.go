@@ -79,7 +79,9 @@ those lines say so.`,
 			if err != nil {
 				return a.invalid(err, out)
 			}
-			v := validation{File: c.File, Valid: true, Problems: []finding{}, Warnings: findings(c.Warnings), Routes: routeRows(c)}
+			v := validation{
+				File: c.File, Valid: true, Problems: []finding{}, Warnings: findings(c.Warnings), Routes: routeRows(c),
+			}
 			if err := errors.Join(identitiesUsable(c), templatesUsable(c)); err != nil {
 				return exit(exitConfig, err)
 			}
@@ -180,16 +182,21 @@ func (a *app) printValidation(c *config.Config, v validation) error {
 	if c.Status.Topic != "" {
 		t.row("events to", c.Status.Topic)
 	}
-	t.row("lock", fmt.Sprintf("%s, renewed at half of it; over for the bridge %s before its end", config.FormatDuration(c.ServiceBus.Lock), config.FormatDuration(config.Margin(c.ServiceBus.Lock))))
-	t.row("lanes", fmt.Sprintf("%d sessions at most, %d waiting accepts, released after %s without a message", c.Sessions, c.Accepts, config.FormatDuration(c.Idle)))
-	t.row("polling", fmt.Sprintf("first after %s, then at %g of the time since the post, at most every %s", config.FormatDuration(c.Poll.First), c.Poll.Fraction, config.FormatDuration(c.Poll.Max)))
+	lock := c.ServiceBus.Lock
+	t.row("lock", fmt.Sprintf("%s, renewed at half of it; over for the bridge %s before its end",
+		config.FormatDuration(lock), config.FormatDuration(config.Margin(lock))))
+	t.row("lanes", fmt.Sprintf("%d sessions at most, %d waiting accepts, released after %s without a message",
+		c.Sessions, c.Accepts, config.FormatDuration(c.Idle)))
+	t.row("polling", fmt.Sprintf("first after %s, then at %g of the time since the post, at most every %s",
+		config.FormatDuration(c.Poll.First), c.Poll.Fraction, config.FormatDuration(c.Poll.Max)))
 	t.row("stop", fmt.Sprintf("%s to finish what is in hand", config.FormatDuration(c.Grace)))
 	p.keep(t.flush())
 	if len(c.Environments) > 0 {
 		p.line("")
 		t = newTable(a.stdout, "ENVIRONMENT", "URL", "IDENTITY", "REQUESTS", "STATUS CALLS", "TIMEOUT")
 		for _, e := range c.Environments {
-			t.row(e.Name, e.URL, string(e.Identity.Kind), fmt.Sprint(e.Requests), fmt.Sprintf("%g/s", e.StatusCalls), config.FormatDuration(e.Timeout))
+			t.row(e.Name, e.URL, string(e.Identity.Kind), fmt.Sprint(e.Requests), fmt.Sprintf("%g/s", e.StatusCalls),
+				config.FormatDuration(e.Timeout))
 		}
 		p.keep(t.flush())
 	}
@@ -206,7 +213,8 @@ func (a *app) printValidation(c *config.Config, v validation) error {
 		p.line("")
 		t = newTable(a.stdout, "EXPORT", "FROM", "TO", "EVERY", "LARGER THAN", "GOES TO")
 		for _, e := range c.Exports {
-			t.row(e.Name, e.Environment, e.Queue, config.FormatDuration(e.Poll), e.MaxInline.String(), cmp.Or(e.ClaimCheck, "nowhere: reported"))
+			t.row(e.Name, e.Environment, e.Queue, config.FormatDuration(e.Poll), e.MaxInline.String(),
+				cmp.Or(e.ClaimCheck, "nowhere: reported"))
 		}
 		p.keep(t.flush())
 	}

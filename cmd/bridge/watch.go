@@ -183,8 +183,8 @@ func (w *watcher) peek(ctx context.Context) error {
 	}
 }
 
-// most returns how many events may be taken at once: not more than will be shown if all of them match. What is taken and
-// not shown would be gone.
+// most returns how many events may be taken at once: not more than will be shown if all of them match. One that is
+// taken and not shown would be lost.
 func (w *watcher) most() int {
 	if w.flags.count == 0 {
 		return batch

@@ -125,7 +125,8 @@ func (d *Demo) Close() error {
 
 // Connect opens a client to the embedded Service Bus as any client would: over TCP, with the connection string.
 func (d *Demo) Connect(r azservicebus.RetryOptions) (*azservicebus.Client, error) {
-	return azservicebus.NewClientFromConnectionString(d.bus.ConnectionString(), &azservicebus.ClientOptions{RetryOptions: r})
+	o := &azservicebus.ClientOptions{RetryOptions: r}
+	return azservicebus.NewClientFromConnectionString(d.bus.ConnectionString(), o)
 }
 
 // Credential returns what every identity of the demo signs in with.

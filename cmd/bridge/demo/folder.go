@@ -108,12 +108,13 @@ func folderConfig(packages map[string]bool) ([]byte, error) {
 		}
 		routes = append(routes, r)
 	}
+	fno := m{"name": "demo", "url": "http://127.0.0.1:1", "timeout": "10s", "requests": 32, "statusCalls": 500}
 	var buf bytes.Buffer
 	err := yaml.NewEncoder(&buf).Encode(m{
 		"serviceBus":   m{"connectionString": m{"env": "DEMO"}, "lock": "1m"},
 		"sources":      []m{{"queue": "fno-inbound"}},
 		"status":       m{"topic": "fno-status"},
-		"environments": []m{{"name": "demo", "url": "http://127.0.0.1:1", "timeout": "10s", "requests": 32, "statusCalls": 500}},
+		"environments": []m{fno},
 		"routes":       routes,
 		"poll":         m{"first": "20ms", "max": "200ms"},
 		"listen":       "",

@@ -31,8 +31,8 @@ type Lane struct {
 	Until   time.Time
 }
 
-// A liveView redraws one row per lane in place, from the status events as a subscriber gets them and from the lanes' own
-// view of what they wait for. The events and the drawing come from different goroutines.
+// A liveView redraws one row per lane in place, from the status events as a subscriber gets them and from what the
+// lanes say they wait for. The events and the drawing come from different goroutines.
 type liveView struct {
 	to    *Terminal // nil shows nothing
 	began time.Time
@@ -126,7 +126,9 @@ func (v *liveView) lines(width int, lanes []Lane) []string {
 		bySession[l.Session] = l
 	}
 	out := []string{v.head(width), ""}
-	names := slices.SortedFunc(maps.Keys(v.rows), func(x, y string) int { return strings.Compare(v.rows[x].entity, v.rows[y].entity) })
+	names := slices.SortedFunc(maps.Keys(v.rows), func(x, y string) int {
+		return strings.Compare(v.rows[x].entity, v.rows[y].entity)
+	})
 	for _, name := range names {
 		r := v.rows[name]
 		file, now, note := r.file, r.status, string(r.reason)

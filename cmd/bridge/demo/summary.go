@@ -176,7 +176,8 @@ func (d *Demo) deadLetters(ctx context.Context) ([]*azservicebus.ReceivedMessage
 		return nil, err
 	}
 	defer func() { _ = client.Close(context.WithoutCancel(ctx)) }() // only looked
-	r, err := client.NewReceiverForQueue(d.Queue(), &azservicebus.ReceiverOptions{SubQueue: azservicebus.SubQueueDeadLetter})
+	o := &azservicebus.ReceiverOptions{SubQueue: azservicebus.SubQueueDeadLetter}
+	r, err := client.NewReceiverForQueue(d.Queue(), o)
 	if err != nil {
 		return nil, fmt.Errorf("look into the dead-letter queue: %w", err)
 	}

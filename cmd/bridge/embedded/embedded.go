@@ -19,7 +19,8 @@ import (
 // attempts by itself.
 const deliveries = 100
 
-// Namespace returns the namespace that a configuration expects. The status topic has a subscription for each of readers.
+// Namespace returns the namespace that a configuration expects. The status topic gets a subscription for each of
+// readers.
 func Namespace(cfg *config.Config, readers ...string) entity.Namespace {
 	var ns entity.Namespace
 	topics := map[string]int{}
