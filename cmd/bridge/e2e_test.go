@@ -270,11 +270,11 @@ func TestProbingAnEnvironmentThatHangsCostsNoFile(t *testing.T) {
 	faults := w.fno["prod"].Faults()
 	faults.MustAdd(fno.Fault{Operation: fno.Enqueue, Act: fno.Answer, Status: 503, Times: 1})
 	taken := faults.MustAdd(fno.Fault{Operation: fno.Enqueue, Act: fno.HangAfter})
-	knocks := faults.MustAdd(fno.Fault{Operation: fno.Status, Act: fno.Hang, Times: 2})
+	probes := faults.MustAdd(fno.Fault{Operation: fno.Status, Act: fno.Hang, Times: 2})
 	w.run()
 	w.send("in", message("A", "a", "A\n1\n", nil))
 	select {
-	case <-knocks.Done():
+	case <-probes.Done():
 	case <-time.After(30 * time.Second):
 		t.Fatal("the closed gate was not probed by a question")
 	}

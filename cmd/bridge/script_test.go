@@ -38,7 +38,7 @@ func TestScripts(t *testing.T) {
 		Setup:               setUpScript,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": scriptExits, "fill": scriptFill, "messages": scriptMessages, "publish": scriptPublish,
-			"bury": scriptBury, "park": scriptPark, "lock": scriptLock, "orders": scriptOrders, // deadletter_script_test.go
+			"deadletter": scriptDeadletter, "park": scriptPark, "lock": scriptLock, "orders": scriptOrders, // deadletter_script_test.go
 		},
 	})
 }
