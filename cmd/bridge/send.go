@@ -3,26 +3,18 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
-	"go.opentelemetry.io/otel/trace"
 
 	"fnobridge/internal/config"
-	"fnobridge/internal/contract"
 	"fnobridge/internal/telemetry"
 )
 
@@ -173,7 +165,10 @@ func (a *app) send(ctx context.Context, f sendFlags, files []string) error {
 	done := make([]sent, 0, len(files))
 	var failed error
 	for _, file := range files {
-		one, err := a.sendOne(ctx, out, f, file)
+		m, one, err := a.message(f, file)
+		if err == nil {
+			err = out.send(ctx, m)
+		}
 		if err != nil {
 			hint := sendHint(err, server, f.queue)
 			failed = advise(fmt.Errorf("send %s to %s: %w", cmp.Or(file, f.dataref), f.queue, err), hint)
@@ -208,85 +203,6 @@ func target(queue string, cfg *config.Config) (string, error) {
 		return "", usagef("--queue is needed: the configuration has no sources")
 	}
 	return cmp.Or(cfg.Sources[0].Queue, cfg.Sources[0].Topic), nil
-}
-
-// An output is where messages are sent to, and the telemetry that records it.
-type output struct {
-	sender *azservicebus.Sender
-	tel    *telemetry.Telemetry
-	to     telemetry.Destination
-}
-
-// sendOne sends one file, or a reference when file is empty.
-func (a *app) sendOne(ctx context.Context, out output, f sendFlags, file string) (sent, error) {
-	one := sent{File: file, DataRef: f.dataref, To: f.queue, Session: f.session, MessageID: cmp.Or(f.messageID, uuid.NewString())}
-	m := &azservicebus.Message{SessionID: &one.Session, MessageID: &one.MessageID, ApplicationProperties: map[string]any{contract.PropEntity: f.entity}}
-	set := func(key, value string) {
-		if value != "" {
-			m.ApplicationProperties[key] = value
-		}
-	}
-	set(contract.PropCompany, f.company)
-	set(contract.PropDataRef, f.dataref)
-	set(telemetry.TraceParent, cmp.Or(f.traceparent, a.env.get("TRACEPARENT")))
-	if f.traceparent == "" {
-		set(telemetry.TraceState, a.env.get("TRACESTATE"))
-	}
-	if file != "" {
-		body, err := a.readFile(file)
-		if err != nil {
-			return one, err
-		}
-		if len(body) == 0 {
-			return one, exit(exitFailure, errors.New("the file is empty: the bridge would reject it"))
-		}
-		sum := sha256.Sum256(body)
-		m.Body, one.Bytes, one.SHA256 = body, len(body), hex.EncodeToString(sum[:])
-		set(contract.PropSHA256, one.SHA256)
-		f.filename = cmp.Or(f.filename, filepath.Base(file))
-	}
-	set(contract.PropFileName, f.filename)
-	kind := contentType(f.filename)
-	m.ContentType = &kind
-	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
-	defer cancel()
-	_, carried := m.ApplicationProperties[telemetry.TraceParent]
-	ctx, end := out.tel.Send(ctx, out.to, telemetry.MessageInfo{
-		ID: one.MessageID, Session: one.Session, Size: one.Bytes, Properties: m.ApplicationProperties,
-	})
-	if !carried && !trace.SpanContextFromContext(ctx).IsSampled() {
-		// Nobody records this end of the trace. Its context would tell the bridge not to record the rest either.
-		for _, key := range []string{telemetry.TraceParent, telemetry.TraceState, telemetry.DiagnosticID} {
-			delete(m.ApplicationProperties, key)
-		}
-	}
-	err := out.sender.SendMessage(ctx, m, nil)
-	end(err)
-	return one, err
-}
-
-// readFile reads a file, or standard input for "-".
-func (a *app) readFile(file string) ([]byte, error) {
-	if file == "-" {
-		return io.ReadAll(a.stdin)
-	}
-	return os.ReadFile(file)
-}
-
-// contentType is for people who look at messages; the bridge goes by the route.
-func contentType(name string) string {
-	switch strings.ToLower(filepath.Ext(name)) {
-	case ".csv":
-		return "text/csv"
-	case ".xml":
-		return "application/xml"
-	case ".zip":
-		return "application/zip"
-	case ".txt":
-		return "text/plain"
-	default:
-		return "application/octet-stream"
-	}
 }
 
 func (a *app) printSent(out format, done []sent) error {
