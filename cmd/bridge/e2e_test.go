@@ -29,15 +29,15 @@ const (
 
 // A world is a bridge between the emulators, over TCP, as one test wants it.
 type world struct {
-	t      testing.TB
-	cfg    *config.Config
-	bus    *servicebus.Server
-	fno    map[string]*fno.Server // by environment
-	client *azservicebus.Client
-	roads  *roads // to F&O and Blob Storage, for tests that look at them; else those of production
-	ran    chan struct{}
-	left   []inbound.Left
-	stop   context.CancelFunc
+	t         testing.TB
+	cfg       *config.Config
+	bus       *servicebus.Server
+	fno       map[string]*fno.Server // by environment
+	client    *azservicebus.Client
+	transport *recordingTransport // to F&O and Blob Storage, for tests that look at them; else those of production
+	ran       chan struct{}
+	left      []inbound.Left
+	stop      context.CancelFunc
 }
 
 // newWorld starts the emulators: session queues and a topic with a session subscription, and the environments.
@@ -106,11 +106,11 @@ func (w *world) run() {
 // observed is run with a telemetry and a way to sign in.
 func (w *world) observed(tel *telemetry.Telemetry, sign func(config.Identity) (azcore.TokenCredential, error)) {
 	w.t.Helper()
-	d := access{connect: w.connect, server: w.bus.Addr(), credential: sign}
-	if w.roads != nil {
-		d.transport = w.roads
+	via := access{connect: w.connect, server: w.bus.Addr(), credential: sign}
+	if w.transport != nil {
+		via.transport = w.transport
 	}
-	b, err := assemble(w.cfg, tel, d)
+	b, err := assemble(w.cfg, tel, via)
 	if err != nil {
 		w.t.Fatal(err)
 	}

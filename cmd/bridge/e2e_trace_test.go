@@ -49,22 +49,22 @@ func (s exported) attribute(key string) any {
 	return nil
 }
 
-// A captured is everything that a bridge wrote to stderr: log lines and, from the console exporter, spans.
-type captured struct {
+// A stderrLog keeps everything that a bridge wrote to stderr: log lines and, from the console exporter, spans.
+type stderrLog struct {
 	mu    sync.Mutex
 	all   bytes.Buffer
 	spans []exported
 	lines []map[string]any
 }
 
-func (o *captured) Write(p []byte) (int, error) {
+func (o *stderrLog) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.all.Write(p)
 }
 
 // read sorts what was written into spans and log lines.
-func (o *captured) read(t *testing.T) {
+func (o *stderrLog) read(t *testing.T) {
 	t.Helper()
 	d := json.NewDecoder(bytes.NewReader(o.all.Bytes()))
 	for d.More() {
@@ -89,7 +89,7 @@ func (o *captured) read(t *testing.T) {
 }
 
 // trace returns the spans of one trace.
-func (o *captured) trace(id string) []exported {
+func (o *stderrLog) trace(id string) []exported {
 	return slices.DeleteFunc(slices.Clone(o.spans), func(s exported) bool { return s.SpanContext.TraceID != id })
 }
 
@@ -118,7 +118,7 @@ func TestOneTracePerFileFromTheProducerToTheSettlement(t *testing.T) {
 	w.route("all", "prod", fileJob, config.Match{}, nil)
 	w.fno["prod"].Faults().MustAdd(fno.Fault{Operation: fno.Enqueue, ExternalID: "bad", Act: fno.ImportEnds, Outcome: "PreProcessingError"})
 
-	var out captured
+	var out stderrLog
 	tel, err := telemetry.Start(t.Context(), telemetry.Options{Stderr: &out, Format: "json"})
 	if err != nil {
 		t.Fatal(err)
