@@ -13,7 +13,7 @@ import (
 	"fnobridge/internal/telemetry"
 )
 
-// storageIdentity returns who the bridge is to Blob Storage: as configured, else as for Service Bus, else as the machine
+// storageIdentity returns who the bridge is to Blob Storage: as configured, else as to Service Bus, else as the machine
 // says.
 func storageIdentity(cfg *config.Config) config.Identity {
 	switch {

@@ -110,23 +110,17 @@ func (a *app) groupDeadLetters(ctx context.Context, d *deadLetters, out format) 
 }
 
 func (a *app) printGroups(groups deadletter.Groups, out format) error {
-	switch out {
-	case formatJSON:
-		return writeJSON(a.stdout, groups.Sorted())
-	case formatJSONL:
-		for _, g := range groups.Sorted() {
-			if err := writeLine(a.stdout, g); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	if len(groups) == 0 {
+	rows := groups.Sorted()
+	return writeRows(a.stdout, out, rows, func() error { return a.printGroupTable(rows) })
+}
+
+func (a *app) printGroupTable(rows []deadletter.Group) error {
+	if len(rows) == 0 {
 		a.note("no dead letters")
 		return nil
 	}
 	t := newTable(a.stdout, "REASON", "ENTITY", "COUNT", "OLDEST", "NEWEST", "BYTES")
-	for _, g := range groups.Sorted() {
+	for _, g := range rows {
 		t.row(cmp.Or(g.Reason, "-"), cmp.Or(g.Entity, "-"), strconv.Itoa(g.Count), timeText(g.Oldest), timeText(g.Newest),
 			strconv.FormatInt(g.Bytes, 10))
 	}

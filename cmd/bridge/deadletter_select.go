@@ -50,33 +50,23 @@ func (s *selection) filter(cmd *cobra.Command, now time.Time) (f deadletter.Filt
 
 // sequences reads a range of sequence numbers; 0 is an open end.
 func sequences(text string) (from, to int64, err error) {
-	if text == "" {
-		return 0, 0, nil
-	}
 	first, last, span := strings.Cut(text, "-")
 	if !span {
 		last = first
 	}
-	from, ferr := sequence(first)
-	to, terr := sequence(last)
-	switch {
-	case ferr != nil || terr != nil:
-		return 0, 0, usagef("--seq %q: write 17, 10-20, 10- or -20", text)
-	case to > 0 && from > to:
+	var bounds [2]int64
+	for i, end := range []string{first, last} {
+		if end == "" {
+			continue
+		}
+		if bounds[i], err = strconv.ParseInt(end, 10, 64); err != nil || bounds[i] < 1 {
+			return 0, 0, usagef("--seq %q: write 17, 10-20, 10- or -20", text)
+		}
+	}
+	if from, to = bounds[0], bounds[1]; to > 0 && from > to {
 		return 0, 0, usagef("--seq %q: the range ends before it begins", text)
 	}
 	return from, to, nil
-}
-
-func sequence(text string) (int64, error) {
-	if text == "" {
-		return 0, nil
-	}
-	n, err := strconv.ParseInt(text, 10, 64)
-	if err == nil && n < 1 {
-		err = strconv.ErrRange
-	}
-	return n, err
 }
 
 // moment reads a time, or an age.

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -86,37 +85,31 @@ func (a *app) printDeadLetter(m deadletter.Message) error {
 type field struct{ name, value string }
 
 func deadLetterFields(m deadletter.Message) []field {
-	at := func(t time.Time) string {
-		if t.IsZero() {
+	number := func(n int64) string { return strconv.FormatInt(n, 10) }
+	when := func(known bool, text string) string {
+		if !known {
 			return ""
 		}
-		return timeText(t)
-	}
-	original, state := "", ""
-	if m.Original > 0 {
-		original = strconv.FormatInt(m.Original, 10)
-	}
-	if m.Deferred {
-		state = "deferred"
+		return text
 	}
 	return []field{
 		{"source", m.Source},
-		{"sequence number", strconv.FormatInt(m.SequenceNumber, 10)},
-		{"first life", original},
+		{"sequence number", number(m.SequenceNumber)},
+		{"first life", when(m.Original > 0, number(m.Original))},
 		{"message ID", m.MessageID},
 		{"original ID", m.Key},
 		{"session", sessionText(m.Session)},
 		{"entity", m.Entity},
 		{"company", m.Company},
 		{"reason", m.Reason},
-		{"enqueued", at(m.EnqueuedAt)},
-		{"last tried", at(m.FailedAt)},
-		{"deliveries", strconv.FormatUint(uint64(m.Deliveries), 10)},
-		{"resubmits", strconv.FormatInt(m.Resubmits, 10)},
+		{"enqueued", when(!m.EnqueuedAt.IsZero(), timeText(m.EnqueuedAt))},
+		{"last tried", when(!m.FailedAt.IsZero(), timeText(m.FailedAt))},
+		{"deliveries", number(int64(m.Deliveries))},
+		{"resubmits", number(m.Resubmits)},
 		{"content type", m.ContentType},
 		{"subject", m.Subject},
 		{"correlation ID", m.CorrelationID},
-		{"state", state},
+		{"state", when(m.Deferred, "deferred")},
 	}
 }
 

@@ -8,12 +8,10 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -73,12 +71,8 @@ func (a *app) demo(cmd *cobra.Command, f demoFlags) (err error) {
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
 
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(signals)
-	l, stop := phases(cmd.Context(), signals, func() { signal.Stop(signals) }, d.Config.Grace)
+	l, stop := untilSignalled(cmd.Context(), d.Config.Grace)
 	defer stop()
-
 	b, err := assemble(d.Config, tel, accessTo(d))
 	if err != nil {
 		return err
@@ -113,21 +107,13 @@ func (a *app) demo(cmd *cobra.Command, f demoFlags) (err error) {
 // demoTelemetry starts the telemetry of a demo. Its log shows what goes wrong on purpose, unless the live view does, or
 // what --log-level asks for.
 func (a *app) demoTelemetry(cmd *cobra.Command, stderr io.Writer, live bool) (*telemetry.Telemetry, error) {
-	o := telemetry.Options{Version: build().Version, Level: slog.LevelWarn, Format: a.logFormat, Stderr: stderr}
-	if cmd.Flags().Changed("log-level") {
-		level, err := a.level()
-		if err != nil {
-			return nil, err
-		}
-		o.Level = level
-	} else if live {
-		o.Stderr = io.Discard
+	switch {
+	case cmd.Flags().Changed("log-level"):
+		return a.telemetry(cmd.Context(), a.level(), stderr)
+	case live:
+		stderr = io.Discard
 	}
-	tel, err := telemetry.Start(cmd.Context(), o)
-	if err != nil {
-		return nil, exit(exitConfig, err)
-	}
-	return tel, nil
+	return a.telemetry(cmd.Context(), slog.LevelWarn, stderr)
 }
 
 // demoError returns an error of Open with its exit code: what is wrong with the folder is the user's to mend.
@@ -143,7 +129,7 @@ func demoError(err error) error {
 }
 
 func accessTo(d *demo.Demo) access {
-	return access{connect: d.Connect, server: d.Host(), credential: d.Credential}
+	return access{connect: d.Connect, server: d.Bus.Addr(), credential: d.Credential}
 }
 
 // A demoBridge is the bridge that a demo shows.
@@ -253,7 +239,7 @@ Still up, with a worker, until interrupted:
   export SERVICEBUS_CONNECTION_STRING='%[1]s'
   bridge send --queue %[3]s --entity "Customer groups" FILE
   bridge watch --topic %[4]s --subscription %[5]s
-`, d.ConnectionString(), d.FnoURL(), d.Queue(), d.Config.Status.Topic, demo.SpareSubscription)
+`, d.Bus.ConnectionString(), d.Fno.URL(), d.Queue(), d.Config.Status.Topic, demo.SpareSubscription)
 	if err != nil {
 		return written(err)
 	}

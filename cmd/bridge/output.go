@@ -67,6 +67,22 @@ func writeLine(w io.Writer, v any) error {
 	return written(e.Encode(v))
 }
 
+// writeRows writes a list that is complete; table writes it for people.
+func writeRows[T any](w io.Writer, f format, rows []T, table func() error) error {
+	switch f {
+	case formatJSON:
+		return writeJSON(w, rows)
+	case formatJSONL:
+		for _, r := range rows {
+			if err := writeLine(w, r); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return table()
+}
+
 func written(err error) error {
 	if err != nil {
 		return fmt.Errorf("write the output: %w", err)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"fnobridge/internal/inbound"
@@ -27,6 +29,18 @@ type life struct {
 	intake context.Context // at the first signal: nothing is taken any more
 	work   context.Context // when the grace period is over, or at the second signal: what is in hand stops where it is
 	hurry  context.Context // at the second signal only: nothing is waited for, not even an orderly close
+}
+
+// untilSignalled returns the life of a worker that SIGINT and SIGTERM end. stop must be called.
+func untilSignalled(parent context.Context, grace time.Duration) (l life, stop func()) {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	unhook := func() { signal.Stop(signals) }
+	l, end := phases(parent, signals, unhook, grace)
+	return l, func() {
+		end()
+		unhook()
+	}
 }
 
 // phases returns the life of a worker that parent and the signals end. unhook is called at the second signal: from then

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -81,7 +82,7 @@ Environment:
 			if err := errors.Join(cmd.ValidateRequiredFlags(), cmd.ValidateFlagGroups()); err != nil {
 				return err
 			}
-			if _, err := a.handler(); err != nil {
+			if err := a.checkLogging(); err != nil {
 				return err
 			}
 			a.started = true
@@ -115,58 +116,40 @@ func complete(cmd *cobra.Command, flag string, values ...string) {
 	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// level returns the level of --log-level.
-func (a *app) level() (slog.Level, error) {
-	var l slog.Level
-	switch strings.ToLower(a.logLevel) {
-	case "debug", "info", "warn", "error":
-		err := l.UnmarshalText([]byte(a.logLevel))
-		return l, err
+// checkLogging refuses what --log-level and --log-format do not take, before any command runs.
+func (a *app) checkLogging() error {
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, strings.ToLower(a.logLevel)) {
+		return errors.New("--log-level: " + quoted(a.logLevel) + " is not one of debug, info, warn, error")
 	}
-	return l, errors.New("--log-level: " + quoted(a.logLevel) + " is not one of debug, info, warn, error")
+	if a.logFormat != "text" && a.logFormat != "json" {
+		return errors.New("--log-format: " + quoted(a.logFormat) + " is not one of text, json")
+	}
+	return nil
 }
 
-// handler returns the log handler that --log-level and --log-format ask for.
-func (a *app) handler() (slog.Handler, error) {
-	level, err := a.level()
-	if err != nil {
-		return nil, err
-	}
-	switch a.logFormat {
-	case "text":
-		return slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level}), nil
-	case "json":
-		return slog.NewJSONHandler(a.stderr, &slog.HandlerOptions{Level: level}), nil
-	}
-	return nil, errors.New("--log-format: " + quoted(a.logFormat) + " is not one of text, json")
+// level returns the level of --log-level.
+func (a *app) level() (l slog.Level) {
+	_ = l.UnmarshalText([]byte(a.logLevel)) // checkLogging has seen it
+	return l
 }
 
 // logger logs to stderr, for commands that need no telemetry.
 func (a *app) logger() *slog.Logger {
-	h, err := a.handler()
-	if err != nil { // PersistentPreRunE has seen the flags already
-		h = slog.DiscardHandler
+	o := &slog.HandlerOptions{Level: a.level()}
+	if a.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(a.stderr, o))
 	}
-	return slog.New(h)
+	return slog.New(slog.NewTextHandler(a.stderr, o))
 }
 
-// telemetry starts what the environment asks for; flush ends it and must be called.
-func (a *app) telemetry(ctx context.Context) (tel *telemetry.Telemetry, flush func(), err error) {
-	level, err := a.level()
+// telemetry starts what the environment asks for. It must be shut down.
+func (a *app) telemetry(ctx context.Context, level slog.Level, stderr io.Writer) (*telemetry.Telemetry, error) {
+	o := telemetry.Options{Version: build().Version, Level: level, Format: a.logFormat, Stderr: stderr}
+	tel, err := telemetry.Start(ctx, o)
 	if err != nil {
-		return nil, nil, err
+		return nil, exit(exitConfig, fmt.Errorf("telemetry: %w", err))
 	}
-	tel, err = telemetry.Start(ctx, telemetry.Options{
-		Version: build().Version, Level: level, Format: a.logFormat, Stderr: a.stderr,
-	})
-	if err != nil {
-		return nil, nil, exit(exitConfig, fmt.Errorf("telemetry: %w", err))
-	}
-	return tel, func() {
-		if err := tel.Shutdown(ctx); err != nil {
-			tel.Logger().WarnContext(ctx, "telemetry not delivered to its end", "error", err)
-		}
-	}, nil
+	return tel, nil
 }
 
 // configPath returns the configuration file: the flag, the variable, or the file with the usual name; "" for none.

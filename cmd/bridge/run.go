@@ -3,16 +3,12 @@ package main
 import (
 	"errors"
 	"log/slog"
-	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"fnobridge/internal/config"
 	"fnobridge/internal/inbound"
 	"fnobridge/internal/ledger"
-	"fnobridge/internal/telemetry"
 )
 
 func newRunCommand(a *app) *cobra.Command {
@@ -42,15 +38,9 @@ func (a *app) runBridge(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	level, err := a.level()
+	tel, err := a.telemetry(cmd.Context(), a.level(), a.stderr)
 	if err != nil {
 		return err
-	}
-	tel, err := telemetry.Start(cmd.Context(), telemetry.Options{
-		Version: build().Version, Level: level, Format: a.logFormat, Stderr: a.stderr,
-	})
-	if err != nil {
-		return exit(exitConfig, err)
 	}
 	hurry := cmd.Context()
 	defer func() { // last, so that what happens while stopping is still reported
@@ -66,10 +56,7 @@ func (a *app) runBridge(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return exit(exitConfig, err)
 	}
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(signals)
-	l, stop := phases(cmd.Context(), signals, func() { signal.Stop(signals) }, cfg.Grace)
+	l, stop := untilSignalled(cmd.Context(), cfg.Grace)
 	defer stop()
 	hurry = l.hurry
 

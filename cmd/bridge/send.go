@@ -147,11 +147,15 @@ func (a *app) send(ctx context.Context, f sendFlags, files []string) error {
 	if f.queue, err = target(f.queue, cfg); err != nil {
 		return err
 	}
-	tel, flush, err := a.telemetry(ctx)
+	tel, err := a.telemetry(ctx, a.level(), a.stderr)
 	if err != nil {
 		return err
 	}
-	defer flush()
+	defer func() {
+		if err := tel.Shutdown(ctx); err != nil {
+			tel.Logger().WarnContext(ctx, "telemetry not delivered to its end", "error", err)
+		}
+	}()
 	sender, err := client.NewSender(f.queue, nil)
 	if err != nil {
 		return fmt.Errorf("open a sender for %s: %w", f.queue, err)

@@ -57,7 +57,7 @@ worker's listen address with --worker to ask it.`,
 				if entity != "" {
 					rows = slices.DeleteFunc(rows, func(r sessionRow) bool { return !r.of(entity) })
 				}
-				return a.printSessions(rows, out, time.Now())
+				return writeRows(a.stdout, out, rows, func() error { return a.printSessions(rows, time.Now()) })
 			})
 		},
 	}
@@ -148,18 +148,7 @@ func (r *sessionRow) read(state []byte) {
 	}
 }
 
-func (a *app) printSessions(rows []sessionRow, out format, now time.Time) error {
-	switch out {
-	case formatJSON:
-		return writeJSON(a.stdout, rows)
-	case formatJSONL:
-		for _, r := range rows {
-			if err := writeLine(a.stdout, r); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
+func (a *app) printSessions(rows []sessionRow, now time.Time) error {
 	if len(rows) == 0 {
 		a.note("no sessions with messages or state")
 		return nil

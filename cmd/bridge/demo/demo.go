@@ -46,12 +46,12 @@ const redrawn = 100 * time.Millisecond
 // A Demo is both emulators with what is to be sent to them, and the configuration of a bridge between them.
 type Demo struct {
 	Config *config.Config
+	Bus    *servicebus.Server
+	Fno    *fno.Server
 
 	files   []file
 	exports int // files that F&O will export
 	remove  func() error
-	bus     *servicebus.Server
-	fno     *fno.Server
 	sent    []sentFile
 }
 
@@ -90,15 +90,15 @@ func (d *Demo) start(in input) (err error) {
 		return err
 	}
 	namespace := embedded.Namespace(d.Config, checkerSubscription, SpareSubscription)
-	if d.bus, err = servicebus.Start(servicebus.Options{Namespace: namespace}); err != nil {
+	if d.Bus, err = servicebus.Start(servicebus.Options{Namespace: namespace}); err != nil {
 		return err
 	}
-	if d.fno, err = in.startFno(d.Config); err != nil {
+	if d.Fno, err = in.startFno(d.Config); err != nil {
 		return err
 	}
 	// The embedded F&O is there and takes a fraction of a second where the real one takes minutes.
 	for i := range d.Config.Environments {
-		d.Config.Environments[i].URL, d.Config.Environments[i].StatusCalls = d.fno.URL(), 500
+		d.Config.Environments[i].URL, d.Config.Environments[i].StatusCalls = d.Fno.URL(), 500
 	}
 	d.Config.Poll = config.Poll{First: 20 * time.Millisecond, Fraction: 0.1, Max: 200 * time.Millisecond}
 	d.Config.Listen = ""
@@ -114,11 +114,11 @@ func noSecret(string) (string, bool) {
 // Close ends the emulators and removes what was unpacked.
 func (d *Demo) Close() error {
 	var errs []error
-	if d.fno != nil {
-		errs = append(errs, d.fno.Close())
+	if d.Fno != nil {
+		errs = append(errs, d.Fno.Close())
 	}
-	if d.bus != nil {
-		errs = append(errs, d.bus.Close())
+	if d.Bus != nil {
+		errs = append(errs, d.Bus.Close())
 	}
 	return errors.Join(append(errs, d.remove())...)
 }
@@ -126,22 +126,13 @@ func (d *Demo) Close() error {
 // Connect opens a client to the embedded Service Bus as any client would: over TCP, with the connection string.
 func (d *Demo) Connect(r azservicebus.RetryOptions) (*azservicebus.Client, error) {
 	o := &azservicebus.ClientOptions{RetryOptions: r}
-	return azservicebus.NewClientFromConnectionString(d.bus.ConnectionString(), o)
+	return azservicebus.NewClientFromConnectionString(d.Bus.ConnectionString(), o)
 }
 
 // Credential returns what every identity of the demo signs in with.
 func (d *Demo) Credential(config.Identity) (azcore.TokenCredential, error) {
-	return d.fno.Credential("demo"), nil
+	return d.Fno.Credential("demo"), nil
 }
-
-// Host returns the address of the embedded Service Bus.
-func (d *Demo) Host() string { return d.bus.Addr() }
-
-// ConnectionString returns what other programs reach the embedded Service Bus with.
-func (d *Demo) ConnectionString() string { return d.bus.ConnectionString() }
-
-// FnoURL returns where the embedded F&O is.
-func (d *Demo) FnoURL() string { return d.fno.URL() }
 
 // Queue returns the queue that the files are sent to.
 func (d *Demo) Queue() string { return d.Config.Sources[0].Queue }
@@ -201,7 +192,7 @@ func (d *Demo) send(ctx context.Context, tel *telemetry.Telemetry) error {
 		if f.company != "" {
 			props[contract.PropCompany] = f.company
 		}
-		sendCtx, end := tel.Send(ctx, telemetry.Destination{Name: d.Queue(), Server: d.Host()},
+		sendCtx, end := tel.Send(ctx, telemetry.Destination{Name: d.Queue(), Server: d.Bus.Addr()},
 			telemetry.MessageInfo{ID: id, Session: f.session, Size: len(f.body), Properties: props})
 		err := sender.SendMessage(sendCtx, &azservicebus.Message{
 			MessageID: &id, SessionID: &f.session, Body: f.body, ApplicationProperties: props,

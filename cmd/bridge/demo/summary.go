@@ -91,7 +91,7 @@ func (d *Demo) history(events []arrival, dead []*azservicebus.ReceivedMessage) h
 			h.Modes[f.session] = history.Enqueued
 		}
 	}
-	for _, i := range d.fno.Imports() {
+	for _, i := range d.Fno.Imports() {
 		h.Recorded = append(h.Recorded, history.Recorded{
 			ExternalID: i.ExternalID, MessageID: i.MessageID, Hash: i.SHA256, Order: i.Order,
 			Accepted: i.AcceptedAt, Ended: i.EndedAt, Status: i.Status,
