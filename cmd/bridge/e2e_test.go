@@ -12,9 +12,9 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
-	"fnobridge/cmd/bridge/embedded"
 	fno "fnobridge/emulator/dynamics"
 	"fnobridge/emulator/servicebus"
+	"fnobridge/emulator/servicebus/entity"
 	"fnobridge/internal/config"
 	"fnobridge/internal/failure"
 	"fnobridge/internal/inbound"
@@ -29,29 +29,41 @@ const (
 
 // A world is a bridge between the emulators, over TCP, as one test wants it.
 type world struct {
-	t         testing.TB
-	cfg       *config.Config
-	bus       *servicebus.Server
-	fno       map[string]*fno.Server // by environment
-	client    *azservicebus.Client
-	transport *recordingTransport // to F&O and Blob Storage, for tests that look at them; else those of production
-	ran       chan struct{}
-	left      []inbound.Left
-	stop      context.CancelFunc
+	t      testing.TB
+	cfg    *config.Config
+	bus    *servicebus.Server
+	fno    map[string]*fno.Server // by environment
+	client *azservicebus.Client
+	http   *recordingTransport // to F&O and Blob Storage, for tests that look at them; else those of production
+	ran    chan struct{}
+	left   []inbound.Left
+	stop   context.CancelFunc
 }
 
 // newWorld starts the emulators: session queues and a topic with a session subscription, and the environments.
 func newWorld(t testing.TB, queues []string, environments ...string) *world {
 	t.Helper()
 	w := &world{t: t, cfg: config.Default(), fno: map[string]*fno.Server{}, ran: make(chan struct{})}
+	ns := entity.Namespace{}
 	for _, name := range queues {
+		q := entity.NewQueue(name)
+		q.RequiresSession, q.MaxDeliveryCount = true, 100
+		ns.Queues = append(ns.Queues, q)
 		w.cfg.Sources = append(w.cfg.Sources, config.Source{Queue: name})
 	}
+	orders := entity.NewTopic("orders")
+	sub := entity.NewSubscription("fno")
+	sub.RequiresSession, sub.MaxDeliveryCount = true, 100
+	orders.Subscriptions = append(orders.Subscriptions, sub)
+	events := entity.NewTopic("fno-status")
+	events.RequiresDuplicateDetection = true
+	events.Subscriptions = append(events.Subscriptions, entity.NewSubscription("all"))
+	ns.Topics = append(ns.Topics, orders, events)
 	w.cfg.Sources = append(w.cfg.Sources, config.Source{Topic: "orders", Subscription: "fno"})
 	w.cfg.Status.Topic, w.cfg.Listen, w.cfg.ServiceBus.Lock = "fno-status", "", time.Minute
 	w.cfg.Poll = config.Poll{First: 10 * time.Millisecond, Fraction: 0.1, Max: 100 * time.Millisecond}
 	var err error
-	if w.bus, err = servicebus.Start(servicebus.Options{Namespace: embedded.Namespace(w.cfg, "all")}); err != nil {
+	if w.bus, err = servicebus.Start(servicebus.Options{Namespace: ns}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.bus.Close() })
@@ -107,8 +119,8 @@ func (w *world) run() {
 func (w *world) observed(tel *telemetry.Telemetry, sign func(config.Identity) (azcore.TokenCredential, error)) {
 	w.t.Helper()
 	via := access{connect: w.connect, server: w.bus.Addr(), credential: sign}
-	if w.transport != nil {
-		via.transport = w.transport
+	if w.http != nil {
+		via.transport = w.http
 	}
 	b, err := assemble(w.cfg, tel, via)
 	if err != nil {

@@ -51,7 +51,7 @@ func (w *world) claims() *storage.Server {
 	s := storage.New(storageToken)
 	srv := s.Start(true)
 	w.t.Cleanup(srv.Close)
-	w.transport = newTransport(w.t, srv.Client().Transport.(*http.Transport), srv.Listener.Addr().String())
+	w.http = newTransport(w.t, srv.Client().Transport.(*http.Transport), srv.Listener.Addr().String())
 	return s
 }
 
