@@ -26,10 +26,10 @@ var rules = []struct {
 }{
 	{from: "internal", to: emulator, why: "production code never knows that there are emulators"},
 	{from: emulator, to: "internal", why: "an emulator that shares code with the client shares its mistakes"},
-	{from: emulator, to: "cmd", why: "the emulators are a house of their own"},
-	{from: emulator, to: "examples", why: "the emulators are a house of their own"},
+	{from: emulator, to: "cmd", why: "the emulators stand for themselves"},
+	{from: emulator, to: "examples", why: "the emulators stand for themselves"},
 	{from: "internal", to: "cmd", why: "arrows point from the command line to the packages"},
-	{from: "internal", to: "examples", why: "the examples are what the command line plays, not what the packages know"},
+	{from: "internal", to: "examples", why: "the examples are what the demo sends, not what the packages know"},
 	{from: "internal", to: "internal/config", why: "packages take plain options; cmd/bridge turns the configuration into them"},
 	{from: "internal/inbound", to: "internal/outbound", why: "the directions know nothing of each other"},
 	{from: "internal/outbound", to: "internal/inbound", why: "the directions know nothing of each other"},

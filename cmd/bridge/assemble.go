@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,12 +25,12 @@ import (
 	"fnobridge/internal/outbound"
 	"fnobridge/internal/payload"
 	"fnobridge/internal/retry"
-	"fnobridge/internal/status"
 	"fnobridge/internal/telemetry"
 )
 
-// doors are the ways out of the process: run opens those that the configuration names, demo and tests their own.
-type doors struct {
+// access is how a bridge reaches everything outside of its process. `bridge run` takes it from the configuration; the
+// demo and the tests bring emulators.
+type access struct {
 	connect    bus.Connect
 	server     string // host of the namespace, for spans
 	credential func(config.Identity) (azcore.TokenCredential, error)
@@ -38,123 +40,66 @@ type doors struct {
 
 // A bridge is everything that one configuration describes, wired up. run is its life.
 type bridge struct {
-	cfg     *config.Config
-	tel     *telemetry.Telemetry
-	bus     *bus.Bus
-	senders []*bus.Sender
-	events  *outbound.Events
-	worker  *inbound.Worker // nil without sources
-	exports []*outbound.Export
-	desk    *desk
-	notices *outbound.Notices // nil when nothing is published
+	cfg       *config.Config
+	tel       *telemetry.Telemetry
+	bus       *bus.Bus
+	senders   []*bus.Sender
+	events    *outbound.Events
+	worker    *inbound.Worker // nil without sources
+	exports   []*outbound.Export
+	endpoints *endpoints
+	notices   *outbound.Notices // nil when nothing is published
 }
 
 // assemble wires up a bridge. Nothing is dialled yet.
-func assemble(cfg *config.Config, tel *telemetry.Telemetry, d doors) (*bridge, error) {
-	b := &bridge{cfg: cfg, tel: tel, desk: &desk{gates: map[string]*admission.Gate{}}}
+func assemble(cfg *config.Config, tel *telemetry.Telemetry, via access) (*bridge, error) {
+	b := &bridge{cfg: cfg, tel: tel, endpoints: &endpoints{gates: map[string]*admission.Gate{}}}
 	var err error
-	if b.bus, err = bus.Open(bus.Options{Connect: d.connect, Logger: tel.Logger()}); err != nil {
+	if b.bus, err = bus.Open(bus.Options{Connect: via.connect, Logger: tel.Logger()}); err != nil {
 		return nil, err
 	}
 	environments := map[string]*dynamics.Environment{}
 	for _, e := range cfg.Environments {
-		if environments[e.Name], err = b.environment(e, d); err != nil {
+		if environments[e.Name], err = b.environment(e, via); err != nil {
 			return nil, err
 		}
 	}
-	storage, err := d.credential(storageIdentity(cfg))
+	storage, err := via.credential(storageIdentity(cfg))
 	if err != nil {
 		return nil, fmt.Errorf("storage: %w", err)
 	}
 	if cfg.Status.Topic != "" {
-		b.events = outbound.NewEvents(b.sender(cfg.Status.Topic), telemetry.Destination{Name: cfg.Status.Topic, Server: d.server}, tel)
+		to := telemetry.Destination{Name: cfg.Status.Topic, Server: via.server}
+		b.events = outbound.NewEvents(b.sender(cfg.Status.Topic), to, tel)
 		b.notices = outbound.NewNotices(b.events, tel.Logger())
 	}
-	if err := b.inbound(environments, storage, d); err != nil {
+	if err := b.inbound(environments, storage, via); err != nil {
 		return nil, err
 	}
-	b.outbound(environments, storage, d)
+	b.outbound(environments, storage, via)
 	return b, nil
 }
 
-// storageIdentity is who the bridge is to Blob Storage when the configuration does not say.
-func storageIdentity(cfg *config.Config) config.Identity {
-	switch {
-	case cfg.Storage.Identity != nil:
-		return *cfg.Storage.Identity
-	case cfg.ServiceBus.Identity != nil:
-		return *cfg.ServiceBus.Identity
-	}
-	return config.Identity{Kind: config.IdentityDefault}
-}
-
-func (b *bridge) environment(e config.Environment, d doors) (*dynamics.Environment, error) {
-	cred, err := d.credential(e.Identity)
-	if err != nil {
-		return nil, fmt.Errorf("environment %q: %w", e.Name, err)
-	}
-	base := d.transport
-	if base == nil {
-		t := dynamics.NewTransport()
-		t.MaxIdleConnsPerHost = max(t.MaxIdleConnsPerHost, e.Requests) // every slot keeps its connection
-		t.MaxIdleConns = t.MaxIdleConnsPerHost
-		base = t
-	}
-	env, err := dynamics.New(dynamics.Options{
-		Name: e.Name, URL: e.URL, Credential: cred, Transport: b.tel.HTTPTransport(base, telemetry.Propagate),
-		Timeout: e.Timeout, Requests: e.Requests, StatusCalls: e.StatusCalls, Logger: b.tel.Logger(),
-	})
-	if err != nil {
-		return nil, err
-	}
-	b.desk.gates[e.Name] = env.Gate()
-	env.Gate().OnChange(b.gateChanged(e.Name))
-	return env, nil
-}
-
-// gateChanged makes a gate visible: as a log line, a metric, and an event. A probe is neither news nor an event.
-func (b *bridge) gateChanged(name string) func(admission.GateState) {
-	open := true
-	return func(s admission.GateState) {
-		if s.Open() == open || s.Phase == admission.GateProbing {
-			return
-		}
-		open = s.Open()
-		ctx := context.Background()
-		b.tel.GateChanged(ctx, name, !open)
-		e := status.Event{Status: status.Resumed, Environment: name, Time: time.Now()}
-		if open {
-			b.tel.Logger().Info("environment resumed", "environment", name)
-		} else {
-			b.tel.Logger().Warn("environment paused: nothing is posted, no attempt is counted, it is probed until it answers",
-				"environment", name, "reason", s.Reason, "detail", s.Detail, "until", s.Until)
-			e.Status, e.Reason, e.Detail = status.Paused, s.Reason, s.Detail
-		}
-		if b.notices != nil {
-			b.notices.Say(e)
-		}
-	}
-}
-
-// sender gives a sender that is closed with the bridge.
+// sender returns a sender that is closed with the bridge.
 func (b *bridge) sender(entity string) *bus.Sender {
 	s := b.bus.Sender(entity)
 	b.senders = append(b.senders, s)
 	return s
 }
 
-func (b *bridge) inbound(environments map[string]*dynamics.Environment, storage azcore.TokenCredential, d doors) error {
+func (b *bridge) inbound(envs map[string]*dynamics.Environment, storage azcore.TokenCredential, via access) error {
 	if len(b.cfg.Sources) == 0 {
 		return nil
 	}
 	o := inbound.Options{
-		Payloads: payload.NewOpener(payload.Options{Credential: storage, Transport: b.toStorage(d)}),
-		Events:   b.events, Telemetry: b.tel, At: d.at,
+		Payloads: payload.NewOpener(payload.Options{Credential: storage, Transport: b.toStorage(via)}),
+		Events:   b.events, Telemetry: b.tel, At: via.at,
 		Sessions: b.cfg.Sessions, Accepts: b.cfg.Accepts, Idle: b.cfg.Idle,
 	}
 	if b.cfg.Storage.Errors != "" {
 		var err error
-		o.Overflow, err = deadletter.NewBlobOverflow(b.cfg.Storage.Errors, storage, azpolicy.ClientOptions{Transport: &http.Client{Transport: b.toStorage(d)}})
+		client := azpolicy.ClientOptions{Transport: &http.Client{Transport: b.toStorage(via)}}
+		o.Overflow, err = deadletter.NewBlobOverflow(b.cfg.Storage.Errors, storage, client)
 		if err != nil {
 			return fmt.Errorf("storage.errors: %w", err)
 		}
@@ -163,32 +108,29 @@ func (b *bridge) inbound(environments map[string]*dynamics.Environment, storage 
 		src := bus.Source{Queue: s.Queue, Topic: s.Topic, Subscription: s.Subscription}
 		o.Sources = append(o.Sources, inbound.Source{
 			Name: s.Name(), Acceptor: acceptor{b.bus, src}, Lock: b.cfg.ServiceBus.Lock,
-			Destination: telemetry.Destination{Name: s.Queue + s.Topic, Subscription: s.Subscription, Server: d.server},
+			Destination: telemetry.Destination{Name: s.Queue + s.Topic, Subscription: s.Subscription, Server: via.server},
 		})
 	}
 	names := make([]string, 0, len(b.cfg.Routes))
 	for _, r := range b.cfg.Routes {
 		env := b.cfg.Environment(r.Environment)
-		o.Routes = append(o.Routes, route(r, env, environments[r.Environment], b.cfg.Poll))
+		o.Routes = append(o.Routes, route(r, env, envs[r.Environment], b.cfg.Poll))
 		names = append(names, r.Name)
 	}
 	var err error
 	if b.worker, err = inbound.New(o); err != nil {
 		return err
 	}
-	b.desk.worker = b.worker
-	gates := make([]string, 0, len(environments))
-	for name := range environments {
-		gates = append(gates, name)
-	}
-	b.tel.Declare(context.Background(), names, gates)
+	b.endpoints.worker = b.worker
+	b.tel.Declare(context.Background(), names, slices.Collect(maps.Keys(envs)))
 	return nil
 }
 
 // route turns a configured route into the lane's.
 func route(r config.Route, e *config.Environment, env *dynamics.Environment, poll config.Poll) *inbound.Route {
 	return &inbound.Route{
-		Name: r.Name, Source: unstar(r.Match.Source), Match: contract.Pair{Entity: unstar(r.Match.Entity), Company: unstar(r.Match.Company)},
+		Name: r.Name, Source: unstar(r.Match.Source),
+		Match:       contract.Pair{Entity: unstar(r.Match.Entity), Company: unstar(r.Match.Company)},
 		Fixed:       contract.Pair{Entity: r.Entity, Company: r.Company},
 		Environment: env, API: dynamics.Recurring{Environment: env}, Timeout: e.Timeout, Activity: r.Activity,
 		Payload: payload.Rule{
@@ -201,7 +143,7 @@ func route(r config.Route, e *config.Environment, env *dynamics.Environment, pol
 	}
 }
 
-// retries gives the route's backoff, with that of single reasons.
+// retries returns the route's backoff, with that of single reasons.
 func retries(r config.Route) retry.Policy {
 	backoff := func(r config.Retry) retry.Backoff {
 		return retry.Backoff{
@@ -215,6 +157,7 @@ func retries(r config.Route) retry.Policy {
 	return p
 }
 
+// unstar returns a pattern as the lane wants it: there, empty matches everything.
 func unstar(s string) string {
 	if s == "*" {
 		return ""
@@ -222,11 +165,11 @@ func unstar(s string) string {
 	return s
 }
 
-func (b *bridge) outbound(environments map[string]*dynamics.Environment, storage azcore.TokenCredential, d doors) {
+func (b *bridge) outbound(envs map[string]*dynamics.Environment, storage azcore.TokenCredential, via access) {
 	for _, e := range b.cfg.Exports {
 		o := outbound.ExportOptions{
-			Name: e.Name, Environment: environments[e.Environment], Activity: e.Activity, Entity: e.Entity, Company: e.Company,
-			Sender: b.sender(e.Queue), To: telemetry.Destination{Name: e.Queue, Server: d.server},
+			Name: e.Name, Environment: envs[e.Environment], Activity: e.Activity, Entity: e.Entity, Company: e.Company,
+			Sender: b.sender(e.Queue), To: telemetry.Destination{Name: e.Queue, Server: via.server},
 			MaxInline: int64(e.MaxInline), Poll: e.Poll, Telemetry: b.tel,
 		}
 		if b.events != nil {
@@ -236,13 +179,14 @@ func (b *bridge) outbound(environments map[string]*dynamics.Environment, storage
 			o.Turn = b.turn(b.cfg.Sources[0], "fnobridge-export-"+e.Name)
 		}
 		if e.ClaimCheck != "" {
-			o.Store = outbound.NewBlobStore(e.ClaimCheck, storage, &http.Client{Transport: b.toStorage(d)})
+			o.Store = outbound.NewBlobStore(e.ClaimCheck, storage, &http.Client{Transport: b.toStorage(via)})
 		}
 		b.exports = append(b.exports, outbound.NewExport(o))
 	}
 }
 
-// turn lets one replica at a time do what a name stands for, by a session of the first source that never has messages.
+// turn returns a function that makes this replica the only one to do what name means. The right to do it is the lock of
+// a session of that name in the first source; nobody sends to it.
 func (b *bridge) turn(s config.Source, name string) func(context.Context) (context.Context, func(), error) {
 	a := acceptor{b.bus, bus.Source{Queue: s.Queue, Topic: s.Topic, Subscription: s.Subscription}}
 	return func(ctx context.Context) (context.Context, func(), error) {
@@ -250,56 +194,47 @@ func (b *bridge) turn(s config.Source, name string) func(context.Context) (conte
 	}
 }
 
-// toStorage gives the traced transport to Blob Storage, which gets no trace of ours: its logs are somebody else's.
-func (b *bridge) toStorage(d doors) http.RoundTripper {
-	base := d.transport
-	if base == nil {
-		base = dynamics.NewTransport()
-	}
-	return b.tel.HTTPTransport(base, telemetry.KeepToOurselves)
-}
-
-// run serves until intake ends and everything in hand is finished or written down, or until work ends. It gives what
-// was left. Stopping goes in the order of the promises: sessions, then exports, then Service Bus; telemetry is the
-// caller's and comes last.
+// run serves until intake ends and everything in hand is finished or written down, or until work ends. It returns what
+// was left. It stops what depends on others first: sessions and exports, then the notices that they caused, then the
+// senders and Service Bus. Telemetry is the caller's and comes last.
 func (b *bridge) run(l life) ([]inbound.Left, error) {
 	intake, work := l.intake, l.work
-	stopDesk, err := b.desk.serve(b.cfg.Listen, b.tel.Logger())
+	stopEndpoints, err := b.endpoints.serve(b.cfg.Listen, b.tel.Logger())
 	if err != nil {
 		return nil, err
 	}
-	b.desk.taking.Store(true)
-	defer context.AfterFunc(intake, func() { b.desk.taking.Store(false) })()
+	b.endpoints.taking.Store(true)
+	defer context.AfterFunc(intake, func() { b.endpoints.taking.Store(false) })()
 
 	notices, endNotices := context.WithCancel(context.WithoutCancel(work))
 	defer endNotices()
-	var said sync.WaitGroup
+	var publishing sync.WaitGroup
 	if b.notices != nil {
-		said.Go(func() { b.notices.Run(notices, l.hurry) })
+		publishing.Go(func() { b.notices.Run(notices, l.hurry) })
 	}
 
 	var left []inbound.Left
-	var wg sync.WaitGroup
+	var working sync.WaitGroup
 	if b.worker != nil {
-		wg.Go(func() { left = b.worker.Run(intake, work) })
+		working.Go(func() { left = b.worker.Run(intake, work) })
 	}
 	for _, x := range b.exports {
-		wg.Go(func() { x.Run(intake, work) })
+		working.Go(func() { x.Run(intake, work) })
 	}
-	wg.Wait()
-	<-intake.Done() // with nothing to do there is nothing to stop
+	working.Wait()
+	<-intake.Done() // a bridge without sources and exports serves its endpoints until then
 	endNotices()
-	said.Wait()
+	publishing.Wait()
 	return left, atMost(l.hurry, 5*time.Second, func(ctx context.Context) error {
 		errs := []error{}
 		for _, s := range b.senders {
 			errs = append(errs, s.Close(ctx))
 		}
-		return errors.Join(append(errs, b.bus.Close(ctx), stopDesk(ctx))...)
+		return errors.Join(append(errs, b.bus.Close(ctx), stopEndpoints(ctx))...)
 	})
 }
 
-// acceptor gives bus sessions as the lane's.
+// acceptor adapts the sessions of one source to what a lane wants of them.
 type acceptor struct {
 	bus *bus.Bus
 	src bus.Source

@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// crashPoint gives a function that kills the process, as kill -9 does, the Nth time it comes to the point that the
+// crashPoint returns a function that kills the process, as kill -9 does, the Nth time it comes to the point that the
 // variable FNOBRIDGE_CRASH names as POINT:N. Only the crash tests build with the tag crashpoints.
 func crashPoint() func(string) {
 	point, count, ok := strings.Cut(os.Getenv("FNOBRIDGE_CRASH"), ":")

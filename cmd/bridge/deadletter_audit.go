@@ -14,7 +14,7 @@ import (
 )
 
 // auditTrail makes a run write one line per message, to a file or the log, and show its progress on a terminal. done
-// ends both.
+// ends both. The bar is cleared before every other line: both go to the same terminal.
 func (a *app) auditTrail(o *deadletter.Options, file string) (done func() error, err error) {
 	if u, err := user.Current(); err == nil {
 		o.By = u.Username
@@ -57,7 +57,9 @@ func logRecord(log *slog.Logger, r deadletter.Record) {
 	case deadletter.OutcomeFailed, deadletter.OutcomeBlocked, deadletter.OutcomeLocked, deadletter.OutcomeDoubt:
 		level = slog.LevelWarn
 	}
-	attrs := []slog.Attr{slog.String("action", r.Action), slog.String("outcome", r.Outcome), slog.String("source", r.Source)}
+	attrs := []slog.Attr{
+		slog.String("action", r.Action), slog.String("outcome", r.Outcome), slog.String("source", r.Source),
+	}
 	add := func(name, value string) {
 		if value != "" {
 			attrs = append(attrs, slog.String(name, value))
@@ -101,7 +103,8 @@ func (b *progressBar) draw(done, all int) {
 	}
 	b.last, b.up = time.Now(), true
 	n := min(barWidth*done/all, barWidth)
-	_, _ = fmt.Fprintf(b.a.stderr, "\r\033[K[%s%s] %d of %d", strings.Repeat("=", n), strings.Repeat(" ", barWidth-n), done, all)
+	bar := strings.Repeat("=", n) + strings.Repeat(" ", barWidth-n)
+	_, _ = fmt.Fprintf(b.a.stderr, "\r\033[K[%s] %d of %d", bar, done, all)
 }
 
 func (b *progressBar) clear() {

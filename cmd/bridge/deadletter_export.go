@@ -1,8 +1,8 @@
 package main
 
 import (
+	"context"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -23,35 +23,26 @@ message. Without it, one JSON object per message goes to stdout, the body in it.
   bridge deadletter export fno-inbound | jq -r .description`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			f, err := sel.filter(time.Now())
-			if err != nil {
-				return err
-			}
-			d, err := a.openDeadLetters()
-			if err != nil {
-				return err
-			}
-			defer closeQuietly(d)
-			e, err := d.one(args)
-			if err != nil {
-				return err
-			}
-			ctx, stop := interruptible(cmd)
-			defer stop()
-			n := 0
-			if dir == "" {
-				n, err = deadletter.ExportLines(ctx, d.Service, e, f, a.stdout)
-			} else {
-				n, err = deadletter.ExportDir(ctx, d.Service, e, f, dir)
-			}
-			if err != nil {
-				return d.fail(fmt.Errorf("%w (%s exported before)", err, counted(n, "dead letter")), e, "listen")
-			}
-			a.note("%s exported", counted(n, "dead letter"))
-			return nil
+			return a.onDeadLetters(cmd, &sel, (*deadLetters).one, args, func(ctx context.Context, d *deadLetters) error {
+				return a.exportDeadLetters(ctx, d, dir)
+			})
 		},
 	}
 	sel.flags(cmd)
 	cmd.Flags().StringVar(&dir, "dir", "", "`DIR` for the bodies and dead-letters.jsonl; made if it is not there")
 	return cmd
+}
+
+func (a *app) exportDeadLetters(ctx context.Context, d *deadLetters, dir string) (err error) {
+	n := 0
+	if dir == "" {
+		n, err = deadletter.ExportLines(ctx, d.Service, d.entity(), d.filter, a.stdout)
+	} else {
+		n, err = deadletter.ExportDir(ctx, d.Service, d.entity(), d.filter, dir)
+	}
+	if err != nil {
+		return d.fail(fmt.Errorf("%w (%s exported before)", err, counted(n, "dead letter")), d.entity(), "listen")
+	}
+	a.note("%s exported", counted(n, "dead letter"))
+	return nil
 }

@@ -1,18 +1,15 @@
 package main
 
 import (
-	"strings"
-
-	"fnobridge/internal/config"
 	"fnobridge/internal/deadletter"
-	"fnobridge/internal/inbound"
 	"fnobridge/internal/ledger"
 )
 
-// marks lets the replay read and lift what the lane wrote into session state.
+// marks lets the replay read and lift what the lane wrote into session state. The replay knows no ledger: it sees a
+// mark, and the files that must not be sent again.
 type marks struct{}
 
-// Mark gives the hold or drain of a ledger. Files that F&O has, or may have, must not be sent again behind others.
+// Mark returns the hold or drain of a ledger. Files that F&O has, or may have, must not be sent again behind others.
 func (marks) Mark(state []byte) (*deadletter.Mark, error) {
 	l, err := ledger.Decode(state)
 	if err != nil || l.Park == nil {
@@ -29,25 +26,4 @@ func (marks) Lift(state []byte, moved []int64) ([]byte, error) {
 	}
 	l.Lift(moved)
 	return l.Encode()
-}
-
-// mayStand gives what the replay asks about a session that a worker has: whether it may be held or draining. The
-// worker knows, if it can be asked; else the route's policy says whether it can be at all.
-func mayStand(cfg *config.Config, e deadletter.Entity, seen map[string]inbound.SessionView) func(session, entity, company string) bool {
-	return func(session, entity, company string) bool {
-		if v, ok := seen[session]; ok {
-			return v.Parked != ""
-		}
-		if cfg == nil {
-			return true
-		}
-		name := config.Source{Queue: e.Queue, Topic: e.Topic, Subscription: e.Subscription}.Name()
-		for _, r := range cfg.Routes {
-			fits := func(want, have string) bool { return want == "" || want == "*" || strings.EqualFold(want, have) }
-			if fits(r.Match.Source, name) && fits(r.Match.Entity, entity) && fits(r.Match.Company, company) {
-				return r.OnFailure != config.FailureSkip
-			}
-		}
-		return false // without a route it is dead-lettered, and the session goes on
-	}
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -26,25 +25,12 @@ a hundred.`,
   bridge deadletter list fno-inbound --reason ProcessedWithErrors --since 2h
   bridge deadletter list orders/fno --entity "Customer groups" -o jsonl`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			f, err := sel.filter(time.Now())
-			if err != nil {
-				return err
-			}
-			d, err := a.openDeadLetters()
-			if err != nil {
-				return err
-			}
-			defer closeQuietly(d)
-			es, err := d.several(args)
-			if err != nil {
-				return err
-			}
-			ctx, stop := interruptible(cmd)
-			defer stop()
-			if group {
-				return a.groupDeadLetters(ctx, d, es, f, out)
-			}
-			return a.listDeadLetters(ctx, d, es, f, out)
+			return a.onDeadLetters(cmd, &sel, (*deadLetters).several, args, func(ctx context.Context, d *deadLetters) error {
+				if group {
+					return a.groupDeadLetters(ctx, d, out)
+				}
+				return a.listDeadLetters(ctx, d, out)
+			})
 		},
 	}
 	sel.flags(cmd)
@@ -56,33 +42,36 @@ a hundred.`,
 // rowsPerTable is how many rows are aligned together: the list must not wait for its end.
 const rowsPerTable = 100
 
-func (a *app) listDeadLetters(ctx context.Context, d *deadLetters, es []deadletter.Entity, f deadletter.Filter, out format) error {
+func (a *app) listDeadLetters(ctx context.Context, d *deadLetters, out format) error {
 	switch out {
 	case formatJSONL:
-		return d.walkAll(ctx, es, f, func(m deadletter.Message) error { return writeLine(a.stdout, m) })
+		return d.walk(ctx, func(m deadletter.Message) error { return writeLine(a.stdout, m) })
 	case formatJSON:
-		return a.listAsDocument(ctx, d, es, f)
+		return a.listAsDocument(ctx, d)
 	}
+	return a.listAsTable(ctx, d)
+}
+
+// listAsTable writes a table as it reads, a few rows at a time.
+func (a *app) listAsTable(ctx context.Context, d *deadLetters) error {
 	n := 0
-	var t *table
-	err := d.walkAll(ctx, es, f, func(m deadletter.Message) error {
+	t := newTable(a.stdout)
+	err := d.walk(ctx, func(m deadletter.Message) error {
 		if n%rowsPerTable == 0 {
-			if t != nil {
-				if err := t.flush(); err != nil {
-					return err
-				}
+			if err := t.flush(); err != nil {
+				return err
 			}
-			t = newTable(a.stdout, "SOURCE", "SEQ", "LAST TRIED", "REASON", "ENTITY", "COMPANY", "SESSION", "MESSAGE ID", "AGAIN", "BYTES")
+			t = newTable(a.stdout,
+				"SOURCE", "SEQ", "LAST TRIED", "REASON", "ENTITY", "COMPANY", "SESSION", "MESSAGE ID", "AGAIN", "BYTES")
 		}
 		n++
-		t.row(m.Source, strconv.FormatInt(m.SequenceNumber, 10), timeText(m.Time()), cmp.Or(m.Reason, "-"), cmp.Or(m.Entity, "-"),
-			cmp.Or(m.Company, "-"), sessionText(m.Session), m.MessageID, strconv.FormatInt(m.Resubmits, 10), strconv.Itoa(m.Bytes))
+		t.row(m.Source, strconv.FormatInt(m.SequenceNumber, 10), timeText(m.Time()), cmp.Or(m.Reason, "-"),
+			cmp.Or(m.Entity, "-"), cmp.Or(m.Company, "-"), sessionText(m.Session), m.MessageID,
+			strconv.FormatInt(m.Resubmits, 10), strconv.Itoa(m.Bytes))
 		return nil
 	})
-	if t != nil {
-		if ferr := t.flush(); err == nil {
-			err = ferr
-		}
+	if ferr := t.flush(); err == nil {
+		err = ferr
 	}
 	if err == nil && n == 0 {
 		a.note("no dead letters")
@@ -90,11 +79,11 @@ func (a *app) listDeadLetters(ctx context.Context, d *deadLetters, es []deadlett
 	return err
 }
 
-// listAsDocument writes one JSON array without holding it.
-func (a *app) listAsDocument(ctx context.Context, d *deadLetters, es []deadletter.Entity, f deadletter.Filter) error {
+// listAsDocument writes one JSON array as it reads; 50,000 dead letters are never in memory together.
+func (a *app) listAsDocument(ctx context.Context, d *deadLetters) error {
 	p := &printer{w: a.stdout}
 	before := "["
-	err := d.walkAll(ctx, es, f, func(m deadletter.Message) error {
+	err := d.walk(ctx, func(m deadletter.Message) error {
 		_, err := fmt.Fprint(a.stdout, before)
 		p.keep(written(err))
 		p.keep(writeLine(a.stdout, m))
@@ -112,38 +101,28 @@ func (a *app) listAsDocument(ctx context.Context, d *deadLetters, es []deadlette
 	return err
 }
 
-func (a *app) groupDeadLetters(ctx context.Context, d *deadLetters, es []deadletter.Entity, f deadletter.Filter, out format) error {
+func (a *app) groupDeadLetters(ctx context.Context, d *deadLetters, out format) error {
 	groups := deadletter.Groups{}
-	if err := d.walkAll(ctx, es, f, func(m deadletter.Message) error { groups.Add(m); return nil }); err != nil {
+	if err := d.walk(ctx, func(m deadletter.Message) error { groups.Add(m); return nil }); err != nil {
 		return err
 	}
 	return a.printGroups(groups, out)
 }
 
 func (a *app) printGroups(groups deadletter.Groups, out format) error {
-	switch out {
-	case formatJSON:
-		return writeJSON(a.stdout, groups.Sorted())
-	case formatJSONL:
-		for _, g := range groups.Sorted() {
-			if err := writeLine(a.stdout, g); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	if len(groups) == 0 {
+	rows := groups.Sorted()
+	return writeRows(a.stdout, out, rows, func() error { return a.printGroupTable(rows) })
+}
+
+func (a *app) printGroupTable(rows []deadletter.Group) error {
+	if len(rows) == 0 {
 		a.note("no dead letters")
 		return nil
 	}
 	t := newTable(a.stdout, "REASON", "ENTITY", "COUNT", "OLDEST", "NEWEST", "BYTES")
-	for _, g := range groups.Sorted() {
-		t.row(cmp.Or(g.Reason, "-"), cmp.Or(g.Entity, "-"), strconv.Itoa(g.Count), timeText(g.Oldest), timeText(g.Newest), strconv.FormatInt(g.Bytes, 10))
+	for _, g := range rows {
+		t.row(cmp.Or(g.Reason, "-"), cmp.Or(g.Entity, "-"), strconv.Itoa(g.Count), timeText(g.Oldest), timeText(g.Newest),
+			strconv.FormatInt(g.Bytes, 10))
 	}
 	return t.flush()
-}
-
-// note says something to a person.
-func (a *app) note(format string, args ...any) {
-	_, _ = fmt.Fprintf(a.stderr, format+"\n", args...) // nobody to tell when stderr is gone
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -19,18 +18,16 @@ import (
 
 // resubmitFlags are the flags of `bridge deadletter resubmit`.
 type resubmitFlags struct {
-	sel            selection
-	dry, yes, risk bool
-	to, audit      string
-	edits          []string
-	rate           float64
-	parallel       int
-	wait           time.Duration
-	worker         string
-	out            format
+	replayFlags
+	unchecked bool
+	to        string
+	edits     []string
+	parallel  int
+	worker    string
 }
 
-// longestLock is how long a killed run can keep messages locked. Source: Microsoft Learn, message-transfers-locks-settlement.
+// longestLock is how long a killed run can keep messages locked.
+// Source: Microsoft Learn, message-transfers-locks-settlement.
 const longestLock = 5 * time.Minute
 
 func newDeadletterResubmitCommand(a *app) *cobra.Command {
@@ -61,51 +58,42 @@ needs --yes, and rules that would take them. --to QUEUE sends them to one queue.
   bridge deadletter resubmit --session Vendors --edit 17=vendors.csv   # 17 and what was drained behind it`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, stop := interruptible(cmd)
-			defer stop()
-			return a.resubmit(ctx, &f, args)
+			if f.rate < 0 || f.parallel < 1 || f.parallel > 256 || f.wait < 0 {
+				return usagef("--rate and --wait are 0 or more, --parallel is 1 to 256")
+			}
+			edit, edits, err := readEdits(f.edits)
+			if err != nil {
+				return err
+			}
+			return a.onDeadLetters(cmd, &f.sel, (*deadLetters).one, args, func(ctx context.Context, d *deadLetters) error {
+				o := f.options(d)
+				o.Edit, o.Edits, o.Parallel, o.To, o.Unchecked, o.Ledger = edit, edits, f.parallel, f.to, f.unchecked, marks{}
+				return a.resubmit(ctx, d, o, f)
+			})
 		},
 	}
-	f.sel.flags(cmd)
+	f.flags(cmd)
 	fl := cmd.Flags()
 	fl.BoolVar(&f.dry, "dry-run", false, "say what would be done, and change nothing")
-	fl.StringVar(&f.to, "to", "", "send the copies to this `QUEUE` instead")
-	fl.StringArrayVar(&f.edits, "edit", nil, "`FILE` that replaces the body of the one selected message, or SEQ=FILE for one of several")
-	fl.Float64Var(&f.rate, "rate", 0, "at most `N` messages per second; 0 is no limit")
-	fl.IntVar(&f.parallel, "parallel", 8, "`N` sessions at the same time")
-	fl.DurationVar(&f.wait, "wait", longestLock+30*time.Second, "how long to wait for messages and sessions that somebody else has locked")
-	fl.StringVar(&f.worker, "worker", "", "`URL` of a running worker's listen address, to know what locked sessions do")
-	fl.StringVar(&f.audit, "audit", "", "append one JSON line per message to `FILE` instead of logging it")
 	fl.BoolVar(&f.yes, "yes", false, "send to a topic, and so to all of its subscriptions")
-	fl.BoolVar(&f.risk, "unchecked", false, "send to a topic although it cannot be told that a subscription takes it")
-	outputFlag(cmd, &f.out, formatTable, formatJSON)
+	fl.BoolVar(&f.unchecked, "unchecked", false, "send to a topic although it cannot be told that a subscription takes it")
+	fl.StringVar(&f.to, "to", "", "send the copies to this `QUEUE` instead")
+	fl.StringArrayVar(&f.edits, "edit", nil,
+		"`FILE` that replaces the body of the one selected message, or SEQ=FILE for one of several")
+	fl.IntVar(&f.parallel, "parallel", 8, "`N` sessions at the same time")
+	fl.DurationVar(&f.wait, "wait", longestLock+30*time.Second,
+		"how long to wait for messages and sessions that somebody else has locked")
+	fl.StringVar(&f.worker, "worker", "", "`URL` of a running worker's listen address, to know what locked sessions do")
 	return cmd
 }
 
-func (a *app) resubmit(ctx context.Context, f *resubmitFlags, args []string) (err error) {
-	o := deadletter.Options{DryRun: f.dry, Rate: f.rate, Parallel: f.parallel, Wait: f.wait, To: f.to, Unchecked: f.risk, Ledger: marks{}}
-	if o.Filter, err = f.sel.filter(time.Now()); err != nil {
-		return err
-	}
-	if f.rate < 0 || f.parallel < 1 || f.parallel > 256 || f.wait < 0 {
-		return usagef("--rate and --wait are 0 or more, --parallel is 1 to 256")
-	}
-	if err := readEdits(f.edits, &o); err != nil {
-		return err
-	}
-	d, err := a.openDeadLetters()
-	if err != nil {
-		return err
-	}
-	defer closeQuietly(d)
-	if o.Entity, err = d.one(args); err != nil {
-		return err
-	}
-	if o.Entity.Topic != "" && f.to == "" {
+func (a *app) resubmit(ctx context.Context, d *deadLetters, o deadletter.Options, f resubmitFlags) (err error) {
+	if topic := o.Entity.Topic; topic != "" && o.To == "" {
 		if !f.yes && !f.dry {
-			return usagef("%s is a subscription: its dead letters go to topic %s and reach all of its subscriptions; say --yes to that, or --to QUEUE", o.Entity, o.Entity.Topic)
+			return usagef("%s is a subscription: its dead letters go to topic %s and reach all of its subscriptions; "+
+				"say --yes to that, or --to QUEUE", o.Entity, topic)
 		}
-		if o.Takes, err = d.takes(ctx, o.Entity.Topic); err != nil && !f.risk {
+		if o.Takes, err = d.takes(ctx, topic); err != nil && !f.unchecked {
 			return d.fail(fmt.Errorf("%w: %w", deadletter.ErrUsage, err), o.Entity, "listen")
 		}
 	}
@@ -115,20 +103,30 @@ func (a *app) resubmit(ctx context.Context, f *resubmitFlags, args []string) (er
 			return err
 		}
 	}
-	o.Ordered = mayStand(d.cfg, o.Entity, seen)
-	done, err := a.auditTrail(&o, f.audit)
-	if err != nil {
-		return err
-	}
-	rep, err := deadletter.Resubmit(ctx, d.Service, o)
-	if cerr := done(); err == nil {
-		err = cerr
-	}
-	return a.concluded(d, o, rep, err, f.out, "resubmitted", "send")
+	o.Ordered = mayBeParked(d.cfg, o.Entity, seen)
+	return a.replay(ctx, d, o, f.replayFlags, replayAction{deadletter.Resubmit, "resubmitted", "send"})
 }
 
-// readEdits reads FILE and SEQ=FILE.
-func readEdits(edits []string, o *deadletter.Options) error {
+// mayBeParked returns what the replay asks about a session that a worker owns: whether it may be held or draining. The
+// worker knows, if it can be asked; else the route's policy says whether it can be at all.
+func mayBeParked(
+	cfg *config.Config, e deadletter.Entity, seen map[string]inbound.SessionView,
+) func(session, entity, company string) bool {
+	source := config.Source{Queue: e.Queue, Topic: e.Topic, Subscription: e.Subscription}.Name()
+	return func(session, entity, company string) bool {
+		if v, ok := seen[session]; ok {
+			return v.Parked != ""
+		}
+		if cfg == nil {
+			return true
+		}
+		r := cfg.Route(source, entity, company)
+		return r != nil && r.OnFailure != config.FailureSkip // without a route it is dead-lettered, and the session goes on
+	}
+}
+
+// readEdits reads FILE and SEQ=FILE: the body of the one selected message, or the bodies of several by sequence number.
+func readEdits(edits []string) (one []byte, several map[int64][]byte, err error) {
 	for _, e := range edits {
 		file, at := e, int64(0)
 		if n, f, ok := strings.Cut(e, "="); ok {
@@ -138,27 +136,27 @@ func readEdits(edits []string, o *deadletter.Options) error {
 		}
 		body, err := os.ReadFile(file) //nolint:gosec // the operator names it
 		if err != nil {
-			return fmt.Errorf("--edit: %w", err)
+			return nil, nil, fmt.Errorf("--edit: %w", err)
 		}
 		if len(body) == 0 {
-			return usagef("--edit %s: the file is empty", file)
+			return nil, nil, usagef("--edit %s: the file is empty", file)
 		}
 		switch {
 		case at > 0:
-			if o.Edits == nil {
-				o.Edits = map[int64][]byte{}
+			if several == nil {
+				several = map[int64][]byte{}
 			}
-			o.Edits[at] = body
-		case o.Edit != nil:
-			return usagef("--edit without a sequence number can be given once")
+			several[at] = body
+		case one != nil:
+			return nil, nil, usagef("--edit without a sequence number can be given once")
 		default:
-			o.Edit = body
+			one = body
 		}
 	}
-	if o.Edit != nil && o.Edits != nil {
-		return usagef("--edit FILE and --edit SEQ=FILE do not go together")
+	if one != nil && several != nil {
+		return nil, nil, usagef("--edit FILE and --edit SEQ=FILE do not go together")
 	}
-	return nil
+	return one, several, nil
 }
 
 // takes reads the rules of a topic over the management API, which needs HTTPS and the right to manage.
@@ -187,52 +185,4 @@ func (d *deadLetters) manager() (*admin.Client, error) {
 		return nil, err
 	}
 	return admin.NewClient(d.settings.Namespace, cred, o)
-}
-
-// concluded prints the report of a run and gives the error with its exit code.
-func (a *app) concluded(d *deadLetters, o deadletter.Options, rep deadletter.Report, err error, out format, did, right string) error {
-	if out == formatJSON {
-		if werr := writeJSON(a.stdout, rep); werr != nil {
-			return werr
-		}
-	} else if err == nil || rep.Selected > 0 {
-		p := &printer{w: a.stdout}
-		verb := did
-		if rep.DryRun {
-			verb = "would be " + did
-			p.line("%s selected in %s, %d %s", counted(rep.Selected, "dead letter"), o.Entity, rep.Selected-rep.Blocked, verb)
-		} else {
-			p.line("%s selected in %s, %d %s", counted(rep.Selected, "dead letter"), o.Entity, rep.Done, verb)
-		}
-		for _, x := range []struct {
-			n    int
-			what string
-		}{
-			{rep.Already, "sent by an earlier run, completed now"}, {rep.Gone, "gone meanwhile"}, {rep.Failed, "refused"},
-			{rep.Blocked, "not touched: their session is not free, or an earlier file of it could not go"}, {rep.Locked, "locked by somebody else"},
-			{rep.Doubt, "in doubt: the copy was sent, or may have been, and the dead letter is still there"}, {rep.Rest, "not reached"},
-			{rep.Requeued, "newer messages moved behind"}, {rep.Lifted, "sessions no longer held or draining"},
-		} {
-			if x.n > 0 {
-				p.line("  %d %s", x.n, x.what)
-			}
-		}
-		if p.err != nil {
-			return p.err
-		}
-	}
-	switch {
-	case err != nil && rep.Done > 0:
-		err = d.fail(err, o.Entity, right)
-		return &exitError{exitPartly, fmt.Errorf("%w (after %d messages; repeat the command)", err, rep.Done), hintOf(err)}
-	case err != nil:
-		return d.fail(err, o.Entity, right)
-	case rep.Stopped:
-		return exit(exitPartly, errors.New("interrupted: repeat the command to go on"))
-	case !rep.Complete():
-		return exit(exitPartly, fmt.Errorf("%d of %d were not %s; the audit lines say why", rep.Selected-rep.Done-rep.Already-rep.Gone, rep.Selected, did))
-	case rep.DryRun && rep.Blocked > 0:
-		return exit(exitPartly, fmt.Errorf("%d of %d would not be %s; the audit lines say why", rep.Blocked, rep.Selected, did))
-	}
-	return nil
 }

@@ -18,12 +18,12 @@ import (
 
 // More commands of the scripts:
 //
-//	bury ENTITY SESSION REASON [N]   dead-letter what waits there as the lane does; SESSION - for an entity without
-//	park SESSION hold|drain SEQ      write the mark of a lane into the session's ledger, in queue in
-//	lock SESSION                     hold the session's lock, in queue in, to the end of the script
-//	orders SESSION                   print the order that waits for the session, in queue in
+//	deadletter ENTITY SESSION REASON [N]   dead-letter what waits there as the lane does; - for no SESSION
+//	park SESSION hold|drain SEQ            write the mark of a lane into the session's ledger, in queue in
+//	lock SESSION                           own the session's lock, in queue in, to the end of the script
+//	orders SESSION                         print the order that waits for the session, in queue in
 
-// dialScript gives a client; the script closes it at its end.
+// dialScript returns a client; the script closes it at its end.
 func dialScript(ts *testscript.TestScript) (*azservicebus.Client, context.Context) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	client, err := azservicebus.NewClientFromConnectionString(ts.Value(scriptBus).(*servicebus.Server).ConnectionString(), nil)
@@ -39,9 +39,9 @@ type settler interface {
 	Close(context.Context) error
 }
 
-func scriptBury(ts *testscript.TestScript, neg bool, args []string) {
+func scriptDeadletter(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 {
-		ts.Fatalf("usage: bury ENTITY SESSION REASON [N]")
+		ts.Fatalf("usage: deadletter ENTITY SESSION REASON [N]")
 	}
 	client, ctx := dialScript(ts)
 	bus := ts.Value(scriptBus).(*servicebus.Server)

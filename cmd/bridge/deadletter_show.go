@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -28,18 +27,10 @@ func newDeadletterShowCommand(a *app) *cobra.Command {
 			if err != nil || seq < 1 {
 				return usagef("%q is not a sequence number: bridge deadletter list shows them", args[len(args)-1])
 			}
-			d, err := a.openDeadLetters()
-			if err != nil {
-				return err
-			}
-			defer closeQuietly(d)
-			e, err := d.one(args[:len(args)-1])
-			if err != nil {
-				return err
-			}
-			ctx, stop := interruptible(cmd)
-			defer stop()
-			return a.showDeadLetter(ctx, d, e, seq, body, out)
+			args = args[:len(args)-1]
+			return a.onDeadLetters(cmd, nil, (*deadLetters).one, args, func(ctx context.Context, d *deadLetters) error {
+				return a.showDeadLetter(ctx, d, seq, body, out)
+			})
 		},
 	}
 	cmd.Flags().IntVar(&body, "body", 2000, "show the first `N` bytes of the body; -1 shows all")
@@ -47,7 +38,8 @@ func newDeadletterShowCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-func (a *app) showDeadLetter(ctx context.Context, d *deadLetters, e deadletter.Entity, seq int64, body int, out format) error {
+func (a *app) showDeadLetter(ctx context.Context, d *deadLetters, seq int64, body int, out format) error {
+	e := d.entity()
 	for m, err := range deadletter.WalkFull(ctx, d.Service, e, deadletter.Filter{From: seq, To: seq}, body) {
 		if err != nil {
 			return d.fail(err, e, "listen")
@@ -57,47 +49,20 @@ func (a *app) showDeadLetter(ctx context.Context, d *deadLetters, e deadletter.E
 		}
 		return a.printDeadLetter(m)
 	}
-	return &exitError{exitNotFound, fmt.Errorf("%s has no dead letter %d", e, seq), "bridge deadletter list " + e.String() + " shows those it has."}
+	return &exitError{exitNotFound, fmt.Errorf("%s has no dead letter %d", e, seq),
+		"bridge deadletter list " + e.String() + " shows those it has."}
 }
 
 func (a *app) printDeadLetter(m deadletter.Message) error {
 	p := &printer{w: a.stdout}
-	field := func(name, value string) {
-		if value != "" {
-			p.line("%-17s %s", name, printable(value))
+	for _, f := range deadLetterFields(m) {
+		if f.value != "" {
+			p.line("%-17s %s", f.name, printable(f.value))
 		}
-	}
-	at := func(name string, t time.Time) {
-		if !t.IsZero() {
-			field(name, timeText(t))
-		}
-	}
-	field("source", m.Source)
-	field("sequence number", strconv.FormatInt(m.SequenceNumber, 10))
-	if m.Original > 0 {
-		field("first life", strconv.FormatInt(m.Original, 10))
-	}
-	field("message ID", m.MessageID)
-	field("original ID", m.Key)
-	field("session", sessionText(m.Session))
-	field("entity", m.Entity)
-	field("company", m.Company)
-	field("reason", m.Reason)
-	at("enqueued", m.EnqueuedAt)
-	at("last tried", m.FailedAt)
-	field("deliveries", strconv.FormatUint(uint64(m.Deliveries), 10))
-	field("resubmits", strconv.FormatInt(m.Resubmits, 10))
-	field("content type", m.ContentType)
-	field("subject", m.Subject)
-	field("correlation ID", m.CorrelationID)
-	if m.Deferred {
-		field("state", "deferred")
 	}
 	if m.Description != "" {
 		p.line("")
-		for line := range strings.Lines(m.Description) {
-			p.line("%s", printable(strings.TrimRight(line, "\r\n")))
-		}
+		p.text(m.Description)
 	}
 	if m.WhatToDo != "" && !strings.Contains(m.Description, m.WhatToDo) {
 		p.line("\nWhat to do: %s", m.WhatToDo)
@@ -108,19 +73,54 @@ func (a *app) printDeadLetter(m deadletter.Message) error {
 			p.line("  %s = %s", printable(k), printable(fmt.Sprint(m.Properties[k])))
 		}
 	}
-	what := counted(m.Bytes, "byte")
-	if m.BodyCutAt > 0 {
-		what += fmt.Sprintf(", the first %d shown", m.BodyCutAt)
-	}
-	if m.BodySection != "" {
-		what += ", AMQP " + m.BodySection
-	}
-	p.line("\nbody (%s):", what)
+	p.line("\nbody (%s):", bodyText(m))
 	if m.BodyBase64 != "" {
 		p.line("not text; base64: %s", m.BodyBase64)
 	}
-	for line := range strings.Lines(m.Body) {
-		p.line("%s", printable(strings.TrimRight(line, "\r\n")))
-	}
+	p.text(m.Body)
 	return p.err
+}
+
+// A field is one line of what is shown; without a value it is left out.
+type field struct{ name, value string }
+
+func deadLetterFields(m deadletter.Message) []field {
+	number := func(n int64) string { return strconv.FormatInt(n, 10) }
+	when := func(known bool, text string) string {
+		if !known {
+			return ""
+		}
+		return text
+	}
+	return []field{
+		{"source", m.Source},
+		{"sequence number", number(m.SequenceNumber)},
+		{"first life", when(m.Original > 0, number(m.Original))},
+		{"message ID", m.MessageID},
+		{"original ID", m.Key},
+		{"session", sessionText(m.Session)},
+		{"entity", m.Entity},
+		{"company", m.Company},
+		{"reason", m.Reason},
+		{"enqueued", when(!m.EnqueuedAt.IsZero(), timeText(m.EnqueuedAt))},
+		{"last tried", when(!m.FailedAt.IsZero(), timeText(m.FailedAt))},
+		{"deliveries", number(int64(m.Deliveries))},
+		{"resubmits", number(m.Resubmits)},
+		{"content type", m.ContentType},
+		{"subject", m.Subject},
+		{"correlation ID", m.CorrelationID},
+		{"state", when(m.Deferred, "deferred")},
+	}
+}
+
+// bodyText says how large the body is and what of it is shown.
+func bodyText(m deadletter.Message) string {
+	text := counted(m.Bytes, "byte")
+	if m.BodyCutAt > 0 {
+		text += fmt.Sprintf(", the first %d shown", m.BodyCutAt)
+	}
+	if m.BodySection != "" {
+		text += ", AMQP " + m.BodySection
+	}
+	return text
 }

@@ -49,7 +49,7 @@ func TestMarksReadAndLiftTheLanesLedger(t *testing.T) {
 	}
 }
 
-func TestWhetherALockedSessionMayStand(t *testing.T) {
+func TestWhetherALockedSessionMayBeParked(t *testing.T) {
 	worker := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/sessions" {
 			w.WriteHeader(http.StatusNotFound)
@@ -87,7 +87,7 @@ func TestWhetherALockedSessionMayStand(t *testing.T) {
 		{&config.Config{}, in, "unknown", "Groups", "", false}, // no route: dead-lettered, the session goes on
 		{nil, in, "unknown", "Groups", "", true},               // nobody knows
 	} {
-		if got := mayStand(c.cfg, c.source, seen)(c.session, c.entity, c.company); got != c.want {
+		if got := mayBeParked(c.cfg, c.source, seen)(c.session, c.entity, c.company); got != c.want {
 			t.Errorf("%s %s %s: %v", c.session, c.entity, c.company, got)
 		}
 	}

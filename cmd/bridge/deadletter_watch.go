@@ -27,28 +27,15 @@ if there is any, 0 if there is none. Nothing is locked or changed.`,
 		Example: `  bridge deadletter watch
   bridge deadletter watch fno-inbound --fail-if-any --reason UnknownOutcome`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			f, err := sel.filter(time.Now())
-			if err != nil {
-				return err
-			}
 			if every < time.Second {
 				return usagef("--every %v: at least 1s, every look reads the whole dead-letter queue", every)
 			}
-			d, err := a.openDeadLetters()
-			if err != nil {
-				return err
-			}
-			defer closeQuietly(d)
-			es, err := d.several(args)
-			if err != nil {
-				return err
-			}
-			ctx, stop := interruptible(cmd)
-			defer stop()
-			if failIfAny {
-				return a.failIfAny(ctx, d, es, f, out)
-			}
-			return a.watchDeadLetters(ctx, d, es, f, every, out)
+			return a.onDeadLetters(cmd, &sel, (*deadLetters).several, args, func(ctx context.Context, d *deadLetters) error {
+				if failIfAny {
+					return a.failIfAny(ctx, d, out)
+				}
+				return a.watchDeadLetters(ctx, d, every, out)
+			})
 		},
 	}
 	sel.flags(cmd)
@@ -58,9 +45,9 @@ if there is any, 0 if there is none. Nothing is locked or changed.`,
 	return cmd
 }
 
-func (a *app) failIfAny(ctx context.Context, d *deadLetters, es []deadletter.Entity, f deadletter.Filter, out format) error {
+func (a *app) failIfAny(ctx context.Context, d *deadLetters, out format) error {
 	groups, n := deadletter.Groups{}, 0
-	if err := d.walkAll(ctx, es, f, func(m deadletter.Message) error { groups.Add(m); n++; return nil }); err != nil {
+	if err := d.walk(ctx, func(m deadletter.Message) error { groups.Add(m); n++; return nil }); err != nil {
 		return err
 	}
 	if err := a.printGroups(groups, out); err != nil || n == 0 {
@@ -71,7 +58,7 @@ func (a *app) failIfAny(ctx context.Context, d *deadLetters, es []deadletter.Ent
 
 // watchDeadLetters looks again and again. Sequence numbers do not tell what is new: a file that waited for long is
 // dead-lettered with an old one. So the numbers of the last look are kept.
-func (a *app) watchDeadLetters(ctx context.Context, d *deadLetters, es []deadletter.Entity, f deadletter.Filter, every time.Duration, out format) error {
+func (a *app) watchDeadLetters(ctx context.Context, d *deadLetters, every time.Duration, out format) error {
 	type place struct {
 		source string
 		seq    int64
@@ -79,7 +66,7 @@ func (a *app) watchDeadLetters(ctx context.Context, d *deadLetters, es []deadlet
 	seen := map[place]bool{}
 	for {
 		now := make(map[place]bool, len(seen))
-		err := d.walkAll(ctx, es, f, func(m deadletter.Message) error {
+		err := d.walk(ctx, func(m deadletter.Message) error {
 			at := place{m.Source, m.SequenceNumber}
 			now[at] = true
 			if seen[at] {

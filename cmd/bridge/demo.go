@@ -1,35 +1,35 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
-	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"fnobridge/cmd/bridge/demo"
+	"fnobridge/internal/status"
 	"fnobridge/internal/telemetry"
 )
 
-// demoPatience bounds a demo whose files do not end; they are then reported as lost or pending.
-const demoPatience = 2 * time.Minute
-
-// demoOptions are the flags of `bridge demo`.
-type demoOptions struct {
+// demoFlags are the flags of `bridge demo`.
+type demoFlags struct {
 	data string
 	keep bool
 	out  format
 }
 
 func newDemoCommand(a *app) *cobra.Command {
-	var o demoOptions
+	var f demoFlags
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "See it work, with everything on this machine",
@@ -49,70 +49,111 @@ topic received. Exit code 1 when anything was lost, doubled or out of order.
   bridge demo --data ./my-files
   bridge demo --keep`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.demo(cmd, o) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.demo(cmd, f) },
 	}
-	cmd.Flags().StringVar(&o.data, "data", "", "`DIR` with one folder per entity, instead of the samples")
-	cmd.Flags().BoolVar(&o.keep, "keep", false, "stay up afterwards until interrupted")
-	outputFlag(cmd, &o.out, formatTable, formatJSON)
+	cmd.Flags().StringVar(&f.data, "data", "", "`DIR` with one folder per entity, instead of the samples")
+	cmd.Flags().BoolVar(&f.keep, "keep", false, "stay up afterwards until interrupted")
+	outputFlag(cmd, &f.out, formatTable, formatJSON)
 	return cmd
 }
 
-func (a *app) demo(cmd *cobra.Command, o demoOptions) (err error) {
-	live := a.interactive(a.stdout) && o.out == formatTable
+func (a *app) demo(cmd *cobra.Command, f demoFlags) (err error) {
+	live := a.interactive(a.stdout) && f.out == formatTable
 	stderr := &shared{w: a.stderr}
-	logs := io.Writer(stderr)
-	if live {
-		logs = io.Discard // the board shows what the log would say
-	}
-	level := slog.Leveler(slog.LevelWarn)
-	if cmd.Flags().Changed("log-level") {
-		if level, err = a.level(); err != nil {
-			return err
-		}
-		logs = stderr
-	}
-	tel, err := telemetry.Start(cmd.Context(), telemetry.Options{Version: build().Version, Level: level, Format: a.logFormat, Stderr: logs})
+	tel, err := a.demoTelemetry(cmd, stderr, live)
 	if err != nil {
-		return exit(exitConfig, err)
+		return err
 	}
 	defer func() { err = errors.Join(err, tel.Shutdown(cmd.Context())) }()
-
-	script, err := loadScript(o.data)
+	d, err := demo.Open(f.data)
 	if err != nil {
-		return err
+		return demoError(err)
 	}
-	st, err := raiseStage(script)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, st.close()) }()
+	defer func() { err = errors.Join(err, d.Close()) }()
 
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(signals)
-	l, stop := phases(cmd.Context(), signals, func() { signal.Stop(signals) }, st.cfg.Grace)
+	l, stop := untilSignalled(cmd.Context(), d.Config.Grace)
 	defer stop()
-
-	lines := a.stdout
-	if o.out != formatTable {
-		lines = stderr
-	}
-	sum, err := a.play(l, st, tel, live, lines)
+	b, err := assemble(d.Config, tel, accessTo(d))
 	if err != nil {
 		return err
 	}
-	if err := sum.write(a.stdout, o.out); err != nil {
+	o := demo.Options{Bridge: demoBridge{b, l}, Telemetry: tel, Event: func(status.Event, error) {}}
+	switch {
+	case live:
+		o.Terminal = &demo.Terminal{W: a.stdout, Width: a.width, Color: a.env.get("NO_COLOR") == ""}
+	case f.out == formatTable:
+		o.Event = eventLines(a.stdout)
+	default:
+		o.Event = eventLines(stderr)
+	}
+	sum, err := d.Run(l.intake, l.work, o)
+	if err != nil {
 		return err
 	}
-	if o.keep && l.intake.Err() == nil {
-		if err := a.stayUp(l, st, tel, o.out); err != nil {
+	if err := a.printSummary(sum, f.out); err != nil {
+		return err
+	}
+	if f.keep && l.intake.Err() == nil {
+		if err := a.keepUp(l, d, tel, f.out); err != nil {
 			return err
 		}
 	}
-	if !sum.ok() {
+	if !sum.OK() {
 		return exit(exitFailure, errReported)
 	}
 	return nil
+}
+
+// demoTelemetry starts the telemetry of a demo. Its log shows what goes wrong on purpose, unless the live view does, or
+// what --log-level asks for.
+func (a *app) demoTelemetry(cmd *cobra.Command, stderr io.Writer, live bool) (*telemetry.Telemetry, error) {
+	switch {
+	case cmd.Flags().Changed("log-level"):
+		return a.telemetry(cmd.Context(), a.level(), stderr)
+	case live:
+		stderr = io.Discard
+	}
+	return a.telemetry(cmd.Context(), slog.LevelWarn, stderr)
+}
+
+// demoError returns an error of Open with its exit code: what is wrong with the folder is the user's to mend.
+func demoError(err error) error {
+	f, ok := errors.AsType[*demo.FolderError](err)
+	switch {
+	case !ok:
+		return err
+	case f.Missing:
+		return exit(exitNotFound, fmt.Errorf("--data: %w", err))
+	}
+	return usagef("--data: %w", err)
+}
+
+func accessTo(d *demo.Demo) access {
+	return access{connect: d.Connect, server: d.Bus.Addr(), credential: d.Credential}
+}
+
+// A demoBridge is the bridge that a demo shows.
+type demoBridge struct {
+	bridge *bridge
+	life   life
+}
+
+func (b demoBridge) Run(intake context.Context) error {
+	_, err := b.bridge.run(life{intake, b.life.work, b.life.hurry})
+	return err
+}
+
+func (b demoBridge) Lanes() []demo.Lane {
+	var lanes []demo.Lane
+	for _, v := range b.bridge.endpoints.sessions() {
+		l := demo.Lane{Session: v.Session, Waiting: v.Waiting, Until: v.Until}
+		if len(v.InHand) > 0 {
+			f := v.InHand[0]
+			l.File, l.Status = cmp.Or(f.FileName, f.MessageID), status.Status(cmp.Or(f.Status, string(f.Phase)))
+		}
+		lanes = append(lanes, l)
+	}
+	return lanes
 }
 
 // shared lets the log and the event lines write to one stream, a line at a time.
@@ -127,61 +168,18 @@ func (s *shared) Write(p []byte) (int, error) {
 	return s.w.Write(p)
 }
 
-// play runs the worker over the script and gives the checker's verdict.
-// Events are written to lines unless the board shows them.
-func (a *app) play(l life, st *stage, tel *telemetry.Telemetry, live bool, lines io.Writer) (*summary, error) {
-	bd := newBoard(live && a.env.get("NO_COLOR") == "")
-	for _, f := range st.script.files {
-		bd.expect(f.session, f.pair)
-	}
-	aud, err := st.seat(func(line string) {
-		if !live {
-			_, _ = fmt.Fprintln(lines, line) // the summary tells whether anything is wrong
+// eventLines returns a function that writes a line per event.
+func eventLines(w io.Writer) func(status.Event, error) {
+	return func(e status.Event, err error) {
+		line := eventLine(e)
+		if err != nil {
+			line = "unreadable event: " + err.Error()
 		}
-	}, bd)
-	if err != nil {
-		return nil, err
+		_, _ = fmt.Fprintln(w, line) // the summary tells whether anything is wrong
 	}
-	defer aud.leave()
-	b, err := assemble(st.cfg, tel, st.doors())
-	if err != nil {
-		return nil, err
-	}
-	began := time.Now()
-	if err := st.send(l.intake, tel); err != nil {
-		return nil, err
-	}
-	serving, endServing := context.WithCancel(l.intake)
-	defer endServing()
-	var running sync.WaitGroup
-	var runErr error
-	running.Go(func() { _, runErr = b.run(life{serving, l.work, l.hurry}) })
-
-	watch, endWatch := context.WithTimeout(l.intake, demoPatience)
-	defer endWatch()
-	ticker := time.NewTicker(100 * time.Millisecond)
-	defer ticker.Stop()
-	view := &screen{w: a.stdout}
-	for watch.Err() == nil && !aud.satisfied() {
-		select {
-		case <-watch.Done():
-		case <-aud.news:
-		case <-ticker.C:
-		}
-		if live {
-			view.draw(bd.lines(a.width(), b.desk.sessions()))
-		}
-	}
-	took := time.Since(began)
-	endServing()
-	running.Wait()
-	if runErr != nil {
-		tel.Logger().DebugContext(l.work, "not everything closed in an orderly way", "error", runErr)
-	}
-	return st.judge(l.work, aud, took)
 }
 
-// width gives the columns of the terminal at stdout.
+// width returns the columns of the terminal at stdout.
 func (a *app) width() int {
 	if f, ok := a.stdout.(*os.File); ok {
 		if w, _, err := term.GetSize(int(f.Fd())); err == nil {
@@ -191,9 +189,41 @@ func (a *app) width() int {
 	return 100
 }
 
-// stayUp keeps the stage and a worker running for other commands.
-func (a *app) stayUp(l life, st *stage, tel *telemetry.Telemetry, out format) error {
-	b, err := assemble(st.cfg, tel, st.doors())
+func (a *app) printSummary(s *demo.Summary, f format) error {
+	if f == formatJSON {
+		return writeJSON(a.stdout, s)
+	}
+	p := &printer{w: a.stdout}
+	p.line("")
+	t := newTable(a.stdout, "ENTITY", "COMPANY", "SENT", "PROCESSED", "DEAD-LETTERED", "RETRIED", "REASONS")
+	for _, e := range s.Entities {
+		var reasons []string
+		for r, n := range e.Reasons {
+			reasons = append(reasons, fmt.Sprintf("%s: %d", r, n))
+		}
+		slices.Sort(reasons)
+		t.row(e.Entity, e.Company, strconv.Itoa(e.Sent), strconv.Itoa(e.Processed), strconv.Itoa(e.DeadLettered),
+			strconv.Itoa(e.Retried), strings.Join(reasons, ", "))
+	}
+	p.keep(t.flush())
+	for _, e := range s.Entities {
+		for _, d := range e.Dead {
+			description := strings.ReplaceAll(strings.TrimSpace(d.Description), "\n", "\n  ")
+			p.line("\ndead letter %s, %s\n  %s", e.Entity, d.File, description)
+		}
+	}
+	p.line("\n%d files in %.1f s: %d processed, %d dead-lettered (%d with an unknown outcome, named as such), "+
+		"%d exports, %d status events", s.Files, s.Seconds, s.Processed, s.DeadLettered, s.Unknown, s.Exports, s.Events)
+	p.line("checker: %d lost, %d duplicated, %d out of order", s.Lost, s.Duplicated, s.OutOfOrder)
+	for _, f := range s.Findings {
+		p.line("  %s", f)
+	}
+	return p.err
+}
+
+// keepUp keeps the emulators and a worker running for other commands.
+func (a *app) keepUp(l life, d *demo.Demo, tel *telemetry.Telemetry, out format) error {
+	b, err := assemble(d.Config, tel, accessTo(d))
 	if err != nil {
 		return err
 	}
@@ -209,7 +239,7 @@ Still up, with a worker, until interrupted:
   export SERVICEBUS_CONNECTION_STRING='%[1]s'
   bridge send --queue %[3]s --entity "Customer groups" FILE
   bridge watch --topic %[4]s --subscription %[5]s
-`, st.bus.ConnectionString(), st.fno.URL(), st.queue(), st.cfg.Status.Topic, spareSubscription)
+`, d.Bus.ConnectionString(), d.Fno.URL(), d.Queue(), d.Config.Status.Topic, demo.SpareSubscription)
 	if err != nil {
 		return written(err)
 	}

@@ -3,18 +3,18 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"fnobridge/cmd/bridge/demo"
 	"fnobridge/internal/failure"
 )
 
-// demo runs `bridge demo` with args as a user would and gives what it printed.
-func demo(t *testing.T, args ...string) (code int, stdout, stderr string) {
+// runDemo runs `bridge demo` with args as a user would and returns what it printed.
+func runDemo(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
 	code = run(t.Context(), append([]string{"bridge", "demo"}, args...), nil, strings.NewReader(""), &out, &errs)
@@ -22,11 +22,11 @@ func demo(t *testing.T, args ...string) (code int, stdout, stderr string) {
 }
 
 func TestDemoShowsTheMainJobAndTheCheckerFindsNothing(t *testing.T) {
-	code, out, errs := demo(t, "-o", "json")
+	code, out, errs := runDemo(t, "-o", "json")
 	if code != 0 {
 		t.Fatalf("exit code %d\n%s\n%s", code, out, errs)
 	}
-	var s summary
+	var s demo.Summary
 	if err := json.Unmarshal([]byte(out), &s); err != nil {
 		t.Fatalf("stdout is not one object: %v\n%s", err, out)
 	}
@@ -55,7 +55,7 @@ func TestDemoShowsTheMainJobAndTheCheckerFindsNothing(t *testing.T) {
 	if retried == 0 {
 		t.Error("no file was tried again, so the faults did not happen")
 	}
-	broken := slices.IndexFunc(s.Entities, func(e entitySummary) bool { return e.Entity == "Warehouses" })
+	broken := slices.IndexFunc(s.Entities, func(e demo.Entity) bool { return e.Entity == "Warehouses" })
 	if d := s.Entities[broken].Dead; len(d) != 1 || !strings.Contains(d[0].Description, "OPERATIONALSITEID") {
 		t.Errorf("the dead letter does not name the field that F&O refused: %+v", d)
 	}
@@ -73,8 +73,8 @@ func TestDemoTakesOwnFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	code, out, errs := demo(t, "--data", dir, "-o", "json")
-	var s summary
+	code, out, errs := runDemo(t, "--data", dir, "-o", "json")
+	var s demo.Summary
 	if err := json.Unmarshal([]byte(out), &s); err != nil || code != 0 {
 		t.Fatalf("exit code %d, %v\n%s\n%s", code, err, out, errs)
 	}
@@ -101,7 +101,7 @@ func TestDemoSaysWhatIsWrongWithOwnFiles(t *testing.T) {
 		{empty, exitUsage, "one folder per entity"},
 		{mixed, exitUsage, "use two folders"},
 	} {
-		code, _, errs := demo(t, "--data", c.dir)
+		code, _, errs := runDemo(t, "--data", c.dir)
 		if code != int(c.code) || !strings.Contains(errs, c.say) {
 			t.Errorf("%s: exit code %d and %q, want %d and %q", c.dir, code, errs, c.code, c.say)
 		}
@@ -109,18 +109,19 @@ func TestDemoSaysWhatIsWrongWithOwnFiles(t *testing.T) {
 }
 
 func TestSummaryIsNotOKWithAFinding(t *testing.T) {
-	s := summary{Files: 1, Lost: 1, Findings: []string{"lost: a file"}}
-	if s.ok() {
+	s := demo.Summary{Files: 1, Lost: 1, Findings: []string{"lost: a file"}}
+	if s.OK() {
 		t.Error("a demo that lost a file calls itself ok")
 	}
 	var out bytes.Buffer
-	if err := s.write(&out, formatTable); err != nil {
+	a := &app{stdout: &out}
+	if err := a.printSummary(&s, formatTable); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(out.String(), "lost: a file") || !strings.Contains(out.String(), "1 lost") {
 		t.Errorf("the finding is not shown: %s", out.String())
 	}
-	if err := s.write(io.Discard, formatJSON); err != nil {
+	if err := a.printSummary(&s, formatJSON); err != nil {
 		t.Error(err)
 	}
 }

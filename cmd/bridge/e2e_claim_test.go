@@ -23,7 +23,7 @@ import (
 	"fnobridge/internal/failure"
 )
 
-// aFile gives a CSV file of so many records, no two alike.
+// aFile returns a CSV file of so many records, no two alike.
 func aFile(records int) []byte {
 	var b bytes.Buffer
 	b.WriteString("CUSTGROUP,NAME\r\n")
@@ -56,7 +56,7 @@ func (w *world) empty(sources ...string) {
 	})
 }
 
-// imported gives the only import of a file, with its content.
+// imported returns the only import of a file, with its content.
 func (w *world) imported(environment, id string) (fno.Import, string) {
 	w.t.Helper()
 	var found []fno.Import
@@ -69,7 +69,7 @@ func (w *world) imported(environment, id string) (fno.Import, string) {
 		w.t.Errorf("%s was imported %d times", id, len(found))
 		return fno.Import{}, ""
 	}
-	posted := w.roads.posted(id)
+	posted := w.http.posted(id)
 	if len(posted) == 0 {
 		w.t.Errorf("%s was never posted", id)
 		return found[0], ""
@@ -77,7 +77,7 @@ func (w *world) imported(environment, id string) (fno.Import, string) {
 	return found[0], posted[len(posted)-1]
 }
 
-// letters gives the dead letters of a source by message ID.
+// letters returns the dead letters of a source by message ID.
 func (w *world) letters(source string) map[string]servicebus.Message {
 	all := map[string]servicebus.Message{}
 	for _, m := range w.bus.Messages(source + "/$DeadLetterQueue") {
@@ -130,13 +130,13 @@ func TestClaimChecksArriveAsTheyAre(t *testing.T) {
 		}
 		hosts[u.Host] = true
 	}
-	for host, tokens := range w.roads.tokens {
+	for host, tokens := range w.http.tokens {
 		if !hosts[host] || len(tokens) != 1 || !strings.HasPrefix(tokens[0], "Bearer ") || (tokens[0] == "Bearer "+storageToken) != (host == storageHost) {
 			t.Errorf("%s got the tokens %q", host, tokens)
 		}
 	}
-	if len(w.roads.tokens) != len(hosts) {
-		t.Errorf("hosts called: %v", w.roads.tokens)
+	if len(w.http.tokens) != len(hosts) {
+		t.Errorf("hosts called: %v", w.http.tokens)
 	}
 }
 
@@ -159,7 +159,7 @@ func TestAClaimCheckIsPostedAgainFromItsBeginning(t *testing.T) {
 			if i, _ := w.imported("prod", "a"); i.SHA256 != sumOf(file) {
 				t.Errorf("F&O has %d bytes, sum %s", i.Size, i.SHA256)
 			}
-			posted := w.roads.posted("a")
+			posted := w.http.posted("a")
 			if len(posted) != 2 || posted[0] != string(file) || posted[1] != string(file) {
 				t.Errorf("%d whole posts, want two of the same bytes", len(posted))
 			}
@@ -223,7 +223,7 @@ func TestBadClaimChecksAreNeverPosted(t *testing.T) {
 		if asked := s.Requests("")[before:]; len(asked) != b.asked {
 			t.Errorf("%s: %d requests to Blob Storage, want %d: %+v", b.id, len(asked), b.asked, asked)
 		}
-		if n := len(w.roads.posted(b.id)); n != 0 {
+		if n := len(w.http.posted(b.id)); n != 0 {
 			t.Errorf("%s was posted", b.id)
 		}
 	}
@@ -231,7 +231,7 @@ func TestBadClaimChecksAreNeverPosted(t *testing.T) {
 	if n := len(w.fno["prod"].Imports()); n != 0 {
 		t.Errorf("%d imports", n)
 	}
-	if tokens := w.roads.tokens["evil.blob.core.windows.net"]; tokens != nil {
+	if tokens := w.http.tokens["evil.blob.core.windows.net"]; tokens != nil {
 		t.Errorf("a strange host got %q", tokens)
 	}
 }
@@ -255,7 +255,7 @@ func TestARawClaimCheckBecomesAPackage(t *testing.T) {
 	if i.Entity != "Fixed assets V2" || i.Status != "Processed" || i.SHA256 != sumOf([]byte(content)) {
 		t.Errorf("F&O has %+v", i)
 	}
-	if posted := w.roads.posted("assets"); len(posted) != 2 || posted[0] != posted[1] {
+	if posted := w.http.posted("assets"); len(posted) != 2 || posted[0] != posted[1] {
 		t.Errorf("%d posts, or two that differ", len(posted))
 	}
 	z, err := zip.NewReader(strings.NewReader(content), int64(len(content)))
@@ -322,7 +322,7 @@ func TestStorageThatFailsIsTriedAgainAndClosesNoEnvironment(t *testing.T) {
 			}
 			w.send("in", message("Others", "inline", "A\n1\n", nil))
 			w.await("somebody else's file goes through meanwhile", func() bool { return len(w.fno["prod"].Imports()) == 1 })
-			if n := len(w.roads.posted("a")); n != 0 {
+			if n := len(w.http.posted("a")); n != 0 {
 				t.Errorf("%d posts of a file that could not be read", n)
 			}
 			s.Mend()

@@ -36,7 +36,7 @@ type world struct {
 	bus    *servicebustest.Bus
 	fno    map[string]*dynamicstest.Environment // by name
 	client *azservicebus.Client
-	roads  *roads // to F&O and Blob Storage, for tests that look at them; else those of production
+	http   *recordingTransport // to F&O and Blob Storage, for tests that look at them; else those of production
 	ran    chan struct{}
 	left   []inbound.Left
 	stop   context.CancelFunc
@@ -106,11 +106,11 @@ func (w *world) run() {
 // observed is run with a telemetry and a way to sign in.
 func (w *world) observed(tel *telemetry.Telemetry, sign func(config.Identity) (azcore.TokenCredential, error)) {
 	w.t.Helper()
-	d := doors{connect: w.connect, server: w.bus.Addr(), credential: sign}
-	if w.roads != nil {
-		d.transport = w.roads
+	via := access{connect: w.connect, server: w.bus.Addr(), credential: sign}
+	if w.http != nil {
+		via.transport = w.http
 	}
-	b, err := assemble(w.cfg, tel, d)
+	b, err := assemble(w.cfg, tel, via)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -270,11 +270,11 @@ func TestProbingAnEnvironmentThatHangsCostsNoFile(t *testing.T) {
 	faults := w.fno["prod"].Faults()
 	faults.MustAdd(fno.Fault{Operation: fno.Enqueue, Act: fno.Answer, Status: 503, Times: 1})
 	taken := faults.MustAdd(fno.Fault{Operation: fno.Enqueue, Act: fno.HangAfter})
-	knocks := faults.MustAdd(fno.Fault{Operation: fno.Status, Act: fno.Hang, Times: 2})
+	probes := faults.MustAdd(fno.Fault{Operation: fno.Status, Act: fno.Hang, Times: 2})
 	w.run()
 	w.send("in", message("A", "a", "A\n1\n", nil))
 	select {
-	case <-knocks.Done():
+	case <-probes.Done():
 	case <-time.After(30 * time.Second):
 		t.Fatal("the closed gate was not probed by a question")
 	}

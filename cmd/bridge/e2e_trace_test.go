@@ -47,28 +47,28 @@ func (s exported) attribute(key string) any {
 	return nil
 }
 
-// A told is everything a bridge said on stderr: log lines and, from the console exporter, spans.
-type told struct {
+// A stderrLog keeps everything that a bridge wrote to stderr: log lines and, from the console exporter, spans.
+type stderrLog struct {
 	mu    sync.Mutex
 	all   bytes.Buffer
 	spans []exported
 	lines []map[string]any
 }
 
-func (o *told) Write(p []byte) (int, error) {
+func (o *stderrLog) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.all.Write(p)
 }
 
-// read sorts what was said.
-func (o *told) read(t *testing.T) {
+// read sorts what was written into spans and log lines.
+func (o *stderrLog) read(t *testing.T) {
 	t.Helper()
 	d := json.NewDecoder(bytes.NewReader(o.all.Bytes()))
 	for d.More() {
 		var raw json.RawMessage
 		if err := d.Decode(&raw); err != nil {
-			t.Fatalf("read what the bridge said: %v", err)
+			t.Fatalf("read what the bridge wrote: %v", err)
 		}
 		var line map[string]any
 		if err := json.Unmarshal(raw, &line); err != nil {
@@ -86,8 +86,8 @@ func (o *told) read(t *testing.T) {
 	}
 }
 
-// trace gives the spans of one trace.
-func (o *told) trace(id string) []exported {
+// trace returns the spans of one trace.
+func (o *stderrLog) trace(id string) []exported {
 	return slices.DeleteFunc(slices.Clone(o.spans), func(s exported) bool { return s.SpanContext.TraceID != id })
 }
 
@@ -112,7 +112,7 @@ func TestOneTracePerFileFromTheProducerToTheSettlement(t *testing.T) {
 	w.route("all", "prod", fileJob, config.Match{}, nil)
 	w.fno["prod"].Faults().MustAdd(fno.Fault{Operation: fno.Enqueue, ExternalID: "bad", Act: fno.ImportEnds, Outcome: "PreProcessingError"})
 
-	var out told
+	var out stderrLog
 	tel, err := telemetry.Start(t.Context(), telemetry.Options{Stderr: &out, Format: "json"})
 	if err != nil {
 		t.Fatal(err)
@@ -273,7 +273,7 @@ func checkLines(t *testing.T, lines []map[string]any, traces map[string]string) 
 	}
 }
 
-// checkDiscretion wants nothing in spans and lines that opens a door, and no query of a request.
+// checkDiscretion wants no secret in spans and lines, and no query of a request.
 func checkDiscretion(t *testing.T, all string, secrets ...string) {
 	t.Helper()
 	for _, s := range append(secrets, "eyJ", "Bearer", "SharedAccessSignature", "?entity=", "&company=", "client_secret") {
@@ -283,7 +283,7 @@ func checkDiscretion(t *testing.T, all string, secrets ...string) {
 	}
 }
 
-// keyOf gives the key in a connection string.
+// keyOf returns the key in a connection string.
 func keyOf(connection string) string {
 	for part := range strings.SplitSeq(connection, ";") {
 		if key, ok := strings.CutPrefix(part, "SharedAccessKey="); ok {

@@ -111,7 +111,9 @@ func (a *app) emulate(ctx context.Context, f emulateFlags) (err error) {
 		return err
 	}
 	f.faults = f.faults || faults
-	bus, err := servicebus.Start(servicebus.Options{Addr: f.servicebus, Namespace: ns, Faults: f.faults, Logger: a.logger()})
+	bus, err := servicebus.Start(servicebus.Options{
+		Addr: f.servicebus, Namespace: ns, Faults: f.faults, Logger: a.logger(),
+	})
 	if err != nil {
 		return exit(exitFailure, fmt.Errorf("start the embedded Service Bus: %w", err))
 	}
@@ -122,7 +124,8 @@ func (a *app) emulate(ctx context.Context, f emulateFlags) (err error) {
 	}
 	defer func() { err = errors.Join(err, erp.Close()) }()
 	if f.caOut != "" {
-		if err := os.WriteFile(f.caOut, slices.Concat(bus.CAPEM(), erp.CertificatePEM()), 0o644); err != nil { //nolint:gosec // certificates are public
+		pem := slices.Concat(bus.CAPEM(), erp.CertificatePEM())
+		if err := os.WriteFile(f.caOut, pem, 0o644); err != nil { //nolint:gosec // certificates are public
 			return fmt.Errorf("write the certificate authorities: %w", err)
 		}
 	}
@@ -140,13 +143,14 @@ func onLoopback(address string) error {
 		return fmt.Errorf("%q is not HOST:PORT", address)
 	}
 	if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.IsLoopback()) {
-		return fmt.Errorf("%q is not on this machine; the emulators have no protection and listen on 127.0.0.1 or [::1] only", address)
+		return fmt.Errorf("%q is not on this machine; "+
+			"the emulators have no protection and listen on 127.0.0.1 or [::1] only", address)
 	}
 	return nil
 }
 
-// startFno starts F&O as the scenario has it, or with the jobs of the configuration and any entity. It gives the jobs it
-// has.
+// startFno starts F&O as the scenario has it, or with the jobs of the configuration and any entity. It returns the jobs
+// that F&O has.
 func startFno(f emulateFlags, jobs []fno.Job) (*fno.Server, []fno.Job, error) {
 	o := fno.Options{Jobs: jobs, AnyEntity: true, ImportTime: f.importTime}
 	var scenario fno.Scenario

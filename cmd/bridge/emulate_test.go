@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"fnobridge/internal/config"
 )
 
 // emulators runs `bridge emulate` in this process until the test ends, and gives what it printed.
@@ -126,25 +124,5 @@ func TestEmulateReadsTheConfigurationOfMicrosoftsEmulator(t *testing.T) {
 	}
 	if _, code := bridgeRun(t, nil, "emulate", "-c", file); code != int(exitConfig) {
 		t.Errorf("exit code %d for a wrong file", code)
-	}
-}
-
-func TestEmulatedWorldHoldsWhatTheConfigurationNames(t *testing.T) {
-	cfg := config.Default()
-	cfg.Sources = []config.Source{{Queue: "a"}, {Topic: "shared", Subscription: "s1"}, {Topic: "SHARED", Subscription: "s2"}}
-	cfg.Status.Topic = "shared"
-	cfg.Exports = []config.Export{{Queue: "x", Activity: "A"}, {Queue: "X", Activity: "B"}, {Queue: "shared", Activity: "a"}}
-	ns := namespaceOf(cfg)
-	if err := ns.Validate(); err != nil {
-		t.Fatal(err)
-	}
-	if len(ns.Queues) != 2 || len(ns.Topics) != 1 || len(ns.Topics[0].Subscriptions) != 3 {
-		t.Errorf("%+v", ns)
-	}
-	if !ns.Queues[0].RequiresSession || ns.Queues[1].RequiresSession || ns.Queues[0].LockDuration != cfg.ServiceBus.Lock {
-		t.Errorf("queues: %+v", ns.Queues)
-	}
-	if jobs := jobsOf(cfg); len(jobs) != 2 {
-		t.Errorf("jobs: %+v", jobs)
 	}
 }

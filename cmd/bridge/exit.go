@@ -44,10 +44,10 @@ type exitError struct {
 func (e *exitError) Error() string { return e.err.Error() }
 func (e *exitError) Unwrap() error { return e.err }
 
-// exit gives err an exit code.
+// exit returns err with an exit code.
 func exit(code exitCode, err error) error { return &exitError{code: code, err: err} }
 
-// advise gives err a line that says what to do; the exit code is still found in err.
+// advise returns err with a line that says what to do; the exit code is still found in err.
 func advise(err error, hint string) error { return &exitError{code: codeOf(err), err: err, hint: hint} }
 
 // usageError is an error in how the command was called.
@@ -59,13 +59,13 @@ type usageError struct {
 func (e usageError) Error() string { return e.err.Error() }
 func (e usageError) Unwrap() error { return e.err }
 
-// usagef gives an error of usage.
+// usagef returns an error of usage.
 func usagef(format string, args ...any) error { return usageError{err: fmt.Errorf(format, args...)} }
 
 // errReported ends a command whose output has said already what failed.
 var errReported = errors.New("reported")
 
-// report writes an error for a person and gives the exit code.
+// report writes an error for a person and returns the exit code.
 func (a *app) report(command string, err error) int {
 	if err == nil {
 		return int(exitOK)
@@ -76,7 +76,8 @@ func (a *app) report(command string, err error) int {
 	}
 	name := strings.TrimSpace(command)
 	if problems, ok := errors.AsType[config.Problems](err); ok { // each has its place already
-		_, _ = fmt.Fprintf(a.stderr, "%s\n%s: %s in %s\n", problems, name, counted(len(problems), "problem"), problems[0].File)
+		n := counted(len(problems), "problem")
+		_, _ = fmt.Fprintf(a.stderr, "%s\n%s: %s in %s\n", problems, name, n, problems[0].File)
 		return int(code)
 	}
 	_, _ = fmt.Fprintf(a.stderr, "%s: %s\n", name, strings.TrimSpace(err.Error())) // nobody to tell when stderr is gone
@@ -89,7 +90,8 @@ func (a *app) report(command string, err error) int {
 	return int(code)
 }
 
-// codeOf classifies an error by its type or code, never by its text.
+// codeOf classifies an error by its type or code, never by its text. The order matters: what says its code itself comes
+// first, and what only looks like a network error last.
 func codeOf(err error) exitCode {
 	if err == nil {
 		return exitOK
@@ -121,14 +123,15 @@ func codeOf(err error) exitCode {
 	if code := codeOfServiceBus(err); code != exitFailure {
 		return code
 	}
-	if _, ok := errors.AsType[hopeless](err); ok {
+	if _, ok := errors.AsType[unusable](err); ok {
 		return exitAuthorization
 	}
 	return exitFailure
 }
 
-// hopeless is the mark of azidentity's errors for credentials that cannot be used here, which have no exported type.
-type hopeless interface {
+// unusable is implemented by azidentity's errors for credentials that cannot be used here: they have no exported type,
+// only this method.
+type unusable interface {
 	error
 	NonRetriable()
 }

@@ -17,7 +17,7 @@ import (
 	"fnobridge/internal/config"
 )
 
-// newCredential gives the credential of an identity. It asks for no token: that an identity works shows at the first
+// newCredential returns the credential of an identity. It asks for no token: that an identity works shows at the first
 // one. Its errors are of the configuration.
 func newCredential(id config.Identity) (azcore.TokenCredential, error) {
 	options, private, err := identityOptions(id)
@@ -38,9 +38,8 @@ func newCredential(id config.Identity) (azcore.TokenCredential, error) {
 			ClientID: id.ClientID, TenantID: id.TenantID, TokenFilePath: id.TokenFile,
 		})
 	case config.IdentityClientSecret:
-		cred, err = azidentity.NewClientSecretCredential(id.TenantID, id.ClientID, id.Secret.Value(), &azidentity.ClientSecretCredentialOptions{
-			ClientOptions: options, DisableInstanceDiscovery: private,
-		})
+		o := &azidentity.ClientSecretCredentialOptions{ClientOptions: options, DisableInstanceDiscovery: private}
+		cred, err = azidentity.NewClientSecretCredential(id.TenantID, id.ClientID, id.Secret.Value(), o)
 	case config.IdentityClientCertificate:
 		return certificateCredential(id, options, private)
 	case config.IdentityDefault, "":
@@ -56,27 +55,28 @@ func newCredential(id config.Identity) (azcore.TokenCredential, error) {
 	return cred, nil
 }
 
-func certificateCredential(id config.Identity, options azcore.ClientOptions, private bool) (azcore.TokenCredential, error) {
+func certificateCredential(
+	id config.Identity, options azcore.ClientOptions, private bool,
+) (azcore.TokenCredential, error) {
+	wrong := func(err error) error { return exit(exitConfig, fmt.Errorf("identity of kind %s: %w", id.Kind, err)) }
 	data, err := os.ReadFile(id.Certificate)
 	if err != nil {
-		return nil, exit(exitConfig, fmt.Errorf("identity of kind %s: read the certificate: %w", id.Kind, err))
+		return nil, wrong(fmt.Errorf("read the certificate: %w", err))
 	}
 	certs, key, err := azidentity.ParseCertificates(data, []byte(id.CertificatePassword.Value()))
 	if err != nil {
-		return nil, exit(exitConfig, fmt.Errorf("identity of kind %s: read the certificate in %s: %w", id.Kind, id.Certificate, err))
+		return nil, wrong(fmt.Errorf("read the certificate in %s: %w", id.Certificate, err))
 	}
-	cred, err := azidentity.NewClientCertificateCredential(id.TenantID, id.ClientID, certs, key, &azidentity.ClientCertificateCredentialOptions{
-		ClientOptions: options, DisableInstanceDiscovery: private,
-	})
+	o := &azidentity.ClientCertificateCredentialOptions{ClientOptions: options, DisableInstanceDiscovery: private}
+	cred, err := azidentity.NewClientCertificateCredential(id.TenantID, id.ClientID, certs, key, o)
 	if err != nil {
-		return nil, exit(exitConfig, fmt.Errorf("identity of kind %s: %w", id.Kind, err))
+		return nil, wrong(err)
 	}
 	return cred, nil
 }
 
-// identityOptions gives what all kinds share: where tokens come from, and whom to trust there. private is true for an
-// authority that Microsoft does not run: MSAL would ask login.microsoft.com about it first, and be told that there is
-// no such thing.
+// identityOptions returns what all kinds share: where tokens come from, and whom to trust there. private is true for an
+// authority that Microsoft does not run: MSAL must not ask login.microsoft.com about it first, which does not know it.
 func identityOptions(id config.Identity) (options azcore.ClientOptions, private bool, err error) {
 	if id.AuthorityHost != "" {
 		options.Cloud = cloud.Configuration{ActiveDirectoryAuthorityHost: id.AuthorityHost}
@@ -107,7 +107,7 @@ func microsoftAuthority(authority string) bool {
 	return false
 }
 
-// clientTrusting gives an HTTP client that trusts the certificate authorities of a PEM file and of the system. It
+// clientTrusting returns an HTTP client that trusts the certificate authorities of a PEM file and of the system. It
 // follows no redirects: a token request goes to the configured host or nowhere.
 func clientTrusting(file string) (*http.Client, error) {
 	pool, err := trusting(file)

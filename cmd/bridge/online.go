@@ -23,9 +23,9 @@ import (
 // lookTimeout bounds each look at something.
 const lookTimeout = 20 * time.Second
 
-// lockShort is how much shorter than configured a lock may look: the call that measures it takes its time, and two
+// lockTolerance is how much shorter than configured a lock may look: the call that measures it takes its time, and two
 // clocks are compared.
-const lockShort = 5 * time.Second
+const lockTolerance = 5 * time.Second
 
 // A result is how a look at something ended.
 type result string
@@ -55,12 +55,16 @@ func (a *app) look(ctx context.Context, c *config.Config) []check {
 	}
 	for _, r := range c.Routes {
 		for _, container := range r.ClaimCheck {
-			checks = append(checks, check{What: "blob container", Target: container, Result: resultUnknown, Detail: "opened with the first claim check"})
+			checks = append(checks, check{
+				What: "blob container", Target: container, Result: resultUnknown, Detail: "opened with the first claim check",
+			})
 		}
 	}
 	if n := len(c.Routes) + len(c.Exports); n > 0 {
-		checks = append(checks, check{What: "recurring jobs", Target: counted(n, "activity ID"), Result: resultUnknown,
-			Detail: "F&O tells nothing about a job before a file goes in or comes out"})
+		checks = append(checks, check{
+			What: "recurring jobs", Target: counted(n, "activity ID"), Result: resultUnknown,
+			Detail: "F&O tells nothing about a job before a file goes in or comes out",
+		})
 	}
 	return checks
 }
@@ -90,7 +94,9 @@ func lookAtBus(ctx context.Context, c *config.Config) []check {
 
 // lookAtSource takes a session that nobody uses. That works on session-enabled entities only, takes no message, and
 // shows how long the lock really is.
-func lookAtSource(ctx context.Context, client *azservicebus.Client, server string, s config.Source, lock time.Duration) check {
+func lookAtSource(
+	ctx context.Context, client *azservicebus.Client, server string, s config.Source, lock time.Duration,
+) check {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	out := check{What: "source", Target: s.Name(), Result: resultFailed}
@@ -104,7 +110,7 @@ func lookAtSource(ctx context.Context, client *azservicebus.Client, server strin
 	}
 	if out.err != nil {
 		out.Detail, out.Advice = out.err.Error(), busHint(out.err, server, s.Name(), "listen")
-		if e, ok := errors.AsType[*amqp.Error](out.err); ok && (e.Condition == amqp.ErrCondNotAllowed || e.Condition == "com.microsoft:session-not-supported") {
+		if e, ok := errors.AsType[*amqp.Error](out.err); ok && noSessions(e.Condition) {
 			out.Advice = "It is not session-enabled. Sessions cannot be turned on later: create it anew with requiresSession."
 		}
 		return out
@@ -114,12 +120,19 @@ func lookAtSource(ctx context.Context, client *azservicebus.Client, server strin
 	has := r.LockedUntil().Sub(before).Round(time.Second)
 	shown, wanted := config.FormatDuration(has), config.FormatDuration(lock)
 	out.Detail = "session-enabled, lock " + shown
-	if has < lock-lockShort {
+	if has < lock-lockTolerance {
 		out.Result = resultFailed
 		out.err = exit(exitConfig, fmt.Errorf("its lock is %s, serviceBus.lock says %s", shown, wanted))
-		out.Detail, out.Advice = out.err.Error(), fmt.Sprintf("Give it a lock of %s, or write lock: %s: leases would be taken for longer than they are. If its lock is right, this machine's clock is not.", wanted, shown)
+		out.Detail = out.err.Error()
+		out.Advice = fmt.Sprintf("Give it a lock of %s, or write lock: %s: leases would be taken for longer than they are. "+
+			"If its lock is right, this machine's clock is not.", wanted, shown)
 	}
 	return out
+}
+
+// noSessions reports whether a broker said with its error that an entity has no sessions. Service Bus has used both.
+func noSessions(c amqp.ErrCond) bool {
+	return c == amqp.ErrCondNotAllowed || c == "com.microsoft:session-not-supported"
 }
 
 // lookAtTarget opens a link for sending and sends nothing. Making a batch asks for the largest message, which needs
@@ -154,18 +167,21 @@ func lookAtEnvironment(ctx context.Context, e config.Environment) []check {
 	}
 	if err != nil {
 		token.err, token.Detail = err, firstLine(err.Error())
-		token.Advice = "Check tenantId, clientId and the secret or certificate of the identity, kind " + string(e.Identity.Kind) + "."
+		token.Advice = fmt.Sprintf(
+			"Check tenantId, clientId and the secret or certificate of the identity, kind %s.", e.Identity.Kind)
 		return []check{token, reach}
 	}
 	token.Result, token.Detail = resultOK, "for "+e.URL
-	env, err := dynamics.New(dynamics.Options{Name: e.Name, URL: e.URL, Credential: cred, Timeout: min(e.Timeout, lookTimeout), Transport: oneCall()})
+	env, err := dynamics.New(dynamics.Options{
+		Name: e.Name, URL: e.URL, Credential: cred, Timeout: min(e.Timeout, lookTimeout), Transport: oneCall(),
+	})
 	if err == nil {
 		_, err = env.MessageStatus(ctx, uuid.NewString())
 	}
-	return []check{token, judge(reach, err, e)}
+	return []check{token, assess(reach, err, e)}
 }
 
-// oneCall gives a transport that keeps no connection after the answer.
+// oneCall returns a transport that keeps no connection after the answer.
 func oneCall() http.RoundTripper {
 	t := dynamics.NewTransport()
 	t.DisableKeepAlives = true
@@ -177,22 +193,22 @@ func gotToken(ctx context.Context, cred azcore.TokenCredential, url string) erro
 	return err
 }
 
-// judge says what the answer to a status call for an unknown message means. F&O's own complaint about the message is
-// what is hoped for; no answer, a refused identity and a wrong host are failures.
-func judge(out check, err error, e config.Environment) check {
+// assess fills in what the answer to a status call for an unknown message means. F&O's complaint about the message is
+// the good outcome; no answer, a refused identity and a wrong host are failures.
+func assess(out check, err error, e config.Environment) check {
 	out.Result, out.Detail = resultOK, "answers, and knows the identity; its jobs may still refuse it"
 	f, ok := errors.AsType[*failure.Failure](err)
-	switch {
-	case err == nil:
-		return out
-	case ok && (f.Reason == failure.BadRequest || f.Reason == failure.ServerError && f.Status == http.StatusInternalServerError):
+	complains := ok && (f.Reason == failure.BadRequest ||
+		f.Reason == failure.ServerError && f.Status == http.StatusInternalServerError)
+	if err == nil || complains {
 		return out
 	}
 	out.Result, out.err, out.Detail = resultFailed, err, firstLine(err.Error())
 	if ok {
 		switch f.Reason {
 		case failure.Unauthorized, failure.Forbidden:
-			out.Advice = "Register the client ID of the identity in F&O under Microsoft Entra applications, with a user who has the Data management roles."
+			out.Advice = "Register the client ID of the identity in F&O under Microsoft Entra applications, " +
+				"with a user who has the Data management roles."
 		case failure.Redirected, failure.NotFound:
 			out.Advice = "Check url: " + e.URL + " answers, but not as F&O does."
 		default:
@@ -209,7 +225,7 @@ func firstLine(s string) string {
 	return line
 }
 
-// failedChecks gives the error of what failed, with the exit code of the first.
+// failedChecks returns the error of what failed, with the exit code of the first.
 func failedChecks(checks []check) error {
 	var first error
 	n := 0

@@ -67,6 +67,22 @@ func writeLine(w io.Writer, v any) error {
 	return written(e.Encode(v))
 }
 
+// writeRows writes a list that is complete; table writes it for people.
+func writeRows[T any](w io.Writer, f format, rows []T, table func() error) error {
+	switch f {
+	case formatJSON:
+		return writeJSON(w, rows)
+	case formatJSONL:
+		for _, r := range rows {
+			if err := writeLine(w, r); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return table()
+}
+
 func written(err error) error {
 	if err != nil {
 		return fmt.Errorf("write the output: %w", err)
@@ -74,7 +90,7 @@ func written(err error) error {
 	return nil
 }
 
-// A table aligns rows of columns.
+// A table aligns rows of columns. It keeps the first error, so that only flush must be checked.
 type table struct {
 	w   *tabwriter.Writer
 	err error
@@ -98,7 +114,7 @@ func (t *table) row(cells ...string) {
 	}
 }
 
-// first gives the label for the first of several rows, and a blank for the others.
+// first returns the label for the first of several rows, and a blank for the others.
 func first(i int, label string) string {
 	if i > 0 {
 		return " "
@@ -114,7 +130,7 @@ func (t *table) flush() error {
 	return written(t.err)
 }
 
-// printable keeps what others wrote (file names, entities, what F&O says) from moving the cursor.
+// printable replaces what could move the cursor in texts that others wrote: file names, entities, errors of F&O.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
@@ -130,7 +146,7 @@ func (a *app) interactive(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd())) && a.env.get("NO_COLOR") == "" && a.env.get("TERM") != "dumb"
 }
 
-// counted gives "1 file", "2 files".
+// counted returns "1 file", "2 files".
 func counted(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
@@ -138,7 +154,7 @@ func counted(n int, noun string) string {
 	return strconv.Itoa(n) + " " + noun + "s"
 }
 
-// quoted gives a text as it should be written.
+// quoted returns a text in quotes, with what cannot be printed escaped.
 func quoted(s string) string { return strconv.Quote(s) }
 
 // A printer writes lines and remembers the first error.
@@ -152,9 +168,21 @@ func (p *printer) line(format string, args ...any) {
 	p.keep(written(err))
 }
 
+// text writes what others wrote, line by line.
+func (p *printer) text(s string) {
+	for line := range strings.Lines(s) {
+		p.line("%s", printable(strings.TrimRight(line, "\r\n")))
+	}
+}
+
 // keep remembers an error of what was written otherwise.
 func (p *printer) keep(err error) {
 	if p.err == nil {
 		p.err = err
 	}
+}
+
+// note writes a line to stderr, for a person: stdout is for data.
+func (a *app) note(format string, args ...any) {
+	_, _ = fmt.Fprintf(a.stderr, format+"\n", args...) // nobody to tell when stderr is gone
 }

@@ -71,9 +71,9 @@ func TestNoStepOfTheEndOutlastsASecondSignalForLong(t *testing.T) {
 	rows := map[string]struct{ second, takes, want time.Duration }{
 		"done in time":                {second: time.Hour, takes: 2 * time.Second, want: 2 * time.Second},
 		"it takes too long":           {second: time.Hour, takes: time.Minute, want: 5 * time.Second},
-		"hurried from the beginning":  {second: 0, takes: time.Minute, want: hurried},
-		"hurried on the way":          {second: time.Second, takes: time.Minute, want: time.Second + hurried},
-		"hurried, and just so done":   {second: 0, takes: hurried - 1, want: hurried - 1},
+		"hurried from the beginning":  {second: 0, takes: time.Minute, want: hurriedStep},
+		"hurried on the way":          {second: time.Second, takes: time.Minute, want: time.Second + hurriedStep},
+		"hurried, and just so done":   {second: 0, takes: hurriedStep - 1, want: hurriedStep - 1},
 		"hurried shortly before done": {second: 4900 * time.Millisecond, takes: time.Minute, want: 5 * time.Second},
 	}
 	for name, r := range rows {
@@ -85,7 +85,7 @@ func TestNoStepOfTheEndOutlastsASecondSignalForLong(t *testing.T) {
 				}
 				time.AfterFunc(r.second, func() { end(errSecondSignal) })
 				began := time.Now()
-				err := atMost(hurry, 5*time.Second, func(context.Context) error { // deaf to its context
+				err := atMost(hurry, 5*time.Second, func(context.Context) error { // that ignores its context
 					<-time.After(r.takes)
 					return nil
 				})

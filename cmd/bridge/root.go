@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -28,13 +29,13 @@ type app struct {
 	logLevel   string
 	logFormat  string
 
-	started bool // a command runs: an error is not one of usage any more, unless it says so
+	started bool // the command line was read: from now on an error is one of usage only if it says so
 }
 
 // environment is the process's, as given to run.
 type environment []string
 
-// lookup gives the last value of a variable, as os.LookupEnv does.
+// lookup returns the last value of a variable, as os.LookupEnv does.
 func (e environment) lookup(name string) (string, bool) {
 	value, found := "", false
 	for _, kv := range e {
@@ -81,16 +82,17 @@ Environment:
 			if err := errors.Join(cmd.ValidateRequiredFlags(), cmd.ValidateFlagGroups()); err != nil {
 				return err
 			}
-			if _, err := a.handler(); err != nil {
+			if err := a.checkLogging(); err != nil {
 				return err
 			}
 			a.started = true
 			return nil
 		},
 	}
-	root.PersistentFlags().StringVarP(&a.configFile, "config", "c", "", "configuration `FILE`; default $BRIDGE_CONFIG, then bridge.yaml here")
-	root.PersistentFlags().StringVar(&a.logLevel, "log-level", "info", "lowest `LEVEL` that is logged: debug, info, warn or error")
-	root.PersistentFlags().StringVar(&a.logFormat, "log-format", "text", "`FORMAT` of log lines on stderr: text or json")
+	fl := root.PersistentFlags()
+	fl.StringVarP(&a.configFile, "config", "c", "", "configuration `FILE`; default $BRIDGE_CONFIG, then bridge.yaml here")
+	fl.StringVar(&a.logLevel, "log-level", "info", "lowest `LEVEL` that is logged: debug, info, warn or error")
+	fl.StringVar(&a.logFormat, "log-format", "text", "`FORMAT` of log lines on stderr: text or json")
 	complete(root, "log-level", "debug", "info", "warn", "error")
 	complete(root, "log-format", "text", "json")
 	root.AddCommand(
@@ -114,58 +116,43 @@ func complete(cmd *cobra.Command, flag string, values ...string) {
 	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// level gives the level of --log-level.
-func (a *app) level() (slog.Level, error) {
-	var l slog.Level
-	switch strings.ToLower(a.logLevel) {
-	case "debug", "info", "warn", "error":
-		err := l.UnmarshalText([]byte(a.logLevel))
-		return l, err
+// checkLogging refuses what --log-level and --log-format do not take, before any command runs.
+func (a *app) checkLogging() error {
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, strings.ToLower(a.logLevel)) {
+		return errors.New("--log-level: " + quoted(a.logLevel) + " is not one of debug, info, warn, error")
 	}
-	return l, errors.New("--log-level: " + quoted(a.logLevel) + " is not one of debug, info, warn, error")
+	if a.logFormat != "text" && a.logFormat != "json" {
+		return errors.New("--log-format: " + quoted(a.logFormat) + " is not one of text, json")
+	}
+	return nil
 }
 
-func (a *app) handler() (slog.Handler, error) {
-	level, err := a.level()
-	if err != nil {
-		return nil, err
-	}
-	switch a.logFormat {
-	case "text":
-		return slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level}), nil
-	case "json":
-		return slog.NewJSONHandler(a.stderr, &slog.HandlerOptions{Level: level}), nil
-	}
-	return nil, errors.New("--log-format: " + quoted(a.logFormat) + " is not one of text, json")
+// level returns the level of --log-level.
+func (a *app) level() (l slog.Level) {
+	_ = l.UnmarshalText([]byte(a.logLevel)) // checkLogging has seen it
+	return l
 }
 
 // logger logs to stderr, for commands that need no telemetry.
 func (a *app) logger() *slog.Logger {
-	h, err := a.handler()
-	if err != nil { // PersistentPreRunE has seen the flags already
-		h = slog.DiscardHandler
+	o := &slog.HandlerOptions{Level: a.level()}
+	if a.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(a.stderr, o))
 	}
-	return slog.New(h)
+	return slog.New(slog.NewTextHandler(a.stderr, o))
 }
 
-// telemetry starts what the environment asks for; flush ends it and must be called.
-func (a *app) telemetry(ctx context.Context) (tel *telemetry.Telemetry, flush func(), err error) {
-	level, err := a.level()
+// telemetry starts what the environment asks for. It must be shut down.
+func (a *app) telemetry(ctx context.Context, level slog.Level, stderr io.Writer) (*telemetry.Telemetry, error) {
+	o := telemetry.Options{Version: build().Version, Level: level, Format: a.logFormat, Stderr: stderr}
+	tel, err := telemetry.Start(ctx, o)
 	if err != nil {
-		return nil, nil, err
+		return nil, exit(exitConfig, fmt.Errorf("telemetry: %w", err))
 	}
-	tel, err = telemetry.Start(ctx, telemetry.Options{Version: build().Version, Level: level, Format: a.logFormat, Stderr: a.stderr})
-	if err != nil {
-		return nil, nil, exit(exitConfig, fmt.Errorf("telemetry: %w", err))
-	}
-	return tel, func() {
-		if err := tel.Shutdown(ctx); err != nil {
-			tel.Logger().WarnContext(ctx, "telemetry not delivered to its end", "error", err)
-		}
-	}, nil
+	return tel, nil
 }
 
-// configPath gives the configuration file: the flag, the variable, or the file with the usual name; "" for none.
+// configPath returns the configuration file: the flag, the variable, or the file with the usual name; "" for none.
 func (a *app) configPath() string {
 	if a.configFile != "" {
 		return a.configFile
@@ -194,7 +181,8 @@ func (a *app) config() (*config.Config, error) {
 func (a *app) load() (*config.Config, error) {
 	path := a.configPath()
 	if path == "" {
-		return nil, exit(exitConfig, errors.New("no configuration: name a file with -c FILE or BRIDGE_CONFIG, or put bridge.yaml here"))
+		return nil, exit(exitConfig,
+			errors.New("no configuration: name a file with -c FILE or BRIDGE_CONFIG, or put bridge.yaml here"))
 	}
 	c, err := config.Load(path, a.env.lookup)
 	if err != nil {
@@ -203,7 +191,7 @@ func (a *app) load() (*config.Config, error) {
 	return c, nil
 }
 
-// interruptible gives a context that ends at SIGINT or SIGTERM, for commands that run until then.
+// interruptible returns a context that ends at SIGINT or SIGTERM, for commands that run until then.
 func interruptible(cmd *cobra.Command) (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 }

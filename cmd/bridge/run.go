@@ -3,16 +3,12 @@ package main
 import (
 	"errors"
 	"log/slog"
-	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"fnobridge/internal/config"
 	"fnobridge/internal/inbound"
 	"fnobridge/internal/ledger"
-	"fnobridge/internal/telemetry"
 )
 
 func newRunCommand(a *app) *cobra.Command {
@@ -42,40 +38,31 @@ func (a *app) runBridge(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	level, err := a.level()
+	tel, err := a.telemetry(cmd.Context(), a.level(), a.stderr)
 	if err != nil {
 		return err
 	}
-	tel, err := telemetry.Start(cmd.Context(), telemetry.Options{
-		Version: build().Version, Level: level, Format: a.logFormat, Stderr: a.stderr,
-	})
-	if err != nil {
-		return exit(exitConfig, err)
-	}
 	hurry := cmd.Context()
-	defer func() { // last, so that the stop itself is still told
-		if stopErr := atMost(hurry, flushPatience, tel.Shutdown); stopErr != nil {
+	defer func() { // last, so that what happens while stopping is still reported
+		if stopErr := atMost(hurry, flushLimit, tel.Shutdown); stopErr != nil {
 			tel.Logger().Warn("telemetry not delivered to its end", "error", stopErr)
 		}
 	}()
-	d, err := a.doors(cfg)
+	via, err := newAccess(cfg.ServiceBus)
 	if err != nil {
 		return err
 	}
-	b, err := assemble(cfg, tel, d)
+	b, err := assemble(cfg, tel, via)
 	if err != nil {
 		return exit(exitConfig, err)
 	}
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(signals)
-	l, stop := phases(cmd.Context(), signals, func() { signal.Stop(signals) }, cfg.Grace)
+	l, stop := untilSignalled(cmd.Context(), cfg.Grace)
 	defer stop()
 	hurry = l.hurry
 
 	log := tel.Logger()
-	log.Info("bridge started", "version", build().Version, "config", cfg.File, "sources", len(cfg.Sources), "routes", len(cfg.Routes),
-		"exports", len(cfg.Exports), "sessions", cfg.Sessions)
+	log.Info("bridge started", "version", build().Version, "config", cfg.File, "sources", len(cfg.Sources),
+		"routes", len(cfg.Routes), "exports", len(cfg.Exports), "sessions", cfg.Sessions)
 	left, err := b.run(l)
 	if err != nil && l.intake.Err() == nil {
 		return err
@@ -86,27 +73,30 @@ func (a *app) runBridge(cmd *cobra.Command) (err error) {
 	return reportLeft(log, left)
 }
 
-// doors opens the ways out that the configuration names.
-func (a *app) doors(cfg *config.Config) (doors, error) {
-	connect, server, err := connector(cfg.ServiceBus)
+// newAccess returns the access that the configuration names.
+func newAccess(sb config.ServiceBus) (access, error) {
+	connect, server, err := connector(sb)
 	if err != nil {
-		return doors{}, err
+		return access{}, err
 	}
-	return doors{connect: connect, server: server, credential: newCredential, at: crashPoint()}, nil
+	return access{connect: connect, server: server, credential: newCredential, at: crashPoint()}, nil
 }
 
-// reportLeft tells per session what a stop left behind. Nothing of it is a failure, except work that was cut short.
+// reportLeft logs per session what a stop left behind. None of it is a failure, except a post that was cut short:
+// nobody knows whether F&O has that file.
 func reportLeft(log *slog.Logger, left []inbound.Left) error {
 	cut := 0
 	for _, l := range left {
-		log.Info("left in hand", "source", l.Source, "session", l.Session, "sequence", l.Sequence, "message", l.MessageID, "phase", l.Phase, "why", l.Why)
+		log.Info("left in hand", "source", l.Source, "session", l.Session, "sequence", l.Sequence, "message", l.MessageID,
+			"phase", l.Phase, "why", l.Why)
 		if l.Phase == ledger.Posting {
 			cut++
 		}
 	}
 	log.Info("bridge stopped", "left", len(left), "cutShort", cut)
 	if cut > 0 {
-		return exit(exitPartly, errors.New("a post was cut short; its outcome is unknown, and the route's policy decides at the next start"))
+		return exit(exitPartly, errors.New(
+			"a post was cut short; its outcome is unknown, and the route's policy decides at the next start"))
 	}
 	return nil
 }

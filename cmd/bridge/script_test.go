@@ -17,6 +17,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"fnobridge/cmd/bridge/embedded"
 	fno "fnobridge/emulator/dynamics"
 	"fnobridge/emulator/servicebus"
 	"fnobridge/emulator/servicebus/entity"
@@ -37,7 +38,7 @@ func TestScripts(t *testing.T) {
 		Setup:               setUpScript,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": scriptExits, "fill": scriptFill, "messages": scriptMessages, "publish": scriptPublish,
-			"bury": scriptBury, "park": scriptPark, "lock": scriptLock, "orders": scriptOrders, // deadletter_script_test.go
+			"deadletter": scriptDeadletter, "park": scriptPark, "lock": scriptLock, "orders": scriptOrders, // deadletter_script_test.go
 		},
 	})
 }
@@ -45,10 +46,10 @@ func TestScripts(t *testing.T) {
 const scriptBus = "service bus"
 
 func setUpScript(env *testscript.Env) error {
-	in, short := lanes("in", 5*time.Minute), lanes("short", time.Minute)
+	in, short := embedded.SessionQueue("in", 5*time.Minute), embedded.SessionQueue("short", time.Minute)
 	bus, err := servicebus.Start(servicebus.Options{Namespace: entity.Namespace{
 		Queues: []entity.QueueDescription{in, short, entity.NewQueue("plain")},
-		Topics: []entity.TopicDescription{eventTopic("events")},
+		Topics: []entity.TopicDescription{embedded.Topic("events", "watch")},
 		AuthorizationRules: []entity.AuthorizationRule{
 			entity.RootRule(),
 			{Name: "listen", Key: "LISTEN_KEY", Rights: []entity.Right{entity.Listen}}, {Name: "send", Key: "SEND_KEY", Rights: []entity.Right{entity.Send}},

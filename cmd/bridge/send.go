@@ -3,26 +3,18 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
-	"go.opentelemetry.io/otel/trace"
 
 	"fnobridge/internal/config"
-	"fnobridge/internal/contract"
 	"fnobridge/internal/telemetry"
 )
 
@@ -111,7 +103,7 @@ func (f *sendFlags) check(files []string) error {
 	case len(files) > 1 && f.filename != "":
 		return usagef("--filename is for one file, there are %d", len(files))
 	}
-	if u, err := url.Parse(f.dataref); f.dataref != "" && (err != nil || u.Host == "" || u.RawQuery != "" || u.User != nil) {
+	if f.dataref != "" && !plainURL(f.dataref) {
 		return usagef("--dataref is not the URL of a blob; write it without a query: the bridge signs in by itself")
 	}
 	for _, file := range files {
@@ -122,10 +114,17 @@ func (f *sendFlags) check(files []string) error {
 	f.session = cmp.Or(f.session, sessionOf(f.entity, f.company))
 	for _, id := range [][2]string{{"session", f.session}, {"message ID", f.messageID}} {
 		if n := utf8.RuneCountInString(id[1]); n > maxID {
-			return usagef("the %s has %d characters, Service Bus takes %d: name a shorter one with --%s", id[0], n, maxID, strings.ReplaceAll(strings.ToLower(id[0]), " ", "-"))
+			flag := strings.ReplaceAll(strings.ToLower(id[0]), " ", "-")
+			return usagef("the %s has %d characters, Service Bus takes %d: name a shorter one with --%s", id[0], n, maxID, flag)
 		}
 	}
 	return nil
+}
+
+// plainURL reports whether a text is a URL that carries no signature and no password.
+func plainURL(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && u.Host != "" && u.RawQuery == "" && u.User == nil
 }
 
 // sessionOf names the lane by convention: the entity, or company/entity.
@@ -148,26 +147,35 @@ func (a *app) send(ctx context.Context, f sendFlags, files []string) error {
 	if f.queue, err = target(f.queue, cfg); err != nil {
 		return err
 	}
-	tel, flush, err := a.telemetry(ctx)
+	tel, err := a.telemetry(ctx, a.level(), a.stderr)
 	if err != nil {
 		return err
 	}
-	defer flush()
+	defer func() {
+		if err := tel.Shutdown(ctx); err != nil {
+			tel.Logger().WarnContext(ctx, "telemetry not delivered to its end", "error", err)
+		}
+	}()
 	sender, err := client.NewSender(f.queue, nil)
 	if err != nil {
 		return fmt.Errorf("open a sender for %s: %w", f.queue, err)
 	}
 	defer closeQuietly(sender)
-	out := outlet{sender, tel, telemetry.Destination{Name: f.queue, Server: server}}
+	out := output{sender, tel, telemetry.Destination{Name: f.queue, Server: server}}
 	if f.dataref != "" {
 		files = []string{""}
 	}
+	// One at a time, and none after a failure: files of one session are imported in the order in which they were sent.
 	done := make([]sent, 0, len(files))
 	var failed error
 	for _, file := range files {
-		one, err := a.sendOne(ctx, out, f, file)
+		m, one, err := a.message(f, file)
+		if err == nil {
+			err = out.send(ctx, m)
+		}
 		if err != nil {
-			failed = advise(fmt.Errorf("send %s to %s: %w", cmp.Or(file, f.dataref), f.queue, err), sendHint(err, server, f.queue))
+			hint := sendHint(err, server, f.queue)
+			failed = advise(fmt.Errorf("send %s to %s: %w", cmp.Or(file, f.dataref), f.queue, err), hint)
 			break
 		}
 		done = append(done, one)
@@ -181,12 +189,14 @@ func (a *app) send(ctx context.Context, f sendFlags, files []string) error {
 		return err
 	}
 	if failed != nil && len(done) > 0 {
-		return &exitError{exitPartly, fmt.Errorf("%w (%s of %d sent, in order; the rest was not tried)", failed, counted(len(done), "file"), len(files)), hintOf(failed)}
+		err := fmt.Errorf("%w (%s of %d sent, in order; the rest was not tried)",
+			failed, counted(len(done), "file"), len(files))
+		return &exitError{exitPartly, err, hintOf(failed)}
 	}
 	return failed
 }
 
-// target gives the queue or topic to send to.
+// target returns the queue or topic to send to.
 func target(queue string, cfg *config.Config) (string, error) {
 	switch {
 	case queue != "":
@@ -197,82 +207,6 @@ func target(queue string, cfg *config.Config) (string, error) {
 		return "", usagef("--queue is needed: the configuration has no sources")
 	}
 	return cmp.Or(cfg.Sources[0].Queue, cfg.Sources[0].Topic), nil
-}
-
-// outlet is where messages go, and what sees them go.
-type outlet struct {
-	sender *azservicebus.Sender
-	tel    *telemetry.Telemetry
-	to     telemetry.Destination
-}
-
-// sendOne sends one file, or a reference when file is empty.
-func (a *app) sendOne(ctx context.Context, out outlet, f sendFlags, file string) (sent, error) {
-	one := sent{File: file, DataRef: f.dataref, To: f.queue, Session: f.session, MessageID: cmp.Or(f.messageID, uuid.NewString())}
-	m := &azservicebus.Message{SessionID: &one.Session, MessageID: &one.MessageID, ApplicationProperties: map[string]any{contract.PropEntity: f.entity}}
-	set := func(key, value string) {
-		if value != "" {
-			m.ApplicationProperties[key] = value
-		}
-	}
-	set(contract.PropCompany, f.company)
-	set(contract.PropDataRef, f.dataref)
-	set(telemetry.TraceParent, cmp.Or(f.traceparent, a.env.get("TRACEPARENT")))
-	if f.traceparent == "" {
-		set(telemetry.TraceState, a.env.get("TRACESTATE"))
-	}
-	if file != "" {
-		body, err := a.readFile(file)
-		if err != nil {
-			return one, err
-		}
-		if len(body) == 0 {
-			return one, exit(exitFailure, errors.New("the file is empty: the bridge would reject it"))
-		}
-		sum := sha256.Sum256(body)
-		m.Body, one.Bytes, one.SHA256 = body, len(body), hex.EncodeToString(sum[:])
-		set(contract.PropSHA256, one.SHA256)
-		f.filename = cmp.Or(f.filename, filepath.Base(file))
-	}
-	set(contract.PropFileName, f.filename)
-	kind := contentType(f.filename)
-	m.ContentType = &kind
-	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
-	defer cancel()
-	_, carried := m.ApplicationProperties[telemetry.TraceParent]
-	ctx, end := out.tel.Send(ctx, out.to, telemetry.MessageInfo{ID: one.MessageID, Session: one.Session, Size: one.Bytes, Properties: m.ApplicationProperties})
-	if !carried && !trace.SpanContextFromContext(ctx).IsSampled() {
-		// Nobody records this end of the trace. Its context would tell the bridge not to record the rest either.
-		for _, key := range []string{telemetry.TraceParent, telemetry.TraceState, telemetry.DiagnosticID} {
-			delete(m.ApplicationProperties, key)
-		}
-	}
-	err := out.sender.SendMessage(ctx, m, nil)
-	end(err)
-	return one, err
-}
-
-func (a *app) readFile(file string) ([]byte, error) {
-	if file == "-" {
-		return io.ReadAll(a.stdin)
-	}
-	return os.ReadFile(file)
-}
-
-// contentType is for people who look at messages; the bridge goes by the route.
-func contentType(name string) string {
-	switch strings.ToLower(filepath.Ext(name)) {
-	case ".csv":
-		return "text/csv"
-	case ".xml":
-		return "application/xml"
-	case ".zip":
-		return "application/zip"
-	case ".txt":
-		return "text/plain"
-	default:
-		return "application/octet-stream"
-	}
 }
 
 func (a *app) printSent(out format, done []sent) error {
@@ -292,14 +226,16 @@ func (a *app) printSent(out format, done []sent) error {
 	return t.flush()
 }
 
+// sendHint says what to do about an error of a send, "" when there is nothing general to say.
 func sendHint(err error, server, entity string) string {
 	if errors.Is(err, azservicebus.ErrMessageTooLarge) {
-		return "A message holds 256 KB in the Standard tier, 1 MB or more in Premium. Put the file into a blob container that the route allows and send --dataref URL."
+		return "A message holds 256 KB in the Standard tier, 1 MB or more in Premium. " +
+			"Put the file into a blob container that the route allows and send --dataref URL."
 	}
 	return busHint(err, server, entity, "send")
 }
 
-// hintOf gives the advice an error carries.
+// hintOf returns the advice an error carries.
 func hintOf(err error) string {
 	if e, ok := errors.AsType[*exitError](err); ok {
 		return e.hint

@@ -18,17 +18,18 @@ import (
 // connectionVariable holds a connection string for commands that run without a configuration file.
 const connectionVariable = "SERVICEBUS_CONNECTION_STRING"
 
-// goodbyeTimeout bounds the orderly end of a connection.
-const goodbyeTimeout = 3 * time.Second
+// closeTimeout bounds the orderly end of a connection. A command is over by then, and a person waits for the prompt.
+const closeTimeout = 3 * time.Second
 
-// connector gives the way to connect to the configured namespace, and the namespace's host for spans and messages.
+// connector returns a function that connects to the configured namespace, and the host of the namespace for spans and
+// messages. Nothing is dialled yet.
 func connector(sb config.ServiceBus) (connect bus.Connect, server string, err error) {
 	if sb.ConnectionString != nil {
 		text := sb.ConnectionString.Value()
 		return func(r azservicebus.RetryOptions) (*azservicebus.Client, error) {
 			c, err := azservicebus.NewClientFromConnectionString(text, clientOptions(r))
-			if err != nil { // its text may quote the value
-				return nil, exit(exitConfig, errors.New("the connection string of Service Bus cannot be read: copy it from the shared access policy again"))
+			if err != nil { // its text may quote the value, which holds a key
+				return nil, exit(exitConfig, errUnreadableConnection)
 			}
 			return c, nil
 		}, hostOf(text), nil
@@ -44,6 +45,9 @@ func connector(sb config.ServiceBus) (connect bus.Connect, server string, err er
 	return connectAs(sb.Namespace, cred), sb.Namespace, nil
 }
 
+var errUnreadableConnection = errors.New(
+	"the connection string of Service Bus cannot be read: copy it from the shared access policy again")
+
 func connectAs(namespace string, cred azcore.TokenCredential) bus.Connect {
 	return func(r azservicebus.RetryOptions) (*azservicebus.Client, error) {
 		return azservicebus.NewClient(namespace, cred, clientOptions(r))
@@ -54,7 +58,7 @@ func clientOptions(r azservicebus.RetryOptions) *azservicebus.ClientOptions {
 	return &azservicebus.ClientOptions{RetryOptions: r, ApplicationID: "fnobridge"}
 }
 
-// hostOf gives the host in a connection string; nothing else of it may be shown.
+// hostOf returns the host in a connection string; nothing else of it may be shown.
 func hostOf(connection string) string {
 	for part := range strings.SplitSeq(connection, ";") {
 		if k, v, _ := strings.Cut(part, "="); strings.EqualFold(strings.TrimSpace(k), "Endpoint") {
@@ -78,20 +82,23 @@ func (a *app) serviceBus() (client *azservicebus.Client, cfg *config.Config, ser
 	if err != nil {
 		return nil, nil, "", err
 	}
-	client, err = connect(azservicebus.RetryOptions{MaxRetries: 2, RetryDelay: 500 * time.Millisecond, MaxRetryDelay: 2 * time.Second})
+	client, err = connect(azservicebus.RetryOptions{
+		MaxRetries: 2, RetryDelay: 500 * time.Millisecond, MaxRetryDelay: 2 * time.Second,
+	})
 	if err != nil {
 		return nil, nil, "", fmt.Errorf("connect to Service Bus: %w", err)
 	}
 	return client, cfg, server, nil
 }
 
-// busSettings gives the Service Bus that serviceBus means, and the configuration it came from, nil without one.
+// busSettings returns the Service Bus that serviceBus means, and the configuration it came from, nil without one.
 func (a *app) busSettings() (sb config.ServiceBus, cfg *config.Config, err error) {
 	if text := a.env.get(connectionVariable); text != "" && a.configFile == "" && a.env.get("BRIDGE_CONFIG") == "" {
 		return config.ServiceBus{ConnectionString: config.NewSecret(text)}, nil, nil
 	}
 	if a.configPath() == "" {
-		return sb, nil, exit(exitConfig, errors.New("no Service Bus: name a configuration with -c FILE or BRIDGE_CONFIG, or set "+connectionVariable))
+		return sb, nil, exit(exitConfig, errors.New(
+			"no Service Bus: name a configuration with -c FILE or BRIDGE_CONFIG, or set "+connectionVariable))
 	}
 	if cfg, err = a.config(); err != nil {
 		return sb, nil, err
@@ -101,7 +108,7 @@ func (a *app) busSettings() (sb config.ServiceBus, cfg *config.Config, err error
 
 // closeQuietly ends a client, sender or receiver of a command that is over: what matters has been answered by then.
 func closeQuietly(c interface{ Close(context.Context) error }) {
-	ctx, cancel := context.WithTimeout(context.Background(), goodbyeTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	_ = c.Close(ctx)
 }
@@ -110,11 +117,14 @@ func closeQuietly(c interface{ Close(context.Context) error }) {
 func busHint(err error, server, entity, right string) string {
 	switch codeOf(err) {
 	case exitAuthorization:
-		return fmt.Sprintf("The identity needs the right to %s on %s (Azure Service Bus Data %s), and local authentication must be on for a connection string.", right, entity, map[string]string{"send": "Sender", "listen": "Receiver"}[right])
+		role := map[string]string{"send": "Sender", "listen": "Receiver"}[right]
+		return fmt.Sprintf("The identity needs the right to %s on %s (Azure Service Bus Data %s), "+
+			"and local authentication must be on for a connection string.", right, entity, role)
 	case exitNotFound:
 		return fmt.Sprintf("There is no %s in %s: check the name, and that it was created.", entity, server)
 	case exitUnavailable:
-		return fmt.Sprintf("Check that %s can be reached from here (AMQP over TLS, port 5671), and that the name is right.", server)
+		return fmt.Sprintf(
+			"Check that %s can be reached from here (AMQP over TLS, port 5671), and that the name is right.", server)
 	}
 	return ""
 }

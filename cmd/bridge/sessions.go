@@ -3,11 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,29 +45,20 @@ worker's listen address with --worker to ask it.`,
   bridge sessions --entity "Customer groups" --worker http://127.0.0.1:8080
   bridge sessions release "usmf/Customer groups"`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			d, err := a.openDeadLetters()
-			if err != nil {
-				return err
-			}
-			defer closeQuietly(d)
-			es, err := d.several(args)
-			if err != nil {
-				return err
-			}
-			ctx, stop := interruptible(cmd)
-			defer stop()
-			rows := []sessionRow{}
-			for _, e := range es {
-				of, err := d.sessionRows(ctx, e, worker)
-				if err != nil {
-					return d.fail(err, e, "listen")
+			return a.onDeadLetters(cmd, nil, (*deadLetters).several, args, func(ctx context.Context, d *deadLetters) error {
+				rows := []sessionRow{}
+				for _, e := range d.entities {
+					of, err := d.sessionRows(ctx, e, worker)
+					if err != nil {
+						return d.fail(err, e, "listen")
+					}
+					rows = append(rows, of...)
 				}
-				rows = append(rows, of...)
-			}
-			if entity != "" {
-				rows = slices.DeleteFunc(rows, func(r sessionRow) bool { return !r.of(entity) })
-			}
-			return a.printSessions(rows, out, time.Now())
+				if entity != "" {
+					rows = slices.DeleteFunc(rows, func(r sessionRow) bool { return !r.of(entity) })
+				}
+				return writeRows(a.stdout, out, rows, func() error { return a.printSessions(rows, time.Now()) })
+			})
 		},
 	}
 	cmd.Flags().StringVar(&entity, "entity", "", "sessions of this data `ENTITY` only")
@@ -91,12 +78,15 @@ func (r sessionRow) of(entity string) bool {
 	return strings.EqualFold(r.Session[strings.LastIndexByte(r.Session, '/')+1:], entity)
 }
 
-// controlSession reports whether a session only carries orders or bytes put aside.
+// controlSession reports whether a session is the bridge's own: it carries orders for another session, or what did not
+// fit into the state of one. It is not shown.
 func controlSession(id string) bool {
 	prefix := strings.TrimRight(ledger.ControlSession(""), "0123456789abcdef")
 	return strings.HasPrefix(id, prefix)
 }
 
+// sessionRows returns the sessions of one source that have messages or state, and those that the worker has besides.
+// Three answers are put together: what the broker counts, what the worker says, and for a free session its ledger.
 func (d *deadLetters) sessionRows(ctx context.Context, e deadletter.Entity, worker string) ([]sessionRow, error) {
 	views := map[string]inbound.SessionView{}
 	if worker != "" {
@@ -118,7 +108,8 @@ func (d *deadLetters) sessionRows(ctx context.Context, e deadletter.Entity, work
 		v, known := views[i.ID]
 		switch {
 		case known:
-			r.Owner, r.Parked, r.Reason, r.Since, r.Waiting, r.Files = "worker", v.Parked, string(v.Reason), v.Since, v.Waiting, v.InHand
+			r.Owner, r.Parked, r.Reason = "worker", v.Parked, string(v.Reason)
+			r.Since, r.Waiting, r.Files = v.Since, v.Waiting, v.InHand
 		case i.Locked:
 			r.Owner = "locked"
 		default:
@@ -128,7 +119,9 @@ func (d *deadLetters) sessionRows(ctx context.Context, e deadletter.Entity, work
 		rows = append(rows, r)
 	}
 	for _, v := range views { // a lane in its idle time: neither messages nor state
-		rows = append(rows, sessionRow{Source: e.String(), Session: v.Session, Owner: "worker", Since: v.Since, Waiting: v.Waiting, Files: v.InHand})
+		rows = append(rows, sessionRow{
+			Source: e.String(), Session: v.Session, Owner: "worker", Since: v.Since, Waiting: v.Waiting, Files: v.InHand,
+		})
 	}
 	slices.SortFunc(rows, func(a, b sessionRow) int { return cmp.Compare(a.Session, b.Session) })
 	return rows, nil
@@ -149,51 +142,21 @@ func (r *sessionRow) read(state []byte) {
 			continue
 		}
 		r.Files = append(r.Files, inbound.FileView{
-			Sequence: f.Seq, MessageID: f.Key, Phase: f.Phase, Status: string(f.Published), Attempts: f.Attempts, First: f.First, FnoID: f.FnoID,
+			Sequence: f.Seq, MessageID: f.Key, Phase: f.Phase, Status: string(f.Published),
+			Attempts: f.Attempts, First: f.First, FnoID: f.FnoID,
 		})
 	}
 }
 
-func (a *app) printSessions(rows []sessionRow, out format, now time.Time) error {
-	switch out {
-	case formatJSON:
-		return writeJSON(a.stdout, rows)
-	case formatJSONL:
-		for _, r := range rows {
-			if err := writeLine(a.stdout, r); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
+func (a *app) printSessions(rows []sessionRow, now time.Time) error {
 	if len(rows) == 0 {
 		a.note("no sessions with messages or state")
 		return nil
 	}
-	t := newTable(a.stdout, "SOURCE", "SESSION", "OWNER", "MESSAGES", "OLDEST", "PARKED", "FILE", "STATUS", "ATTEMPTS", "AGE")
+	t := newTable(a.stdout,
+		"SOURCE", "SESSION", "OWNER", "MESSAGES", "OLDEST", "PARKED", "FILE", "STATUS", "ATTEMPTS", "AGE")
 	for _, r := range rows {
-		messages, parked, file, status, attempts, age := "-", "-", "-", "-", "-", "-"
-		if r.Messages != nil {
-			messages = strconv.Itoa(*r.Messages)
-		}
-		if r.Parked != "" {
-			parked = string(r.Parked) + " (" + r.Reason + ")"
-			age = since(r.Since, now)
-		}
-		if r.Problem != "" {
-			parked = "unreadable"
-		}
-		if len(r.Files) > 0 {
-			f := r.Files[0]
-			file, status, attempts = cmp.Or(f.FileName, f.MessageID, strconv.FormatInt(f.Sequence, 10)), cmp.Or(f.Status, string(f.Phase)), strconv.Itoa(f.Attempts)
-			if r.Parked == "" {
-				age = since(f.First, now)
-			}
-			if n := len(r.Files) - 1; n > 0 {
-				file += fmt.Sprintf(" +%d", n)
-			}
-		}
-		t.row(r.Source, sessionText(&r.Session), r.Owner, messages, since(r.Oldest, now), parked, file, status, attempts, age)
+		t.row(r.cells(now)...)
 	}
 	if err := t.flush(); err != nil {
 		return err
@@ -204,44 +167,38 @@ func (a *app) printSessions(rows []sessionRow, out format, now time.Time) error 
 	return nil
 }
 
+// cells returns the row as the table shows it: with the first of its files, and how many more there are.
+func (r sessionRow) cells(now time.Time) []string {
+	messages, parked, file, status, attempts, age := "-", "-", "-", "-", "-", "-"
+	if r.Messages != nil {
+		messages = strconv.Itoa(*r.Messages)
+	}
+	if r.Parked != "" {
+		parked = string(r.Parked) + " (" + r.Reason + ")"
+		age = since(r.Since, now)
+	}
+	if r.Problem != "" {
+		parked = "unreadable"
+	}
+	if len(r.Files) > 0 {
+		f := r.Files[0]
+		file = cmp.Or(f.FileName, f.MessageID, strconv.FormatInt(f.Sequence, 10))
+		status, attempts = cmp.Or(f.Status, string(f.Phase)), strconv.Itoa(f.Attempts)
+		if r.Parked == "" {
+			age = since(f.First, now)
+		}
+		if n := len(r.Files) - 1; n > 0 {
+			file += fmt.Sprintf(" +%d", n)
+		}
+	}
+	return []string{
+		r.Source, sessionText(&r.Session), r.Owner, messages, since(r.Oldest, now), parked, file, status, attempts, age,
+	}
+}
+
 func since(t, now time.Time) string {
 	if t.IsZero() {
 		return "-"
 	}
 	return now.Sub(t).Truncate(time.Second).String()
-}
-
-// workerSessions asks a worker what its lanes are doing. Names of sources are compared as the configuration writes them.
-func workerSessions(ctx context.Context, worker string, e deadletter.Entity) (map[string]inbound.SessionView, error) {
-	u, err := url.Parse(worker)
-	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-		return nil, usagef("--worker %q is not a URL as in http://127.0.0.1:8080", worker)
-	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.JoinPath("sessions").String(), nil)
-	if err != nil {
-		return nil, usagef("--worker: %w", err)
-	}
-	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	defer client.CloseIdleConnections()
-	res, err := client.Do(req)
-	if err != nil {
-		return nil, exit(exitUnavailable, fmt.Errorf("ask the worker: %w", err))
-	}
-	defer func() { _ = res.Body.Close() }()
-	if res.StatusCode != http.StatusOK {
-		return nil, exit(exitUnavailable, fmt.Errorf("ask the worker: %s", res.Status))
-	}
-	var views []inbound.SessionView
-	if err := json.NewDecoder(io.LimitReader(res.Body, 16<<20)).Decode(&views); err != nil {
-		return nil, exit(exitUnavailable, fmt.Errorf("ask the worker: its answer is not that of a bridge: %w", err))
-	}
-	of := map[string]inbound.SessionView{}
-	for _, v := range views {
-		if strings.EqualFold(v.Source, cmp.Or(e.Queue, e.Topic+"/"+e.Subscription)) {
-			of[v.Session] = v
-		}
-	}
-	return of, nil
 }

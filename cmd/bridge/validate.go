@@ -12,8 +12,8 @@ import (
 	"fnobridge/internal/payload"
 )
 
-// verdict is what `bridge validate -o json` prints.
-type verdict struct {
+// A validation is what `bridge validate -o json` prints.
+type validation struct {
 	File     string     `json:"file"`
 	Valid    bool       `json:"valid"`
 	Problems []finding  `json:"problems"`
@@ -79,7 +79,9 @@ those lines say so.`,
 			if err != nil {
 				return a.invalid(err, out)
 			}
-			v := verdict{File: c.File, Valid: true, Problems: []finding{}, Warnings: findings(c.Warnings), Routes: routeRows(c)}
+			v := validation{
+				File: c.File, Valid: true, Problems: []finding{}, Warnings: findings(c.Warnings), Routes: routeRows(c),
+			}
 			if err := errors.Join(identitiesUsable(c), templatesUsable(c)); err != nil {
 				return exit(exitConfig, err)
 			}
@@ -89,7 +91,7 @@ those lines say so.`,
 			if out == formatJSON {
 				err = writeJSON(a.stdout, v)
 			} else {
-				err = a.printVerdict(c, v)
+				err = a.printValidation(c, v)
 			}
 			return errors.Join(err, failedChecks(v.Checks))
 		},
@@ -105,7 +107,7 @@ func (a *app) invalid(err error, out format) error {
 	if !ok || out != formatJSON {
 		return err
 	}
-	v := verdict{File: a.configPath(), Problems: findings(problems), Warnings: []finding{}}
+	v := validation{File: a.configPath(), Problems: findings(problems), Warnings: []finding{}}
 	if err := writeJSON(a.stdout, v); err != nil {
 		return err
 	}
@@ -159,7 +161,8 @@ func routeRows(c *config.Config) []routeRow {
 			Name: r.Name, Match: r.Match.String(), Environment: r.Environment, URL: e.URL, Entity: r.Entity, Company: r.Company,
 			Activity: r.Activity, Format: string(r.Format), Order: string(r.Order),
 			UnknownOutcome: string(r.UnknownOutcome), OnFailure: string(r.OnFailure), Timeout: config.FormatDuration(e.Timeout),
-			Deadline: config.FormatDuration(r.Deadline), Attempts: r.Retry.Attempts, RetryTotal: config.FormatDuration(r.Retry.Total), MaxSize: r.MaxSize.String(),
+			Deadline: config.FormatDuration(r.Deadline), Attempts: r.Retry.Attempts,
+			RetryTotal: config.FormatDuration(r.Retry.Total), MaxSize: r.MaxSize.String(),
 		}
 		if r.Window > 1 {
 			rows[i].Order = fmt.Sprintf("%s, %d in flight", r.Order, r.Window)
@@ -168,7 +171,7 @@ func routeRows(c *config.Config) []routeRow {
 	return rows
 }
 
-func (a *app) printVerdict(c *config.Config, v verdict) error {
+func (a *app) printValidation(c *config.Config, v validation) error {
 	p := &printer{w: a.stdout}
 	p.line("%s is valid.", v.File)
 	t := newTable(a.stdout)
@@ -179,16 +182,21 @@ func (a *app) printVerdict(c *config.Config, v verdict) error {
 	if c.Status.Topic != "" {
 		t.row("events to", c.Status.Topic)
 	}
-	t.row("lock", fmt.Sprintf("%s, renewed at half of it; over for the bridge %s before its end", config.FormatDuration(c.ServiceBus.Lock), config.FormatDuration(config.Margin(c.ServiceBus.Lock))))
-	t.row("lanes", fmt.Sprintf("%d sessions at most, %d waiting accepts, released after %s without a message", c.Sessions, c.Accepts, config.FormatDuration(c.Idle)))
-	t.row("polling", fmt.Sprintf("first after %s, then at %g of the time since the post, at most every %s", config.FormatDuration(c.Poll.First), c.Poll.Fraction, config.FormatDuration(c.Poll.Max)))
+	lock := c.ServiceBus.Lock
+	t.row("lock", fmt.Sprintf("%s, renewed at half of it; over for the bridge %s before its end",
+		config.FormatDuration(lock), config.FormatDuration(config.Margin(lock))))
+	t.row("lanes", fmt.Sprintf("%d sessions at most, %d waiting accepts, released after %s without a message",
+		c.Sessions, c.Accepts, config.FormatDuration(c.Idle)))
+	t.row("polling", fmt.Sprintf("first after %s, then at %g of the time since the post, at most every %s",
+		config.FormatDuration(c.Poll.First), c.Poll.Fraction, config.FormatDuration(c.Poll.Max)))
 	t.row("stop", fmt.Sprintf("%s to finish what is in hand", config.FormatDuration(c.Grace)))
 	p.keep(t.flush())
 	if len(c.Environments) > 0 {
 		p.line("")
 		t = newTable(a.stdout, "ENVIRONMENT", "URL", "IDENTITY", "REQUESTS", "STATUS CALLS", "TIMEOUT")
 		for _, e := range c.Environments {
-			t.row(e.Name, e.URL, string(e.Identity.Kind), fmt.Sprint(e.Requests), fmt.Sprintf("%g/s", e.StatusCalls), config.FormatDuration(e.Timeout))
+			t.row(e.Name, e.URL, string(e.Identity.Kind), fmt.Sprint(e.Requests), fmt.Sprintf("%g/s", e.StatusCalls),
+				config.FormatDuration(e.Timeout))
 		}
 		p.keep(t.flush())
 	}
@@ -205,7 +213,8 @@ func (a *app) printVerdict(c *config.Config, v verdict) error {
 		p.line("")
 		t = newTable(a.stdout, "EXPORT", "FROM", "TO", "EVERY", "LARGER THAN", "GOES TO")
 		for _, e := range c.Exports {
-			t.row(e.Name, e.Environment, e.Queue, config.FormatDuration(e.Poll), e.MaxInline.String(), cmp.Or(e.ClaimCheck, "nowhere: reported"))
+			t.row(e.Name, e.Environment, e.Queue, config.FormatDuration(e.Poll), e.MaxInline.String(),
+				cmp.Or(e.ClaimCheck, "nowhere: reported"))
 		}
 		p.keep(t.flush())
 	}

@@ -23,7 +23,7 @@ type buildInfo struct {
 	Arch     string `json:"arch"`
 }
 
-// build gives what is known about this binary.
+// build returns what is known about this binary.
 func build() buildInfo {
 	b := buildInfo{Version: version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()

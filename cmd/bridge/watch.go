@@ -120,10 +120,10 @@ type watcher struct {
 
 func (w *watcher) run(ctx context.Context) error {
 	if w.flags.peek {
-		return w.look(ctx)
+		return w.peek(ctx)
 	}
 	for {
-		messages, err := w.receiver.ReceiveMessages(ctx, w.room(), nil)
+		messages, err := w.receiver.ReceiveMessages(ctx, w.most(), nil)
 		if err != nil {
 			return err
 		}
@@ -131,19 +131,19 @@ func (w *watcher) run(ctx context.Context) error {
 			if err := w.show(m); err != nil {
 				return err
 			}
-			if err := w.take(ctx, m); err != nil {
+			if err := w.complete(ctx, m); err != nil {
 				return err
 			}
 		}
-		if w.full() {
+		if w.done() {
 			return nil
 		}
 	}
 }
 
-// take completes a message, also after Ctrl-C: it was shown.
-func (w *watcher) take(ctx context.Context, m *azservicebus.ReceivedMessage) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbyeTimeout)
+// complete takes a message off the subscription, also after Ctrl-C: it was shown.
+func (w *watcher) complete(ctx context.Context, m *azservicebus.ReceivedMessage) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
 	if err := w.receiver.CompleteMessage(ctx, m, nil); err != nil {
 		return fmt.Errorf("take an event off: %w", err)
@@ -151,8 +151,8 @@ func (w *watcher) take(ctx context.Context, m *azservicebus.ReceivedMessage) err
 	return nil
 }
 
-// look peeks from the oldest event on, and waits for more at the end.
-func (w *watcher) look(ctx context.Context) error {
+// peek shows events from the oldest on without taking them, and waits for more at the end.
+func (w *watcher) peek(ctx context.Context) error {
 	var next int64
 	tick := time.NewTicker(peekEvery)
 	defer tick.Stop()
@@ -168,7 +168,7 @@ func (w *watcher) look(ctx context.Context) error {
 			if err := w.show(m); err != nil {
 				return err
 			}
-			if w.full() {
+			if w.done() {
 				return nil
 			}
 		}
@@ -183,15 +183,17 @@ func (w *watcher) look(ctx context.Context) error {
 	}
 }
 
-// room is how many events may be taken at once: not more than will be shown, should all of them match.
-func (w *watcher) room() int {
+// most returns how many events may be taken at once: not more than will be shown if all of them match. One that is
+// taken and not shown would be lost.
+func (w *watcher) most() int {
 	if w.flags.count == 0 {
 		return batch
 	}
 	return min(batch, w.flags.count-w.shown)
 }
 
-func (w *watcher) full() bool { return w.flags.count > 0 && w.shown >= w.flags.count }
+// done reports whether as many events were shown as --count asked for.
+func (w *watcher) done() bool { return w.flags.count > 0 && w.shown >= w.flags.count }
 
 // show prints a message that is a status event and matches; anything else is worth a warning, not an end.
 func (w *watcher) show(m *azservicebus.ReceivedMessage) error {
@@ -200,7 +202,8 @@ func (w *watcher) show(m *azservicebus.ReceivedMessage) error {
 		w.app.logger().Warn("not a status event", "message", m.MessageID, "error", err)
 		return nil
 	}
-	if w.flags.entity != "" && !strings.EqualFold(e.Entity, w.flags.entity) || w.flags.status != "" && !strings.EqualFold(string(e.Status), w.flags.status) {
+	chosen := func(want, have string) bool { return want == "" || strings.EqualFold(want, have) }
+	if !chosen(w.flags.entity, e.Entity) || !chosen(w.flags.status, string(e.Status)) {
 		return nil
 	}
 	w.shown++

@@ -78,16 +78,17 @@ func homeOf(key string, t reflect.Type, path string) string {
 func nearest(word string, allowed []string) string {
 	best, distance := "", 1+max(1, utf8.RuneCountInString(word)/3)
 	for _, a := range allowed {
-		if n := edits(strings.ToLower(word), strings.ToLower(a)); n < distance {
+		if n := Distance(word, a); n < distance {
 			best, distance = a, n
 		}
 	}
 	return best
 }
 
-// edits is the number of letters to insert, delete, change or swap with a neighbour that lead from a to b.
-func edits(a, b string) int {
-	x, y := []rune(a), []rune(b)
+// Distance returns how many letters must be inserted, deleted, changed or swapped with a neighbour to come from a to b,
+// without regard to case.
+func Distance(a, b string) int {
+	x, y := []rune(strings.ToLower(a)), []rune(strings.ToLower(b))
 	if len(x) > 64 || len(y) > 64 {
 		return max(len(x), len(y))
 	}

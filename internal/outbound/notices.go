@@ -12,26 +12,26 @@ import (
 )
 
 const (
-	noticesKept = 1000            // events that wait; more than that is an environment that flaps while nothing can be published
-	lastWords   = 5 * time.Second // for what still waits at the end
+	noticesKept = 1000            // events that wait: more come from a gate that flaps while nothing can be published
+	finalLimit  = 5 * time.Second // for what still waits at the end
 )
 
 // betweenNotices is how long is waited before an event is published again.
 var betweenNotices = retry.Doubling{First: 100 * time.Millisecond, Max: time.Second}
 
-// errTooMany says that an event found no place to wait.
+// errTooMany says that an event was dropped: too many wait already.
 var errTooMany = errors.New("too many events wait to be published")
 
-// Notices publishes events that belong to no file: an environment was closed, or opened again. They leave in order and
-// on their own time, because gates change under the feet of lanes, which must not wait; a topic that is away is waited
-// for.
+// Notices publishes events that belong to no file: an environment was closed, or opened again. A gate changes in the
+// middle of a lane's call, and no lane may wait for a topic. So the events wait here, and are published in order, as
+// soon as the topic takes them.
 type Notices struct {
 	events Publisher
 	log    *slog.Logger
 	queue  chan status.Event
 }
 
-// NewNotices gives an empty queue of notices; Run publishes them.
+// NewNotices returns an empty queue of notices; Run publishes them.
 func NewNotices(p Publisher, log *slog.Logger) *Notices {
 	return &Notices{events: p, log: log, queue: make(chan status.Event, noticesKept)}
 }
@@ -63,9 +63,9 @@ func (n *Notices) Run(ctx, hurry context.Context) {
 	}
 }
 
-// end publishes what was cut short and what still waits, until ctx ends and for lastWords at most.
+// end publishes what was cut short and what still waits, until ctx ends and for finalLimit at most.
 func (n *Notices) end(ctx context.Context, e status.Event) {
-	ctx, cancel := context.WithTimeout(ctx, lastWords)
+	ctx, cancel := context.WithTimeout(ctx, finalLimit)
 	defer cancel()
 	for {
 		if e.Status != "" {

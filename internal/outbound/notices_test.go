@@ -55,7 +55,7 @@ func TestNoticesWaitForTheTopicAndStayInOrder(t *testing.T) {
 }
 
 func TestNoticesAtTheEnd(t *testing.T) {
-	for away, want := range map[time.Duration]int{lastWords - time.Second: 2, time.Hour: 0} {
+	for away, want := range map[time.Duration]int{finalLimit - time.Second: 2, time.Hour: 0} {
 		synctest.Test(t, func(t *testing.T) {
 			p := &topic{until: time.Now().Add(away)}
 			n := NewNotices(p, slog.New(slog.DiscardHandler))
@@ -68,7 +68,7 @@ func TestNoticesAtTheEnd(t *testing.T) {
 			stop()
 			began := time.Now()
 			<-done
-			if d := time.Since(began); d > lastWords {
+			if d := time.Since(began); d > finalLimit {
 				t.Errorf("the end took %s", d)
 			}
 			if len(p.got) != want {

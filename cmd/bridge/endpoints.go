@@ -15,14 +15,14 @@ import (
 	"fnobridge/internal/inbound"
 )
 
-// A desk answers over HTTP what a running bridge is doing:
+// endpoints answer over HTTP what a running bridge is doing:
 //
 //	/healthz   200 while the process serves; never depends on F&O, which a restart would not mend
 //	/readyz    200 while sessions are taken; 503 while starting and while stopping
 //	/sessions  JSON: what every lane is doing (bridge sessions --worker URL)
 //	/gates     JSON: the gate of every environment
 //	/scale     JSON: {"activeSessions": N}, for a KEDA metrics-api trigger, so that replicas follow lanes, not messages
-type desk struct {
+type endpoints struct {
 	worker *inbound.Worker
 	gates  map[string]*admission.Gate
 	taking atomic.Bool
@@ -37,23 +37,23 @@ type gateView struct {
 	Detail string              `json:"detail,omitempty"`
 }
 
-func (d *desk) handler() http.Handler {
+func (e *endpoints) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if !d.taking.Load() {
+		if !e.taking.Load() {
 			http.Error(w, "not taking sessions", http.StatusServiceUnavailable)
 			return
 		}
 		_, _ = w.Write([]byte("ok\n"))
 	})
-	mux.HandleFunc("GET /sessions", func(w http.ResponseWriter, _ *http.Request) { reply(w, d.sessions()) })
+	mux.HandleFunc("GET /sessions", func(w http.ResponseWriter, _ *http.Request) { reply(w, e.sessions()) })
 	mux.HandleFunc("GET /scale", func(w http.ResponseWriter, _ *http.Request) {
-		reply(w, map[string]int{"activeSessions": len(d.sessions())})
+		reply(w, map[string]int{"activeSessions": len(e.sessions())})
 	})
 	mux.HandleFunc("GET /gates", func(w http.ResponseWriter, _ *http.Request) {
-		views := make(map[string]gateView, len(d.gates))
-		for name, g := range d.gates {
+		views := make(map[string]gateView, len(e.gates))
+		for name, g := range e.gates {
 			s := g.State()
 			views[name] = gateView{s.Phase, s.Since, s.Until, string(s.Reason), s.Detail}
 		}
@@ -62,11 +62,11 @@ func (d *desk) handler() http.Handler {
 	return mux
 }
 
-func (d *desk) sessions() []inbound.SessionView {
-	if d.worker == nil {
+func (e *endpoints) sessions() []inbound.SessionView {
+	if e.worker == nil {
 		return []inbound.SessionView{}
 	}
-	return d.worker.Sessions()
+	return e.worker.Sessions()
 }
 
 func reply(w http.ResponseWriter, v any) {
@@ -74,8 +74,8 @@ func reply(w http.ResponseWriter, v any) {
 	_ = json.NewEncoder(w).Encode(v) // the client went away: nobody to tell
 }
 
-// serve listens until the function it gives is called. An empty address serves nothing.
-func (d *desk) serve(address string, log *slog.Logger) (stop func(context.Context) error, _ error) {
+// serve listens until the function that it returns is called. An empty address serves nothing.
+func (e *endpoints) serve(address string, log *slog.Logger) (stop func(context.Context) error, _ error) {
 	if address == "" {
 		return func(context.Context) error { return nil }, nil
 	}
@@ -84,7 +84,7 @@ func (d *desk) serve(address string, log *slog.Logger) (stop func(context.Contex
 		return nil, fmt.Errorf("listen: %w (another bridge on this machine? set listen: in the configuration)", err)
 	}
 	server := &http.Server{
-		Handler: d.handler(), ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second,
+		Handler: e.handler(), ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	done := make(chan error, 1)

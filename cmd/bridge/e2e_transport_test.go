@@ -35,9 +35,9 @@ func (storageCredential) GetToken(context.Context, policy.TokenRequestOptions) (
 	return azcore.AccessToken{Token: storageToken, ExpiresOn: time.Now().Add(time.Hour)}, nil
 }
 
-// A roads is every way out of the bridge by HTTP: to an embedded Blob Storage, for the host of that name, over TLS; to
-// everybody else as in production. It notes the tokens that went to each host, and the bodies of posts.
-type roads struct {
+// A recordingTransport carries every HTTP request of the bridge: to an embedded Blob Storage, for the host of that name,
+// over TLS; to everybody else as in production. It keeps the tokens that went to each host, and the bodies of posts.
+type recordingTransport struct {
 	storage, others *http.Transport
 
 	mu     sync.Mutex
@@ -49,12 +49,12 @@ type roads struct {
 func (w *world) claims() *storagetest.Server {
 	w.t.Helper()
 	s := storagetest.NewTLS(w.t, storageToken)
-	w.roads = newRoads(w.t, s)
+	w.http = newTransport(w.t, s)
 	return s
 }
 
-func newRoads(t testing.TB, s *storagetest.Server) *roads {
-	r := &roads{
+func newTransport(t testing.TB, s *storagetest.Server) *recordingTransport {
+	r := &recordingTransport{
 		storage: s.Client().Transport.(*http.Transport).Clone(), others: dynamics.NewTransport(),
 		tokens: map[string][]string{}, posts: map[string][]string{},
 	}
@@ -66,7 +66,7 @@ func newRoads(t testing.TB, s *storagetest.Server) *roads {
 	return r
 }
 
-func (r *roads) RoundTrip(req *http.Request) (*http.Response, error) {
+func (r *recordingTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	r.mu.Lock()
 	if a := req.Header.Get("Authorization"); !slices.Contains(r.tokens[req.URL.Host], a) {
 		r.tokens[req.URL.Host] = append(r.tokens[req.URL.Host], a)
@@ -77,33 +77,33 @@ func (r *roads) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if id := req.Header.Get("x-ms-dyn-externalidentifier"); id != "" {
 		req = req.Clone(req.Context())
-		req.Body = &postBody{ReadCloser: req.Body, roads: r, id: id, left: req.ContentLength}
+		req.Body = &postBody{ReadCloser: req.Body, transport: r, id: id, left: req.ContentLength}
 	}
 	return r.others.RoundTrip(req)
 }
 
-// A postBody keeps what is read of it, and gives it to the roads at its end.
+// A postBody keeps what is read of it, and hands it to the transport at its end.
 type postBody struct {
 	io.ReadCloser
-	roads *roads
-	id    string
-	left  int64
-	read  bytes.Buffer
+	transport *recordingTransport
+	id        string
+	left      int64
+	read      bytes.Buffer
 }
 
 func (b *postBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.read.Write(p[:n])
 	if b.left -= int64(n); b.left == 0 && n > 0 {
-		b.roads.mu.Lock()
-		b.roads.posts[b.id] = append(b.roads.posts[b.id], b.read.String())
-		b.roads.mu.Unlock()
+		b.transport.mu.Lock()
+		b.transport.posts[b.id] = append(b.transport.posts[b.id], b.read.String())
+		b.transport.mu.Unlock()
 	}
 	return n, err
 }
 
-// posted gives the contents that were sent whole under an external identifier.
-func (r *roads) posted(id string) []string {
+// posted returns the contents that were sent whole under an external identifier.
+func (r *recordingTransport) posted(id string) []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.posts[id])
