@@ -21,6 +21,11 @@ func (l *lane) follow(f *fileImport) (next, error) {
 	if f.entry.Published == "" && len(f.pending) == 0 {
 		l.events.say(f, status.Enqueued, "", "") // taken up from a ledger that was written before it was published
 	}
+	if !f.route.Environment.Gate().State().Open() { // the answer may take hours
+		if err := l.events.flush(f); err != nil {
+			return goOn, err
+		}
+	}
 	var s dynamics.Status
 	err := l.ask(f, func(ctx context.Context) error {
 		var err error

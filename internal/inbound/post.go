@@ -117,12 +117,19 @@ func (l *lane) landed(f *fileImport, id string, err error) (next, error) {
 	telemetry.Describe(f.ctx, telemetry.File{FnoMessage: id})
 	f.retryAt, f.due = time.Time{}, now
 	l.events.say(f, status.Enqueued, "", "")
-	if f.route.Poll.First > 0 { // nobody waits in the dark for the first answer
-		f.due = now.Add(f.route.Poll.next(0))
-		return goOn, l.events.flush(f)
+	if f.route.Poll.First == 0 {
+		return goOn, nil
 	}
-	return goOn, nil
+	f.due = now.Add(f.route.Poll.next(0))
+	if f.route.Poll.First <= soon {
+		return goOn, nil // what is known together is said together
+	}
+	return goOn, l.events.flush(f)
 }
+
+// soon is how long nobody is left in the dark: with F&O's first answer expected sooner, it is published together with the
+// acceptance.
+const soon = 100 * time.Millisecond
 
 // outage takes the attempt back: an outage is none. Written down, because the wait at the gate may be long.
 func (l *lane) outage(f *fileImport, bad *failure.Failure) (next, error) {
