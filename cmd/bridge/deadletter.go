@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fnobridge/internal/bus"
 	"fnobridge/internal/config"
 	"fnobridge/internal/deadletter"
 )
@@ -82,7 +83,11 @@ func (a *app) openDeadLetters() (*deadLetters, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &deadLetters{Service: deadletter.NewService(deadletter.Connect(connect)), settings: sb, cfg: cfg, server: server}
+	b, err := bus.Open(bus.Options{Connect: connect})
+	if err != nil {
+		return nil, err
+	}
+	d := &deadLetters{Service: deadletter.NewService(b), settings: sb, cfg: cfg, server: server}
 	if cfg == nil {
 		return d, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"fnobridge/internal/bus"
 	"fnobridge/internal/config"
 	"fnobridge/internal/deadletter"
 )
@@ -19,7 +20,7 @@ func (d *deadLetters) fail(err error, e deadletter.Entity, right string) error {
 	}
 	is := func(known error) bool { return errors.Is(err, known) }
 	switch name := e.String(); {
-	case is(deadletter.ErrUsage) && is(deadletter.ErrNotFound):
+	case is(deadletter.ErrUsage) && is(bus.ErrNotFound):
 		return &exitError{exitNotFound, err, "--to takes a queue; a topic could lose the copies."}
 	case is(deadletter.ErrUsage):
 		if is(deadletter.ErrCannotTell) {
@@ -27,13 +28,13 @@ func (d *deadLetters) fail(err error, e deadletter.Entity, right string) error {
 				"Send the copies to a queue with --to QUEUE, sign in with the right to manage the topic, or say --unchecked."}
 		}
 		return usageError{err: err}
-	case is(deadletter.ErrForbidden):
+	case is(bus.ErrForbidden):
 		claim := map[string]string{"listen": "Listen", "send": "Send"}[right]
 		hint := busHint(exit(exitAuthorization, err), d.server, name, right)
 		return &exitError{exitAuthorization, err, fmt.Sprintf("The %s claim on %s is missing. %s", claim, name, hint)}
-	case is(deadletter.ErrNotFound):
+	case is(bus.ErrNotFound):
 		return &exitError{exitNotFound, err, d.nearest(name)}
-	case is(deadletter.ErrNoSessions):
+	case is(bus.ErrNoSessions):
 		return &exitError{exitFailure, err, name + " was created without sessions. " +
 			"The bridge reads session-enabled entities only; create it anew with sessions."}
 	case is(deadletter.ErrUnreachable):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -104,6 +105,9 @@ func (a *app) resubmit(ctx context.Context, d *deadLetters, o deadletter.Options
 		}
 	}
 	o.Ordered = mayBeParked(d.cfg, o.Entity, seen)
+	if slices.Contains(d.sources, o.Entity) {
+		o.Lock = d.cfg.ServiceBus.Lock // of any other entity nobody told us how long it is
+	}
 	return a.replay(ctx, d, o, f.replayFlags, replayAction{deadletter.Resubmit, "resubmitted", "send"})
 }
 

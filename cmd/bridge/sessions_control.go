@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"time"
 
+	"fnobridge/internal/bus"
 	"fnobridge/internal/deadletter"
 	"fnobridge/internal/ledger"
 	"fnobridge/internal/retry"
 )
 
 // parkedMode reads from the ledger of a session whether it is held or draining, "" for neither. The error is
-// deadletter.ErrTaken while somebody else owns the session.
+// bus.ErrTaken while somebody else owns the session.
 func parkedMode(
 	ctx context.Context, b deadletter.Broker, e deadletter.Entity, session string,
 ) (ledger.ParkMode, error) {
@@ -102,7 +103,7 @@ func (c control) change(ctx context.Context, next func(now []byte) ([]byte, bool
 func (c control) open(ctx context.Context) (deadletter.Session, error) {
 	for begin := time.Now(); ; {
 		s, err := c.broker.Session(ctx, c.source, ledger.ControlSession(c.session))
-		again := errors.Is(err, deadletter.ErrTaken) && time.Since(begin) < controlLimit
+		again := errors.Is(err, bus.ErrTaken) && time.Since(begin) < controlLimit
 		if !again || !retry.Wait(ctx, 200*time.Millisecond) {
 			return s, err
 		}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"fnobridge/internal/deadletter"
+	"fnobridge/internal/bus"
 	"fnobridge/internal/ledger"
 )
 
@@ -62,7 +62,7 @@ taken back if no lane has picked it up within --wait.`,
 func (a *app) order(ctx context.Context, d *deadLetters, session string, o ledger.Order, f orderFlags) error {
 	e := d.entity()
 	parked, err := d.parked(ctx, session, f.worker)
-	if err != nil && !errors.Is(err, deadletter.ErrTaken) {
+	if err != nil && !errors.Is(err, bus.ErrTaken) {
 		return d.fail(err, e, "listen")
 	}
 	known := err == nil

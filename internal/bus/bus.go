@@ -1,4 +1,5 @@
-// Package bus is the bridge's one door to Service Bus: session receivers on a client of their own, senders on another.
+// Package bus is the bridge's one door to Service Bus: session receivers on a client of their own, all other links on
+// another.
 //
 // Why two clients, and why a wrapper at all (azservicebus v1.11.0, read in its source and measured under faults):
 //
@@ -9,9 +10,9 @@
 //   - One failed settle retries on the SDK's own clock (4, 12, 28 s) and may close the healthy connection that all
 //     sessions share, again at each retry. Here a client whose connection failed is replaced as a whole, and every call
 //     that still waits on the old one returns at once.
-//   - A sender gets a new link only before the next attempt of the same call, so with the SDK's retries off it never gets
-//     one, and with them on it repeats what the caller may have no right to say any more. Here nothing is repeated, and
-//     the link is replaced after every failure.
+//   - A sender or a receiver gets a new link only before the next attempt of the same call, so with the SDK's retries off
+//     it never gets one, and with them on it repeats what the caller may have no right to say any more. Here nothing is
+//     repeated, and the link is replaced after every failure.
 //
 // Promised: a nil error means that the broker said so. An ErrLost means that the session is not ours any more and the
 // outcome of the call is not known. Not promised: that an ErrLost call took no effect.
@@ -36,14 +37,14 @@ const DefaultCallTimeout = 2 * time.Second
 // Connect opens a client with the given retry options; it is called again whenever a client is replaced.
 type Connect func(azservicebus.RetryOptions) (*azservicebus.Client, error)
 
-// A Source is a session-enabled queue, or a session-enabled subscription of a topic.
+// A Source is a queue, or a subscription of a topic.
 type Source struct {
 	Queue        string
 	Topic        string
 	Subscription string
 }
 
-// String gives the entity path as Service Bus writes it.
+// String returns the entity path as Service Bus writes it.
 func (s Source) String() string {
 	if s.Queue != "" {
 		return s.Queue
@@ -51,18 +52,27 @@ func (s Source) String() string {
 	return s.Topic + "/Subscriptions/" + s.Subscription
 }
 
+// Target returns where a message is sent to reach the source: the queue itself, or the topic of a subscription, whose
+// other subscriptions then see it too.
+func (s Source) Target() string {
+	if s.Queue != "" {
+		return s.Queue
+	}
+	return s.Topic
+}
+
 // Options of a Bus.
 type Options struct {
 	Connect     Connect
 	CallTimeout time.Duration // of one call on a session receiver; DefaultCallTimeout when 0
-	SendTimeout time.Duration // of one send, and of the link it may need; 5 s when 0
+	SendTimeout time.Duration // of one send, and of getting a link; 5 s when 0
 	Logger      *slog.Logger
 }
 
 // A Bus holds the two clients. Safe for concurrent use.
 type Bus struct {
-	sessions    *client
-	senders     *client
+	sessions    *client // of session receivers
+	links       *client // of all other links
 	callTimeout time.Duration
 	sendTimeout time.Duration
 	logger      *slog.Logger
@@ -90,7 +100,7 @@ func Open(o Options) (*Bus, error) {
 	}
 	b := &Bus{callTimeout: o.CallTimeout, sendTimeout: o.SendTimeout, logger: o.Logger}
 	b.sessions = newClient("sessions", o.Connect, sessionsPerConnection, stallStrikes, b.shake, o.Logger)
-	b.senders = newClient("senders", o.Connect, math.MaxInt, strikesBeforeReplace, b.shake, o.Logger)
+	b.links = newClient("links", o.Connect, math.MaxInt, strikesBeforeReplace, b.shake, o.Logger)
 	return b, nil
 }
 
@@ -105,5 +115,5 @@ func (b *Bus) shake() {
 // Close closes both clients, sessions first. Receivers that are still open lose their links; the broker frees their
 // sessions at once.
 func (b *Bus) Close(ctx context.Context) error {
-	return errors.Join(b.sessions.close(ctx), b.senders.close(ctx))
+	return errors.Join(b.sessions.close(ctx), b.links.close(ctx))
 }

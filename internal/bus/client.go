@@ -26,12 +26,14 @@ const (
 // session receiver takes two; fewer, so that a cut does not cost every session of a large replica its link.
 const sessionsPerConnection = 1000
 
-// closeTimeout bounds the goodbye to a connection that may be dead already.
+// closeTimeout bounds the closing of a connection that may be dead already.
 const closeTimeout = 2 * time.Second
 
 var (
 	errReplaced = errors.New("the connection was replaced")
 	errClosed   = errors.New("the service bus client is closed")
+	// errConnect says that a client could not even be made. Nothing was dialled: the settings are wrong.
+	errConnect = errors.New("connect to service bus")
 )
 
 // client hands out azservicebus.Clients, a new one when the others are full, and replaces each as a whole when its
@@ -48,9 +50,10 @@ type client struct {
 	shake   func() // told of every doubt about a link or a connection
 	logger  *slog.Logger
 
-	mu     sync.Mutex
-	live   []*generation
-	closed bool
+	mu      sync.Mutex
+	live    []*generation
+	retired []*generation // not closed yet, because somebody still uses them: perhaps a sender that has nothing to send
+	closed  bool
 
 	running int        // calls and closings under way; guarded by mu
 	quiet   *sync.Cond // on mu: none are
@@ -106,7 +109,7 @@ func (c *client) use() (*generation, error) {
 	}
 	sdk, err := c.connect(azservicebus.RetryOptions{MaxRetries: -1})
 	if err != nil {
-		return nil, fmt.Errorf("connect to service bus: %w", err)
+		return nil, fmt.Errorf("%w: %w", errConnect, err)
 	}
 	g := &generation{Client: sdk, home: c, users: 1}
 	g.ctx, g.end = context.WithCancelCause(context.Background())
@@ -119,11 +122,20 @@ func (g *generation) done() {
 	c := g.home
 	c.mu.Lock()
 	g.users--
-	last := g.dead && g.users == 0
+	last := g.users == 0 && c.unlist(g)
 	c.mu.Unlock()
 	if last {
-		c.goodbye(g)
+		c.closeLater(g)
 	}
+}
+
+// unlist reports whether a generation is retired and nobody has begun to close it. The caller closes it and has locked mu.
+func (c *client) unlist(g *generation) bool {
+	at := slices.Index(c.retired, g)
+	if at >= 0 {
+		c.retired = slices.Delete(c.retired, at, at+1)
+	}
+	return at >= 0
 }
 
 // fail retires the generation after a connection error: pending calls on it return, the next use connects anew.
@@ -137,15 +149,18 @@ func (g *generation) fail(cause error) {
 	c.shake()
 	g.dead = true
 	c.live = slices.DeleteFunc(c.live, func(o *generation) bool { return o == g })
-	idle := g.users == 0
 	closed := c.closed
+	if !closed {
+		c.retired = append(c.retired, g)
+	}
+	idle := g.users == 0 && c.unlist(g)
 	c.mu.Unlock()
 	g.end(fmt.Errorf("%w: %w", errReplaced, cause))
 	if !closed {
 		c.logger.Warn("service bus connection replaced", "client", c.name, "error", cause.Error())
 	}
 	if idle {
-		c.goodbye(g)
+		c.closeLater(g)
 	}
 }
 
@@ -168,8 +183,8 @@ func (g *generation) answered() {
 	g.home.mu.Unlock()
 }
 
-// goodbye closes a retired generation without making anyone wait for it.
-func (c *client) goodbye(g *generation) {
+// closeLater closes a retired generation without making anyone wait for it.
+func (c *client) closeLater(g *generation) {
 	c.spawn(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		defer cancel()
@@ -177,16 +192,20 @@ func (c *client) goodbye(g *generation) {
 	})
 }
 
-// close ends the live generations in an orderly way and waits for the closings under way.
+// close ends all generations, the live ones in an orderly way, and waits for the calls and the closings under way.
 func (c *client) close(ctx context.Context) error {
 	c.mu.Lock()
 	c.closed = true
+	left := c.retired
 	live := c.live
-	c.live = nil
+	c.live, c.retired = nil, nil
 	for _, g := range live {
 		g.dead = true
 	}
 	c.mu.Unlock()
+	for _, g := range left {
+		c.closeLater(g)
+	}
 	var err error
 	for _, g := range live {
 		g.end(errClosed)

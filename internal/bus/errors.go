@@ -3,8 +3,10 @@ package bus
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"slices"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 	"github.com/Azure/go-amqp"
@@ -15,8 +17,22 @@ var (
 	ErrIdle = errors.New("no session has work")
 	// ErrLost says that the session is not ours any more, or that nobody can tell: drop the receiver, accept anew.
 	ErrLost = errors.New("session lost")
-	// ErrTaken says that another receiver holds the session that was asked for by its ID.
-	ErrTaken = errors.New("session is held by another receiver")
+	// ErrTaken says that another receiver owns the session that was asked for by its ID.
+	ErrTaken = errors.New("the session is locked by another receiver")
+
+	// Answers of the broker that another try does not change; see Final.
+
+	// ErrNotFound says that there is no such entity.
+	ErrNotFound = errors.New("no such queue or subscription")
+	// ErrForbidden says that the right for it is missing.
+	ErrForbidden = errors.New("access refused")
+	// ErrNoSessions says that a session was asked for where there are none.
+	ErrNoSessions = errors.New("the entity has no sessions")
+	// ErrNeedSession says that a message without a session was sent to where all have one.
+	ErrNeedSession = errors.New("the entity needs a session")
+	// ErrLockLost says that somebody else may have the message by now: its lock has ended.
+	ErrLockLost = errors.New("the message's lock is lost")
+
 	// errStall is the cause of a call's own bound.
 	errStall = errors.New("no answer within the bound of one call")
 	// errLinkLost is what the SDK means with neither messages nor an error.
@@ -96,12 +112,48 @@ func idle(err error) bool {
 	return ok && e.Condition == condTimeout
 }
 
-func taken(err error) bool {
-	e, ok := errors.AsType[*amqp.Error](err)
-	return ok && e.Condition == condTaken
+// Final reports whether an error is one that another try does not change: such an answer of the broker, settings that no
+// client can be made of, or a Bus that is closed.
+func Final(err error) bool {
+	return slices.ContainsFunc([]error{
+		ErrTaken, ErrNotFound, ErrForbidden, ErrNoSessions, ErrNeedSession, ErrLockLost, azservicebus.ErrMessageTooLarge,
+		errConnect, errClosed,
+	}, func(known error) bool { return errors.Is(err, known) })
 }
 
-func tooLarge(err error) bool {
+var (
+	byCondition = map[amqp.ErrCond]error{
+		amqp.ErrCondNotFound: ErrNotFound, amqp.ErrCondUnauthorizedAccess: ErrForbidden, condTaken: ErrTaken,
+		amqp.ErrCondMessageSizeExceeded: azservicebus.ErrMessageTooLarge, // the SDK says so of single messages only
+	}
+	byCode = map[azservicebus.Code]error{
+		azservicebus.CodeLockLost: ErrLockLost, azservicebus.CodeNotFound: ErrNotFound, azservicebus.CodeUnauthorizedAccess: ErrForbidden,
+	}
+)
+
+// named wraps such an answer in the error that says so. Every other error comes back as it is.
+func named(err error) error {
+	var known error
+	if e, ok := errors.AsType[*amqp.Error](err); ok {
+		known = byCondition[e.Condition]
+	}
+	if e, ok := errors.AsType[*azservicebus.Error](err); ok && known == nil {
+		known = byCode[e.Code]
+	}
+	if known == nil || Final(err) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", known, err)
+}
+
+// notAllowed reports the broker's word for "not this kind of receiver" and "not without a session".
+func notAllowed(err error) bool {
 	e, ok := errors.AsType[*amqp.Error](err)
-	return ok && e.Condition == amqp.ErrCondMessageSizeExceeded
+	return ok && e.Condition == amqp.ErrCondNotAllowed
+}
+
+// sparesLink reports whether a link is as good as before after an error: it is about a message, or the end of a wait.
+func sparesLink(err error) bool {
+	answer := named(err)
+	return errors.Is(err, errSilence) || errors.Is(answer, ErrLockLost) || errors.Is(answer, azservicebus.ErrMessageTooLarge)
 }

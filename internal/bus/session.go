@@ -69,12 +69,12 @@ func (b *Bus) accept(ctx context.Context, bound time.Duration, src Source, id st
 		switch {
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
-		case taken(err):
-			return nil, fmt.Errorf("accept session %q of %s: %w", id, src, ErrTaken)
 		case idle(err):
 			return nil, ErrIdle
+		case notAllowed(err):
+			err = fmt.Errorf("%w: %w", ErrNoSessions, err)
 		}
-		return nil, fmt.Errorf("accept session of %s: %w", src, err)
+		return nil, fmt.Errorf("accept session %q of %s: %w", id, src, named(err))
 	}
 	return &Session{receiver: r, g: g, bus: b, turn: make(chan struct{}, 1), granted: before, lockedUntil: r.LockedUntil()}, nil
 }
@@ -195,18 +195,45 @@ func (s *Session) do(ctx context.Context, what string, renews bool, fn func(cont
 // with more, the SDK's background releaser may hand messages back out of order.
 func (s *Session) Receive(ctx context.Context, wait time.Duration) (*azservicebus.ReceivedMessage, error) {
 	return call(ctx, s, "receive", false, func(ctx context.Context) (*azservicebus.ReceivedMessage, error) {
-		inner, cancel := context.WithTimeout(ctx, min(wait, s.bus.callTimeout-s.bus.callTimeout/8))
-		defer cancel()
-		got, err := s.receiver.ReceiveMessages(inner, 1, nil)
-		switch {
-		case errors.Is(err, context.DeadlineExceeded) && inner.Err() != nil && ctx.Err() == nil:
-			return nil, errSilence
-		case err != nil:
+		got, err := receive(ctx, s.receiver, 1, min(wait, s.bus.callTimeout-s.bus.callTimeout/8))
+		if err != nil {
 			return nil, err
-		case len(got) == 0:
-			return nil, errLinkLost // and not an empty session
 		}
 		return got[0], nil
+	})
+}
+
+// sdkReceiver is a receiver of azservicebus, of a session or not.
+type sdkReceiver interface {
+	ReceiveMessages(ctx context.Context, most int, o *azservicebus.ReceiveMessagesOptions) ([]*azservicebus.ReceivedMessage, error)
+	PeekMessages(ctx context.Context, most int, o *azservicebus.PeekMessagesOptions) ([]*azservicebus.ReceivedMessage, error)
+}
+
+// receive waits up to wait for the first of up to most messages; errSilence when none came.
+func receive(ctx context.Context, link sdkReceiver, most int, wait time.Duration) ([]*azservicebus.ReceivedMessage, error) {
+	within, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	got, err := link.ReceiveMessages(within, most, nil)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded) && within.Err() != nil && ctx.Err() == nil:
+		return nil, errSilence
+	case err != nil:
+		return nil, err
+	case len(got) == 0:
+		return nil, errLinkLost // and not an empty queue
+	}
+	return got, nil
+}
+
+func peek(ctx context.Context, link sdkReceiver, from int64, most int) ([]*azservicebus.ReceivedMessage, error) {
+	return link.PeekMessages(ctx, most, &azservicebus.PeekMessagesOptions{FromSequenceNumber: &from})
+}
+
+// Peek returns up to most messages from a sequence number on, without locking them. The SDK asks through the session's
+// link, but does not say which session it means: the broker may answer with messages of all of them.
+func (s *Session) Peek(ctx context.Context, from int64, most int) ([]*azservicebus.ReceivedMessage, error) {
+	return call(ctx, s, "peek", false, func(ctx context.Context) ([]*azservicebus.ReceivedMessage, error) {
+		return peek(ctx, s.receiver, from, most)
 	})
 }
 
@@ -231,7 +258,7 @@ func (s *Session) SetState(ctx context.Context, state []byte) error {
 	})
 }
 
-// Complete takes the message off its queue.
+// Complete takes the message off its queue. One that comes from ByToken will do.
 func (s *Session) Complete(ctx context.Context, m *azservicebus.ReceivedMessage) error {
 	return s.do(ctx, "complete", false, func(ctx context.Context) error {
 		return s.receiver.CompleteMessage(ctx, m, nil)

@@ -8,6 +8,8 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 	"golang.org/x/sync/errgroup"
+
+	"fnobridge/internal/bus"
 )
 
 // A SessionInfo is what can be seen of one session from outside.
@@ -74,7 +76,7 @@ func LookAtSessions(ctx context.Context, b Broker, e Entity, skip func(id string
 // It reports whether the broker showed messages of other sessions.
 func look(ctx context.Context, b Broker, e Entity, info *SessionInfo, place map[string]*SessionInfo) (foreign bool, err error) {
 	s, err := b.Session(ctx, e, info.ID)
-	if errors.Is(err, ErrTaken) {
+	if errors.Is(err, bus.ErrTaken) {
 		info.Locked = true
 		return false, nil
 	}
@@ -93,7 +95,7 @@ func look(ctx context.Context, b Broker, e Entity, info *SessionInfo, place map[
 	}
 	info.Counted = true
 	for from := int64(1); ; {
-		page, err := s.PeekAny(ctx, from, peekPage)
+		page, err := s.Peek(ctx, from, peekPage)
 		if err != nil {
 			return false, fmt.Errorf("count messages of session %q: %w", info.ID, err)
 		}

@@ -7,61 +7,61 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+
+	"fnobridge/internal/bus"
+	"fnobridge/internal/lease"
 )
 
-// What the engine needs to know about a failure of the broker. Everything else is passed on as it came.
-var (
-	ErrNotFound    = errors.New("no such queue or subscription")
-	ErrForbidden   = errors.New("access refused")
-	ErrNoSessions  = errors.New("the entity has no sessions")
-	ErrNeedSession = errors.New("the entity needs a session")
-	ErrTaken       = errors.New("the session is locked by a worker")
-	ErrLockLost    = errors.New("the lock is lost")
-	ErrTooLarge    = errors.New("the message is larger than the entity takes")
-	ErrUnreachable = errors.New("service bus cannot be reached")
-)
-
-// A Token settles one locked message, over any connection, until its lock ends.
-type Token [16]byte
+// ErrUnreachable says that Service Bus gave no answer, over several connections. Its answers are named by package bus;
+// every other failure is passed on as it came.
+var ErrUnreachable = errors.New("service bus cannot be reached")
 
 // A Broker gives access to the entities. All calls are bounded; connections that fail are replaced behind it.
 type Broker interface {
 	DeadLetters(Entity) Source
 	Sender(target string) Target
-	// Session locks one session. ErrTaken when somebody else has it, ErrNoSessions when the entity knows none.
+	// Session locks one session. bus.ErrTaken when somebody else has it, bus.ErrNoSessions when the entity knows none.
 	Session(ctx context.Context, e Entity, id string) (Session, error)
-	// Sessions gives the IDs of all sessions with messages or state.
+	// Sessions lists the IDs of all sessions with messages or state.
 	Sessions(ctx context.Context, e Entity) iter.Seq2[string, error]
 }
 
-// A Source is where locked messages come from: a dead-letter queue, or one session.
-type Source interface {
-	// Peek gives up to most messages from a sequence number on, locked ones included, without locking them.
+// A peeker shows messages without locking them.
+type peeker interface {
+	// Peek returns up to most messages from a sequence number on, locked ones included. Through a session the broker may
+	// show messages of all sessions.
 	Peek(ctx context.Context, from int64, most int) ([]*azservicebus.ReceivedMessage, error)
-	// Receive locks up to most messages; none without an error when none came within wait.
-	Receive(ctx context.Context, most int, wait time.Duration) ([]*azservicebus.ReceivedMessage, error)
-	// ReceiveDeferred locks one message that somebody deferred.
-	ReceiveDeferred(ctx context.Context, seq int64) (*azservicebus.ReceivedMessage, error)
-	Complete(ctx context.Context, t Token) error
-	Abandon(ctx context.Context, t Token) error
-	Renew(ctx context.Context, t Token) (until time.Time, err error)
-	// Stop ends receiving. What was locked can still be settled, and is not given to this source again when abandoned.
-	Stop(ctx context.Context)
-	Close(ctx context.Context) error
 }
 
-// A Session is a locked session. Its messages are locked with it; closing gives all of them back uncounted.
+// A Source is a dead-letter queue.
+type Source interface {
+	peeker
+	lease.Closer
+	// Receive locks up to most messages; none without an error when none came within wait.
+	Receive(ctx context.Context, most int, wait time.Duration) ([]*azservicebus.ReceivedMessage, error)
+	// ReceiveDeferred locks one message that somebody deferred; nil when it is not there.
+	ReceiveDeferred(ctx context.Context, seq int64) (*azservicebus.ReceivedMessage, error)
+	Complete(ctx context.Context, t bus.Token) error
+	Abandon(ctx context.Context, t bus.Token) error
+	Renew(ctx context.Context, t bus.Token) (until time.Time, err error)
+	// Stop ends receiving. What was locked can still be settled, and does not come to this source again when abandoned.
+	Stop(ctx context.Context)
+}
+
+// A Session is a locked session. Its messages are locked with it; closing gives all of them back uncounted. After the
+// first failure it answers every call with bus.ErrLost.
 type Session interface {
-	Source
+	peeker
+	lease.Session
 	State(ctx context.Context) ([]byte, error)
 	SetState(ctx context.Context, state []byte) error
-	// PeekAny peeks as the broker understands it through a session's link: messages of this session, or of all of them.
-	PeekAny(ctx context.Context, from int64, most int) ([]*azservicebus.ReceivedMessage, error)
-	// Lease renews the lock until the returned context ends: with stop, or with a cause when the lock is lost.
-	Lease(ctx context.Context) (held context.Context, stop func())
+	// Receive returns the next message; nil without an error when none came within wait.
+	Receive(ctx context.Context, wait time.Duration) (*azservicebus.ReceivedMessage, error)
+	Complete(ctx context.Context, m *azservicebus.ReceivedMessage) error
 }
 
 // A Target takes copies. Sending the same MessageID twice is safe where duplicate detection is on.
 type Target interface {
+	lease.Closer
 	Send(ctx context.Context, m *azservicebus.AMQPAnnotatedMessage) error
 }

@@ -3,14 +3,12 @@ package deadletter
 import (
 	"fmt"
 	"strings"
+
+	"fnobridge/internal/bus"
 )
 
 // An Entity is a queue, or a subscription of a topic: whatever has a dead-letter queue.
-type Entity struct {
-	Queue        string
-	Topic        string
-	Subscription string
-}
+type Entity = bus.Source
 
 // ParseEntity reads "queue", "topic/subscription" or "topic/Subscriptions/subscription". Queue names may contain
 // slashes, so a name that known holds as a queue is one; known may be nil.
@@ -38,21 +36,4 @@ func ParseEntity(name string, known ...Entity) (Entity, error) {
 		return Entity{Topic: parts[0], Subscription: parts[1]}, nil
 	}
 	return Entity{Queue: name}, nil
-}
-
-// String gives the path as Service Bus writes it.
-func (e Entity) String() string {
-	if e.Queue != "" {
-		return e.Queue
-	}
-	return e.Topic + "/Subscriptions/" + e.Subscription
-}
-
-// Target is where a copy has to be sent to reach the entity again: the queue itself, or the topic of a subscription,
-// whose other subscriptions then see it too.
-func (e Entity) Target() string {
-	if e.Queue != "" {
-		return e.Queue
-	}
-	return e.Topic
 }

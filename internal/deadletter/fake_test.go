@@ -13,6 +13,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
+	"fnobridge/internal/bus"
 	"fnobridge/internal/retry"
 )
 
@@ -42,7 +43,7 @@ type fakeMessage struct {
 	seq      int64
 	m        *azservicebus.AMQPAnnotatedMessage
 	enqueued time.Time
-	token    Token
+	token    bus.Token
 	until    time.Time
 	deferred bool
 }
@@ -216,7 +217,7 @@ func (s *fakeSource) ReceiveDeferred(_ context.Context, seq int64) (*azservicebu
 	return nil, nil
 }
 
-func (s *fakeSource) settle(call string, t Token, effect func(*fakeMessage)) error {
+func (s *fakeSource) settle(call string, t bus.Token, effect func(*fakeMessage)) error {
 	skip, err := s.b.enter(call)
 	if skip {
 		return err
@@ -230,22 +231,22 @@ func (s *fakeSource) settle(call string, t Token, effect func(*fakeMessage)) err
 		}
 	}
 	if err == nil {
-		err = ErrLockLost
+		err = bus.ErrLockLost
 	}
 	return err
 }
 
-func (s *fakeSource) Complete(_ context.Context, t Token) error {
+func (s *fakeSource) Complete(_ context.Context, t bus.Token) error {
 	return s.settle("complete", t, func(m *fakeMessage) {
 		s.b.dead = slices.DeleteFunc(s.b.dead, func(x *fakeMessage) bool { return x == m })
 	})
 }
 
-func (s *fakeSource) Abandon(_ context.Context, t Token) error {
+func (s *fakeSource) Abandon(_ context.Context, t bus.Token) error {
 	return s.settle("abandon", t, func(m *fakeMessage) { m.until = time.Time{} })
 }
 
-func (s *fakeSource) Renew(_ context.Context, t Token) (until time.Time, err error) {
+func (s *fakeSource) Renew(_ context.Context, t bus.Token) (until time.Time, err error) {
 	err = s.settle("renew", t, func(m *fakeMessage) {
 		m.until = time.Now().Add(s.b.lockFor)
 		until = m.until
@@ -262,6 +263,8 @@ type fakeTarget struct {
 	name string
 }
 
+func (t *fakeTarget) Close(context.Context) error { return nil }
+
 func (t *fakeTarget) Send(_ context.Context, m *azservicebus.AMQPAnnotatedMessage) error {
 	skip, err := t.b.enter("send")
 	if skip {
@@ -270,14 +273,14 @@ func (t *fakeTarget) Send(_ context.Context, m *azservicebus.AMQPAnnotatedMessag
 	t.b.mu.Lock()
 	defer t.b.mu.Unlock()
 	if t.b.tooLarge != nil && t.b.tooLarge(m) {
-		return ErrTooLarge
+		return azservicebus.ErrMessageTooLarge
 	}
 	if t.name != "q" {
 		t.b.other[t.name] = append(t.b.other[t.name], &fakeMessage{m: m})
 		return err
 	}
 	if t.b.sessions && m.Properties.GroupID == nil {
-		return ErrNeedSession
+		return bus.ErrNeedSession
 	}
 	id := fmt.Sprint(m.Properties.MessageID)
 	if t.b.duplicates && t.b.ids[id] {
@@ -301,10 +304,10 @@ func (b *fakeBroker) Session(_ context.Context, _ Entity, id string) (Session, e
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.sessions {
-		return nil, ErrNoSessions
+		return nil, bus.ErrNoSessions
 	}
 	if b.locked[id] != nil {
-		return nil, ErrTaken
+		return nil, bus.ErrTaken
 	}
 	s := &fakeSession{b: b, id: id}
 	b.locked[id] = s
@@ -324,7 +327,7 @@ func (s *fakeSession) Peek(_ context.Context, from int64, most int) ([]*azservic
 	return page(s.mine(), from, most), nil
 }
 
-func (s *fakeSession) Receive(ctx context.Context, _ int, wait time.Duration) ([]*azservicebus.ReceivedMessage, error) {
+func (s *fakeSession) Receive(ctx context.Context, wait time.Duration) (*azservicebus.ReceivedMessage, error) {
 	if _, err := s.b.enter("session receive"); err != nil {
 		return nil, err
 	}
@@ -334,7 +337,7 @@ func (s *fakeSession) Receive(ctx context.Context, _ int, wait time.Duration) ([
 			s.b.lock(m)
 			m.until = m.until.Add(time.Hour) // with its session
 			s.b.mu.Unlock()
-			return []*azservicebus.ReceivedMessage{received(m)}, nil
+			return received(m), nil
 		}
 	}
 	s.b.mu.Unlock()
@@ -342,11 +345,7 @@ func (s *fakeSession) Receive(ctx context.Context, _ int, wait time.Duration) ([
 	return nil, nil
 }
 
-func (s *fakeSession) ReceiveDeferred(context.Context, int64) (*azservicebus.ReceivedMessage, error) {
-	return nil, ErrLockLost
-}
-
-func (s *fakeSession) Complete(_ context.Context, t Token) error {
+func (s *fakeSession) Complete(_ context.Context, rm *azservicebus.ReceivedMessage) error {
 	skip, err := s.b.enter("session complete")
 	if skip {
 		return err
@@ -354,18 +353,18 @@ func (s *fakeSession) Complete(_ context.Context, t Token) error {
 	s.b.mu.Lock()
 	defer s.b.mu.Unlock()
 	n := len(s.b.queue)
-	s.b.queue = slices.DeleteFunc(s.b.queue, func(m *fakeMessage) bool { return m.token == t })
+	s.b.queue = slices.DeleteFunc(s.b.queue, func(m *fakeMessage) bool { return m.token == rm.LockToken })
 	if err == nil && n == len(s.b.queue) {
-		err = ErrLockLost
+		err = bus.ErrLost
 	}
 	return err
 }
 
-func (s *fakeSession) Abandon(context.Context, Token) error { return nil }
-
-func (s *fakeSession) Renew(context.Context, Token) (time.Time, error) {
-	return time.Now().Add(time.Hour), nil
+func (s *fakeSession) Lock() (granted, until time.Time) {
+	return time.Now(), time.Now().Add(s.b.lockFor)
 }
+func (s *fakeSession) Shaken() time.Time           { return time.Time{} }
+func (s *fakeSession) Renew(context.Context) error { return nil }
 
 func (s *fakeSession) State(context.Context) ([]byte, error) {
 	if _, err := s.b.enter("state"); err != nil {
@@ -386,17 +385,6 @@ func (s *fakeSession) SetState(_ context.Context, state []byte) error {
 	s.b.states[s.id] = state
 	return err
 }
-
-func (s *fakeSession) Lease(ctx context.Context) (context.Context, func()) {
-	held, lose := context.WithCancelCause(ctx)
-	return held, func() { lose(nil) }
-}
-
-func (s *fakeSession) PeekAny(ctx context.Context, from int64, most int) ([]*azservicebus.ReceivedMessage, error) {
-	return s.Peek(ctx, from, most)
-}
-
-func (s *fakeSession) Stop(context.Context) {}
 
 func (s *fakeSession) Close(context.Context) error {
 	s.b.mu.Lock()

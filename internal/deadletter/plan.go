@@ -37,12 +37,12 @@ type plan struct {
 	items   []*item
 	next    int
 	blocked error // why nothing of it moves any more
-	locked  bool  // the head is held by somebody else
+	locked  bool  // somebody else has the head locked
 
-	entity, company string // of its first message
-	leftKey         int64  // highest order key of a dead letter of this session that was not selected
-	held            *hold  // the session's lock, while the plan needs it
-	counted         int    // selected items, as told to the report
+	entity, company string        // of its first message
+	leftKey         int64         // highest order key of a dead letter of this session that was not selected
+	owned           *ownedSession // while the plan needs its session
+	counted         int           // selected items, as told to the report
 }
 
 // head gives the item whose turn it is, nil when the plan is done or blocked.

@@ -9,6 +9,8 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 	"golang.org/x/sync/errgroup"
+
+	"fnobridge/internal/bus"
 )
 
 // ErrUsage says that the options do not fit what was found.
@@ -28,6 +30,7 @@ func Resubmit(ctx context.Context, b Broker, o Options) (Report, error) {
 	r := newRun(b, o)
 	defer closeQuietly(r.src)
 	r.target = b.Sender(r.to())
+	defer closeQuietly(r.target)
 	r.act = r.resend
 	if err := r.checkTarget(ctx); err != nil {
 		return Report{}, err
@@ -108,13 +111,13 @@ func (r *run) checkEdits(ix *index) error {
 // resend is the step of a resubmit: send the copy, then complete. A crash before the send changes nothing; between the
 // two it leaves the dead letter and a copy, and the next run sends the same ID again; after the completion all is done.
 func (r *run) resend(ctx context.Context, p *plan, it *item) error {
-	src := r.src
-	var t Token
+	var src peeker = r.src
+	var t bus.Token
 	var rm *azservicebus.ReceivedMessage
 	var err error
 	if it.active {
-		src = p.held.session
-		if t, rm, err = p.held.token(it); err != nil {
+		src = p.owned.session
+		if rm, err = p.owned.receive(it); err != nil {
 			p.blocked = fmt.Errorf("message %d of the session: %w", it.seq, err)
 			return nil
 		}
@@ -136,9 +139,11 @@ func (r *run) resend(ctx context.Context, p *plan, it *item) error {
 			}
 			rm = page[0]
 		}
-		if p.held != nil && p.held.ctx.Err() != nil {
-			p.blocked = fmt.Errorf("the session's lock: %w", context.Cause(p.held.ctx))
-			return nil
+		if p.owned != nil {
+			if lock := p.owned.lease.Context(); lock.Err() != nil {
+				p.blocked = fmt.Errorf("the session's lock: %w", context.Cause(lock))
+				return nil
+			}
 		}
 		copied := requeued(r.o.Entity, rm)
 		if !it.active {
@@ -161,11 +166,10 @@ func (r *run) resend(ctx context.Context, p *plan, it *item) error {
 		return nil
 	}
 	if it.active {
-		if err := src.Complete(ctx, t); err != nil {
+		if err := p.owned.complete(ctx, it); err != nil {
 			p.blocked = fmt.Errorf("message %d of the session: %w", it.seq, err)
 			return nil
 		}
-		p.held.moved = append(p.held.moved, it.seq)
 	} else if err := r.complete(ctx, it, t); err != nil {
 		return err
 	}
@@ -178,7 +182,7 @@ func (r *run) resend(ctx context.Context, p *plan, it *item) error {
 // refused sorts the failure of a send: one that is about this message stops its session, any other stops the run.
 func (r *run) refused(p *plan, it *item, err error) error {
 	about := func(known error) bool { return errors.Is(err, known) }
-	if !slices.ContainsFunc([]error{ErrTooLarge, ErrNeedSession, ErrNotTaken, ErrCannotTell}, about) {
+	if !slices.ContainsFunc([]error{azservicebus.ErrMessageTooLarge, bus.ErrNeedSession, ErrNotTaken, ErrCannotTell}, about) {
 		return fmt.Errorf("send a copy of message %d to %s: %w", it.seq, r.to(), err)
 	}
 	it.tried = false // the broker said no
@@ -203,18 +207,18 @@ func (r *run) classify(ctx context.Context, all []*plan) (plain, parked []*plan,
 			continue
 		}
 		g.Go(func() error {
-			h, err := take(ctx, r.b, r.o.Entity, *p.session, 0)
+			o, err := r.own(ctx, *p.session, 0)
 			switch {
-			case errors.Is(err, ErrNoSessions):
+			case errors.Is(err, bus.ErrNoSessions):
 				return nil
-			case errors.Is(err, ErrTaken):
+			case errors.Is(err, bus.ErrTaken):
 				stands[i] = r.o.Ordered == nil || r.o.Ordered(*p.session, p.entity, p.company)
 				return nil
 			case err != nil:
 				return err
 			}
-			defer h.close()
-			mark, err := r.o.Ledger.Mark(h.state)
+			defer o.close()
+			mark, err := r.o.Ledger.Mark(o.state)
 			stands[i] = mark != nil || err != nil
 			return nil
 		})
@@ -237,7 +241,7 @@ func (r *run) classify(ctx context.Context, all []*plan) (plain, parked []*plan,
 func (r *run) adopt(ctx context.Context, plans []*plan) ([]*plan, error) {
 	var err error
 	for _, p := range plans {
-		if p.held, err = take(ctx, r.b, r.o.Entity, *p.session, r.o.Wait); err != nil {
+		if p.owned, err = r.own(ctx, *p.session, r.o.Wait); err != nil {
 			if errors.Is(err, ErrUnreachable) || ctx.Err() != nil {
 				return plans, err
 			}
@@ -263,25 +267,25 @@ func (r *run) adopt(ctx context.Context, plans []*plan) ([]*plan, error) {
 		if q == nil {
 			q = &plan{session: p.session}
 		}
-		q.held, q.blocked = p.held, p.blocked
+		q.owned, q.blocked = p.owned, p.blocked
 		r.report.Selected += q.counted - p.counted
 		plans[i] = q
-		if q.held != nil && q.blocked == nil {
-			q.blocked = r.arrangeHeld(q)
+		if q.owned != nil && q.blocked == nil {
+			q.blocked = r.arrangeOwned(q)
 		}
 	}
 	return plans, nil
 }
 
-// arrangeHeld turns the plan of a locked session into what has to be done to its queue.
-func (r *run) arrangeHeld(p *plan) error {
-	mark, err := r.o.Ledger.Mark(p.held.state)
+// arrangeOwned turns the plan of a locked session into what has to be done to its queue.
+func (r *run) arrangeOwned(p *plan) error {
+	mark, err := r.o.Ledger.Mark(p.owned.state)
 	if err != nil {
 		return fmt.Errorf("the session's state: %w", err)
 	}
 	if mark == nil { // it went on meanwhile: an ordinary session
-		p.held.close()
-		p.held = nil
+		p.owned.close()
+		p.owned = nil
 		return nil
 	}
 	if p.leftKey > mark.Seq {
@@ -290,7 +294,7 @@ func (r *run) arrangeHeld(p *plan) error {
 	if len(mark.Busy) > 0 {
 		return fmt.Errorf("the session stands (%s) and F&O still works on its file %d: wait until that has ended", mark.Mode, mark.Busy[0])
 	}
-	queue, err := p.held.queue(r.o.Entity)
+	queue, err := p.owned.queue(r.o.Entity)
 	if err != nil {
 		return fmt.Errorf("look into the session: %w", err)
 	}
@@ -302,12 +306,12 @@ func (r *run) arrangeHeld(p *plan) error {
 func (r *run) leave(plans []*plan) error {
 	var errs []error
 	for _, p := range plans {
-		if p.held == nil {
+		if p.owned == nil {
 			continue
 		}
 		if p.blocked == nil && p.next == len(p.items) {
 			rec := Record{Time: time.Now().UTC(), Action: ActionLift, Outcome: OutcomeDone, By: r.o.By, Source: r.o.Entity.String(), Session: p.session}
-			if err := p.held.lift(r.o.Ledger); err != nil {
+			if err := p.owned.lift(r.o.Ledger); err != nil {
 				rec.Outcome, rec.Error = OutcomeFailed, scrub(err.Error())
 				errs = append(errs, fmt.Errorf("session %q is in order again, but still stands: %w", *p.session, err))
 			} else {
@@ -317,8 +321,8 @@ func (r *run) leave(plans []*plan) error {
 				errs = append(errs, r.o.Audit(rec))
 			}
 		}
-		p.held.close()
-		p.held = nil
+		p.owned.close()
+		p.owned = nil
 	}
 	return errors.Join(errs...)
 }
@@ -329,8 +333,8 @@ func (r *run) rehearse(ctx context.Context, plans, parked []*plan) error {
 	for chunk := range slices.Chunk(parked, sessionsAtOnce) {
 		chunk, err := r.adopt(ctx, chunk)
 		for _, p := range chunk {
-			if p.held != nil {
-				p.held.close()
+			if p.owned != nil {
+				p.owned.close()
 			}
 		}
 		if err != nil {

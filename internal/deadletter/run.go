@@ -11,6 +11,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
+
+	"fnobridge/internal/bus"
 )
 
 const (
@@ -35,6 +37,7 @@ type Options struct {
 	Rate     float64             // messages per second; 0 is no limit
 	Parallel int                 // sessions worked on at the same time; 8 when 0
 	Wait     time.Duration       // for messages and sessions that somebody else has locked
+	Lock     time.Duration       // lock duration of the entity's sessions; the shortest that there is when 0
 	By       string              // who, for the audit trail
 	Audit    func(Record) error  // told of every message; an error stops the run
 	Progress func(done, all int) // may be nil
@@ -54,7 +57,7 @@ type Options struct {
 
 // lock is what is kept of a received message: enough to settle it over any connection.
 type lock struct {
-	token Token
+	token bus.Token
 	until time.Time
 }
 
@@ -277,7 +280,7 @@ func (r *run) ready(ctx context.Context, p *plan, it *item) (bool, error) {
 }
 
 // secure gives the item's token with enough of its lock left.
-func (r *run) secure(ctx context.Context, it *item) (Token, error) {
+func (r *run) secure(ctx context.Context, it *item) (bus.Token, error) {
 	r.mu.Lock()
 	l := r.locks[it.seq]
 	r.mu.Unlock()
@@ -285,12 +288,12 @@ func (r *run) secure(ctx context.Context, it *item) (Token, error) {
 		return l.token, nil
 	}
 	until, err := r.src.Renew(ctx, l.token)
-	if errors.Is(err, ErrLockLost) {
+	if errors.Is(err, bus.ErrLockLost) {
 		r.forget(it)
-		return Token{}, errAgain
+		return bus.Token{}, errAgain
 	}
 	if err != nil {
-		return Token{}, err
+		return bus.Token{}, err
 	}
 	r.mu.Lock()
 	r.locks[it.seq] = lock{token: l.token, until: until}
@@ -305,9 +308,9 @@ func (r *run) forget(it *item) {
 }
 
 // complete takes the dead letter away.
-func (r *run) complete(ctx context.Context, it *item, t Token) error {
+func (r *run) complete(ctx context.Context, it *item, t bus.Token) error {
 	err := r.src.Complete(ctx, t)
-	if errors.Is(err, ErrLockLost) {
+	if errors.Is(err, bus.ErrLockLost) {
 		r.forget(it)
 		return errAgain
 	}

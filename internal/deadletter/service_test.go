@@ -13,6 +13,7 @@ import (
 
 	"fnobridge/emulator/servicebus"
 	"fnobridge/emulator/servicebus/entity"
+	"fnobridge/internal/bus"
 )
 
 // world is an embedded Service Bus with the queues q (sessions, duplicate detection), p (plain), and the topic t with
@@ -45,7 +46,7 @@ func start(t testing.TB) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{Server: srv, client: client, svc: NewService(connect)}
+	w := &world{Server: srv, client: client, svc: serviceOver(t, connect)}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
@@ -54,6 +55,16 @@ func start(t testing.TB) *world {
 		_ = srv.Close()
 	})
 	return w
+}
+
+// serviceOver opens a Service. Whoever opens it closes it.
+func serviceOver(t testing.TB, connect bus.Connect) *Service {
+	t.Helper()
+	b, err := bus.Open(bus.Options{Connect: connect})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return NewService(b)
 }
 
 // fresh gives the test's own client a connection that nobody has cut.
@@ -210,22 +221,22 @@ func TestServiceKeepsAStandingSessionInOrder(t *testing.T) {
 
 func TestServiceNamesWhatIsWrong(t *testing.T) {
 	w := start(t)
-	if _, err := Resubmit(t.Context(), w.svc, Options{Entity: Entity{Queue: "nowhere"}}); !errors.Is(err, ErrNotFound) {
+	if _, err := Resubmit(t.Context(), w.svc, Options{Entity: Entity{Queue: "nowhere"}}); !errors.Is(err, bus.ErrNotFound) {
 		t.Errorf("unknown queue: %v", err)
 	}
-	if _, err := Resubmit(t.Context(), w.svc, Options{Entity: q, To: "t"}); !errors.Is(err, ErrNotFound) {
+	if _, err := Resubmit(t.Context(), w.svc, Options{Entity: q, To: "t"}); !errors.Is(err, bus.ErrNotFound) {
 		t.Errorf("a topic as the target: %v", err)
 	}
 	if _, err := Resubmit(t.Context(), w.svc, Options{Entity: Entity{Topic: "t", Subscription: "s"}}); !errors.Is(err, ErrCannotTell) {
 		t.Errorf("a topic whose rules are unknown: %v", err)
 	}
-	if _, err := w.svc.Session(t.Context(), Entity{Queue: "p"}, "A"); !errors.Is(err, ErrNoSessions) {
+	if _, err := w.svc.Session(t.Context(), Entity{Queue: "p"}, "A"); !errors.Is(err, bus.ErrNoSessions) {
 		t.Errorf("a session of a queue without: %v", err)
 	}
 	err := w.svc.Sender("q").Send(t.Context(), &azservicebus.AMQPAnnotatedMessage{
 		Properties: &azservicebus.AMQPAnnotatedMessageProperties{MessageID: "x"}, Body: azservicebus.AMQPAnnotatedMessageBody{Data: [][]byte{[]byte("x")}},
 	})
-	if !errors.Is(err, ErrNeedSession) {
+	if !errors.Is(err, bus.ErrNeedSession) {
 		t.Errorf("no session where one is needed: %v", err)
 	}
 	_ = w.Close()

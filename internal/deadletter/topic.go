@@ -9,6 +9,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus/admin"
+
+	"fnobridge/internal/bus"
 )
 
 // ErrNotTaken says that no subscription of the topic would take the copy: sending it would lose it.
@@ -138,7 +140,7 @@ func (r *run) checkTarget(ctx context.Context) error {
 	// Only a queue has a dead-letter queue of its own: a topic of this name does not answer.
 	probe := r.b.DeadLetters(Entity{Queue: r.o.To})
 	defer closeQuietly(probe)
-	if _, err := probe.Peek(ctx, 1, 1); err != nil && (!r.o.Unchecked || !errors.Is(err, ErrForbidden)) {
+	if _, err := probe.Peek(ctx, 1, 1); err != nil && (!r.o.Unchecked || !errors.Is(err, bus.ErrForbidden)) {
 		return fmt.Errorf("%w: target %s: %w", ErrUsage, r.o.To, err)
 	}
 	return nil

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+
+	"fnobridge/internal/lease"
 )
 
 // peekPage is how many messages one peek asks for. The broker gives fewer when they are large, so a page of 256 KB
@@ -51,7 +53,7 @@ func WalkFull(ctx context.Context, b Broker, e Entity, f Filter, most int) iter.
 }
 
 // peekAll pages through a source from a sequence number up to last (0: to the end).
-func peekAll(ctx context.Context, src Source, from, last int64) iter.Seq2[*azservicebus.ReceivedMessage, error] {
+func peekAll(ctx context.Context, src peeker, from, last int64) iter.Seq2[*azservicebus.ReceivedMessage, error] {
 	return func(yield func(*azservicebus.ReceivedMessage, error) bool) {
 		for {
 			page, err := src.Peek(ctx, from, peekPage)
@@ -117,11 +119,11 @@ func (g Groups) Sorted() []Group {
 	return out
 }
 
-// closeTimeout bounds the goodbye to a link or session; the broker notices by itself if it is not heard.
+// closeTimeout bounds the closing of a source, session or target; if the broker does not hear of it, it notices by itself.
 const closeTimeout = 2 * time.Second
 
-// closeQuietly closes a source whose work is done or has failed already: there is nothing left to report.
-func closeQuietly(s Source) {
+// closeQuietly closes a source, session or target whose work is done or has failed already: there is nothing left to report.
+func closeQuietly(s lease.Closer) {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	_ = s.Close(ctx)

@@ -1,0 +1,154 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+)
+
+// A Token settles one locked message, over any connection, until its lock ends.
+type Token = [16]byte
+
+// A Receiver receives from an entity without sessions: most of all from a sub-queue, which never has any. Safe for
+// concurrent use, but for Receive, of which there is one at a time. It outlives links and connections, and the locks of
+// what it received do too.
+//
+// It has two links. The one that receives keeps credit after a receive: the broker would at once deliver to it what is
+// abandoned, and lock it again. So everything else goes over the other, which never asks for a message.
+type Receiver struct {
+	receiving, asking *attachment[*azservicebus.Receiver]
+
+	bus  *Bus
+	name string
+}
+
+// Receiver prepares a receiver of src itself (0), or of one of its sub-queues: azservicebus.SubQueueDeadLetter or
+// azservicebus.SubQueueTransfer. Nothing is dialled before the first call.
+func (b *Bus) Receiver(src Source, sub azservicebus.SubQueue) *Receiver {
+	attach := func() *attachment[*azservicebus.Receiver] {
+		return &attachment[*azservicebus.Receiver]{
+			client: b.links, bound: b.sendTimeout,
+			create: func(c *azservicebus.Client) (*azservicebus.Receiver, error) {
+				o := &azservicebus.ReceiverOptions{SubQueue: sub}
+				if src.Queue != "" {
+					return c.NewReceiverForQueue(src.Queue, o)
+				}
+				return c.NewReceiverForSubscription(src.Topic, src.Subscription, o)
+			},
+			// A settlement would attach the link too, but where that fails it waits by a clock of its own, in seconds.
+			ask: func(ctx context.Context, link *azservicebus.Receiver) error {
+				_, err := peek(ctx, link, 1, 1)
+				return err
+			},
+		}
+	}
+	return &Receiver{receiving: attach(), asking: attach(), bus: b, name: src.String() + subNames[sub]}
+}
+
+var subNames = map[azservicebus.SubQueue]string{
+	azservicebus.SubQueueDeadLetter: "/$DeadLetterQueue", azservicebus.SubQueueTransfer: "/$Transfer/$DeadLetterQueue",
+}
+
+// ask runs one bounded call over a link of r.
+func ask[R any](ctx context.Context, r *Receiver, a *attachment[*azservicebus.Receiver], what string, bound time.Duration, call func(context.Context, *azservicebus.Receiver) (R, error)) (R, error) {
+	v, err := over(ctx, a, bound, call)
+	switch {
+	case err == nil, errors.Is(err, errSilence):
+		return v, nil
+	case ctx.Err() != nil:
+		return v, err // the caller's own stop
+	}
+	return v, fmt.Errorf("%s %s: %w", what, r.name, named(err))
+}
+
+// do is ask for calls that return nothing, over the link that never asks for a message.
+func (r *Receiver) do(ctx context.Context, what string, call func(context.Context, *azservicebus.Receiver) error) error {
+	_, err := ask(ctx, r, r.asking, what, r.bus.callTimeout, func(ctx context.Context, link *azservicebus.Receiver) (struct{}, error) {
+		return struct{}{}, call(ctx, link)
+	})
+	return err
+}
+
+// pageCalls is how many bounds of a call one page of messages may take: it can be some megabytes, and unlike a session
+// there is nothing that it keeps waiting.
+const pageCalls = 4
+
+// Peek returns up to most messages from a sequence number on, locked ones included, without locking them.
+func (r *Receiver) Peek(ctx context.Context, from int64, most int) ([]*azservicebus.ReceivedMessage, error) {
+	return ask(ctx, r, r.asking, "peek at", pageCalls*r.bus.callTimeout, func(ctx context.Context, link *azservicebus.Receiver) ([]*azservicebus.ReceivedMessage, error) {
+		return peek(ctx, link, from, most)
+	})
+}
+
+// Receive locks up to most messages; none without an error when none came within wait.
+func (r *Receiver) Receive(ctx context.Context, most int, wait time.Duration) ([]*azservicebus.ReceivedMessage, error) {
+	return ask(ctx, r, r.receiving, "receive from", wait+r.bus.callTimeout, func(ctx context.Context, link *azservicebus.Receiver) ([]*azservicebus.ReceivedMessage, error) {
+		return receive(ctx, link, most, wait)
+	})
+}
+
+// ReceiveDeferred locks one message that somebody deferred; nil without an error when it is not there.
+func (r *Receiver) ReceiveDeferred(ctx context.Context, seq int64) (*azservicebus.ReceivedMessage, error) {
+	return ask(ctx, r, r.asking, "receive deferred from", r.bus.callTimeout, func(ctx context.Context, link *azservicebus.Receiver) (*azservicebus.ReceivedMessage, error) {
+		got, err := link.ReceiveDeferredMessages(ctx, []int64{seq}, nil)
+		if e, ok := errors.AsType[*azservicebus.Error](err); ok && e.Code == azservicebus.CodeNotFound || err == nil && len(got) == 0 {
+			return nil, nil // of the message: the link was there
+		}
+		if err != nil {
+			return nil, err
+		}
+		return got[0], nil
+	})
+}
+
+// ByToken returns what the SDK needs to settle a message by its lock token. It then asks through the management link,
+// which any connection has. A message that was received over a link that is gone would make the SDK close the healthy
+// connection instead.
+func ByToken(t Token) *azservicebus.ReceivedMessage {
+	return &azservicebus.ReceivedMessage{LockToken: t}
+}
+
+// Complete takes the message off its queue. ErrLockLost when somebody else may have it.
+func (r *Receiver) Complete(ctx context.Context, t Token) error {
+	return r.do(ctx, "complete in", func(ctx context.Context, link *azservicebus.Receiver) error {
+		return link.CompleteMessage(ctx, ByToken(t), nil)
+	})
+}
+
+// Abandon gives the message back.
+func (r *Receiver) Abandon(ctx context.Context, t Token) error {
+	return r.do(ctx, "abandon in", func(ctx context.Context, link *azservicebus.Receiver) error {
+		return link.AbandonMessage(ctx, ByToken(t), nil)
+	})
+}
+
+// Renew renews the lock of one message and returns until when it lasts, by the broker's clock. ErrLockLost when somebody
+// else may have it.
+func (r *Receiver) Renew(ctx context.Context, t Token) (until time.Time, err error) {
+	return ask(ctx, r, r.asking, "renew a lock in", r.bus.callTimeout, func(ctx context.Context, link *azservicebus.Receiver) (time.Time, error) {
+		m := ByToken(t)
+		if err := link.RenewMessageLock(ctx, m, nil); err != nil {
+			return time.Time{}, err
+		}
+		return *m.LockedUntil, nil
+	})
+}
+
+// Stop ends receiving, so that nothing that is abandoned later comes to this receiver again; it waits until the broker
+// knows. What was locked can still be settled.
+func (r *Receiver) Stop(ctx context.Context) {
+	select {
+	case <-r.receiving.close():
+	case <-ctx.Done():
+	}
+}
+
+// Close gives the links back.
+func (r *Receiver) Close(context.Context) error {
+	r.receiving.close()
+	r.asking.close()
+	return nil
+}
