@@ -1,73 +1,13 @@
 package bus_test
 
 import (
-	"context"
 	"errors"
-	"slices"
 	"testing"
 	"time"
 
 	"fnobridge/emulator/servicebus"
 	"fnobridge/internal/bus"
 )
-
-func TestAcceptNextTakesOneSessionAfterAnother(t *testing.T) {
-	t.Parallel()
-	for _, src := range []bus.Source{orders, sub} {
-		t.Run(src.String(), func(t *testing.T) {
-			w := newWorld(t)
-			to := src.Queue + src.Topic
-			w.put(to, "a", "1")
-			w.put(to, "b", "1")
-			var ids []string
-			for range 2 {
-				s, err := w.bus.AcceptNext(t.Context(), src, enough)
-				w.must(err)
-				w.giveBack(s)
-				ids = append(ids, s.ID())
-			}
-			slices.Sort(ids)
-			if !slices.Equal(ids, []string{"a", "b"}) {
-				t.Errorf("took %q", ids)
-			}
-		})
-	}
-}
-
-// TestIdleIsNotAFailure waits in vain more often than calls may stall, beside a session that is held.
-func TestIdleIsNotAFailure(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	held := w.take(w.bus, orders, "held")
-	for range 5 {
-		s, err := w.bus.AcceptNext(t.Context(), orders, 50*time.Millisecond)
-		if !errors.Is(err, bus.ErrIdle) || s != nil {
-			t.Errorf("got %v, %v, want that there is no work", s, err)
-		}
-	}
-	w.must(held.Renew(t.Context()))
-	if n := w.made.Load(); n != 1 {
-		t.Errorf("%d clients, want 1", n)
-	}
-}
-
-func TestAnAcceptEndsWithItsCaller(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	stop := errors.New("stop")
-	ctx, cancel := context.WithCancelCause(t.Context())
-	ended := make(chan error, 1)
-	go func() {
-		_, err := w.bus.AcceptNext(ctx, orders, enough)
-		ended <- err
-	}()
-	w.await(func() bool { return w.server.Accepting("orders") == 1 })
-	cancel(stop)
-	if err := <-ended; !errors.Is(err, stop) || errors.Is(err, bus.ErrIdle) {
-		t.Errorf("got %v", err)
-	}
-	w.await(func() bool { return w.server.Accepting("orders") == 0 })
-}
 
 func TestAcceptByID(t *testing.T) {
 	t.Parallel()

@@ -117,3 +117,10 @@ func (b *Bus) shake() {
 func (b *Bus) Close(ctx context.Context) error {
 	return errors.Join(b.sessions.close(ctx), b.links.close(ctx))
 }
+
+// lastFailure returns when a link or a connection last failed, or may have; the zero time when none ever did.
+func (b *Bus) lastFailure() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.shaken
+}

@@ -41,5 +41,8 @@ func TestACutIsHeardByAllAtOnce(t *testing.T) {
 		}
 		r.send("files", "b", "1")
 		_ = r.accept().Close(t.Context()) // the next accept works
+		if live := r.bus.sessions.live; len(live) != 1 || live[0] == s.g || live[0].users != 0 {
+			t.Error("the broken client is in use, or uses are not given back")
+		}
 	})
 }

@@ -203,24 +203,3 @@ func TestABusIsClosedInTheMiddle(t *testing.T) {
 		w.await(func() bool { return w.server.Connections() == 0 })
 	}
 }
-
-func TestOpenRefusesWhatCannotWork(t *testing.T) {
-	t.Parallel()
-	connect := func(azservicebus.RetryOptions) (*azservicebus.Client, error) { return nil, errors.New("not now") }
-	for name, o := range map[string]bus.Options{
-		"no way to connect":                {},
-		"a bound within the SDK's retries": {Connect: connect, CallTimeout: 3 * time.Second},
-		"a long bound":                     {Connect: connect, CallTimeout: time.Hour},
-	} {
-		if b, err := bus.Open(o); err == nil || b != nil {
-			t.Errorf("%s: got %v, %v", name, b, err)
-		}
-	}
-	b, err := bus.Open(bus.Options{Connect: connect, CallTimeout: 3*time.Second - 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := b.Close(t.Context()); err != nil {
-		t.Error(err)
-	}
-}

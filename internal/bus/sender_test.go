@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
 	"fnobridge/emulator/servicebus"
-	"fnobridge/internal/bus"
 )
 
 func texts(n int) []*azservicebus.Message {
@@ -103,46 +101,6 @@ func TestTooLargeIsSaidOnce(t *testing.T) {
 			w.must(s.Close(t.Context()))
 		})
 	}
-}
-
-func TestASendEndsWithItsCaller(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	s := w.bus.Sender("status")
-	f := w.server.Faults().Add(servicebus.Fault{Op: servicebus.OpSend, Effect: servicebus.Lose})
-	stop := errors.New("stop")
-	ctx, cancel := context.WithCancelCause(t.Context())
-	go func() { <-f.Struck(); cancel(stop) }()
-	if err := s.Send(ctx, texts(1)...); !errors.Is(err, stop) {
-		t.Errorf("got %v", err)
-	}
-	if err := s.Send(ctx, texts(1)...); !errors.Is(err, stop) {
-		t.Errorf("a send that was over before it began: %v", err)
-	}
-	w.must(s.Send(t.Context(), texts(1)...))
-	w.must(s.Close(t.Context()))
-}
-
-// TestASendIsBounded: a broker that does not answer costs the bound of a send, and the connection.
-func TestASendIsBounded(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, func(_ *servicebus.Options, o *bus.Options) { o.SendTimeout = 500 * time.Millisecond })
-	s := w.bus.Sender("status")
-	w.must(s.Send(t.Context(), texts(1)...))
-	if n := w.server.Faults().StallLinks("status", ""); n != 1 {
-		t.Errorf("%d connections stalled, want 1", n)
-	}
-	ctx, cancel := context.WithTimeoutCause(t.Context(), enough, errors.New("a send has no bound"))
-	defer cancel()
-	if err := s.Send(ctx, texts(1)...); err == nil || errors.Is(err, context.Cause(ctx)) {
-		t.Errorf("got %v", err)
-	}
-	w.must(s.Send(t.Context(), texts(1)...))
-	if n := w.made.Load(); n != 2 {
-		t.Errorf("%d clients, want 2", n)
-	}
-	w.must(s.Close(t.Context()))
-	w.server.Faults().Unstall()
 }
 
 // TestNothingAcknowledgedIsLost cuts the connections again and again under several senders; who is told that a message

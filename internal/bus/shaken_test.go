@@ -184,6 +184,14 @@ func TestShakenStaysWhereNothingFailed(t *testing.T) {
 		"a send that was stopped": func(t *testing.T, w shaking) {
 			w.fault(servicebus.OpSend, servicebus.Lose, servicebus.Nothing)
 			stopped(t, func(ctx context.Context) error { return w.sender.Send(ctx, message("second")) })
+			ctx, cancel := context.WithCancelCause(t.Context())
+			cancel(errStopped)
+			if err := w.sender.Send(ctx, message("second")); !errors.Is(err, errStopped) {
+				t.Errorf("a send that was over before it began: %v", err)
+			}
+			if err := w.sender.Send(t.Context(), message("second")); err != nil {
+				t.Errorf("the next send: %v", err)
+			}
 		},
 		"a first send that was stopped": func(t *testing.T, w shaking) {
 			w.server.Faults().Add(servicebus.Fault{Op: servicebus.OpToken, Effect: servicebus.Delay, Delay: time.Second})
