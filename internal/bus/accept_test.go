@@ -36,7 +36,7 @@ func TestAcceptByID(t *testing.T) {
 }
 
 // TestARefusedAcceptSparesTheConnection: what the broker refuses is not repaired by a new connection, and would cost
-// every session that is held on this one.
+// every session on this one.
 func TestARefusedAcceptSparesTheConnection(t *testing.T) {
 	t.Parallel()
 	refuse := func(op servicebus.Op, condition string) func(*world) {
@@ -56,14 +56,14 @@ func TestARefusedAcceptSparesTheConnection(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			held := w.take(w.bus, orders, "held")
+			owned := w.take(w.bus, orders, "owned")
 			c.refuse(w)
 			for range 5 {
 				_, err := w.bus.AcceptNext(t.Context(), c.src, enough)
 				if err == nil || errors.Is(err, bus.ErrIdle) || errors.Is(err, bus.ErrTaken) {
 					t.Fatalf("got %v", err)
 				}
-				w.must(held.Renew(t.Context()))
+				w.must(owned.Renew(t.Context()))
 			}
 			if n := w.made.Load(); n != 1 {
 				t.Errorf("%d clients, want 1", n)

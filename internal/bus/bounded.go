@@ -17,13 +17,13 @@ var errAbandoned = errors.New("the call does not return")
 // bounded runs one call on a generation: it ends with the caller's context, after bound, or with the
 // generation, whether the SDK returns or not, and reports to the generation what it learnt about the connection.
 // The caller's own stop comes back as the caller's cause; everything else as it came from the SDK. What an abandoned
-// call gives in the end goes to late, which may be nil.
+// call returns in the end goes to late, which may be nil.
 func bounded[T any](ctx context.Context, g *generation, bound time.Duration, call func(context.Context) (T, error), late func(T)) (T, error) {
 	if g.ctx.Err() != nil {
 		var none T
 		return none, context.Cause(g.ctx)
 	}
-	within, cancel := context.WithTimeoutCause(ctx, bound, errStall)
+	within, cancel := context.WithTimeoutCause(ctx, bound, errNoAnswer)
 	defer cancel()
 	callCtx, end := context.WithCancelCause(within)
 	defer end(nil)
@@ -35,7 +35,7 @@ func bounded[T any](ctx context.Context, g *generation, bound time.Duration, cal
 		g.answered()
 		return v, nil
 	case ctx.Err() != nil && errors.Is(err, errAbandoned):
-		g.home.shake() // stuck, as on a connection that is dead; a stop is no strike
+		g.home.noteFailure() // stuck, as on a connection that is dead; a stop is no strike
 		return v, fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	case ctx.Err() != nil && !errors.Is(err, errLinkLost): // a loss is one, whoever stops at the same time
 		return v, context.Cause(ctx)
@@ -43,7 +43,7 @@ func bounded[T any](ctx context.Context, g *generation, bound time.Duration, cal
 		return v, fmt.Errorf("%w: %w", context.Cause(g.ctx), err)
 	case callCtx.Err() != nil && ctx.Err() == nil:
 		err = fmt.Errorf("%w: %w", context.Cause(callCtx), err)
-		g.strike(g.home.stall, err)
+		g.strike(g.home.silenceStrikes, err)
 		return v, err
 	case errors.Is(err, errSilence):
 		return v, err

@@ -69,7 +69,7 @@ type Options struct {
 	Logger      *slog.Logger
 }
 
-// A Bus holds the two clients. Safe for concurrent use.
+// A Bus has the two clients. Safe for concurrent use.
 type Bus struct {
 	sessions    *client // of session receivers
 	links       *client // of all other links
@@ -78,7 +78,7 @@ type Bus struct {
 	logger      *slog.Logger
 
 	mu     sync.Mutex
-	shaken time.Time // guarded by mu; only grows
+	failed time.Time // the last failure; guarded by mu; only grows
 }
 
 // Open prepares a Bus. Nothing is dialled before the first call.
@@ -99,17 +99,17 @@ func Open(o Options) (*Bus, error) {
 		o.SendTimeout = 5 * time.Second
 	}
 	b := &Bus{callTimeout: o.CallTimeout, sendTimeout: o.SendTimeout, logger: o.Logger}
-	b.sessions = newClient("sessions", o.Connect, sessionsPerConnection, stallStrikes, b.shake, o.Logger)
-	b.links = newClient("links", o.Connect, math.MaxInt, strikesBeforeReplace, b.shake, o.Logger)
+	b.sessions = newClient("sessions", o.Connect, sessionsPerConnection, silenceStrikes, b.noteFailure, o.Logger)
+	b.links = newClient("links", o.Connect, math.MaxInt, strikesBeforeReplace, b.noteFailure, o.Logger)
 	return b, nil
 }
 
-// shake notes that a link or a connection failed, or may have. The clients call it with every doubt, before anybody can
+// noteFailure notes that a link or a connection failed, or may have. The clients call it with every doubt, before anybody can
 // get a new connection: what is asked on that one must count as asked afterwards.
-func (b *Bus) shake() {
+func (b *Bus) noteFailure() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.shaken = time.Now()
+	b.failed = time.Now()
 }
 
 // Close closes both clients, sessions first. Receivers that are still open lose their links; the broker frees their
@@ -122,5 +122,5 @@ func (b *Bus) Close(ctx context.Context) error {
 func (b *Bus) lastFailure() time.Time {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.shaken
+	return b.failed
 }

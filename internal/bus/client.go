@@ -15,10 +15,10 @@ import (
 // A connection is replaced after three strikes without an answer from the broker in between: three calls that ran into
 // their bound, or two errors that may be the connection's or only a link's. One slow answer, or one session that lost its
 // link, must not cost every session its own; a dead peer that never resets the connection must not cost minutes. Where
-// a new connection costs its users nothing but a new link, one stall is enough.
+// a new connection costs its users nothing but a new link, one call without an answer is enough.
 const (
 	strikesBeforeReplace = 3
-	stallStrikes         = 1
+	silenceStrikes       = 1
 	doubtStrikes         = 2
 )
 
@@ -45,10 +45,12 @@ var (
 type client struct {
 	name    string
 	connect Connect
-	most    int    // uses of one generation at a time
-	stall   int    // strikes that one call without an answer counts
-	shake   func() // told of every doubt about a link or a connection
-	logger  *slog.Logger
+	most    int // uses of one generation at a time
+	// silenceStrikes is how many strikes one call without an answer counts.
+	silenceStrikes int
+	// noteFailure is told of every doubt about a link or a connection.
+	noteFailure func()
+	logger      *slog.Logger
 
 	mu      sync.Mutex
 	live    []*generation
@@ -71,8 +73,8 @@ type generation struct {
 	dead    bool
 }
 
-func newClient(name string, connect Connect, most, stall int, shake func(), logger *slog.Logger) *client {
-	c := &client{name: name, connect: connect, most: most, stall: stall, shake: shake, logger: logger}
+func newClient(name string, connect Connect, most, silenceStrikes int, noteFailure func(), logger *slog.Logger) *client {
+	c := &client{name: name, connect: connect, most: most, silenceStrikes: silenceStrikes, noteFailure: noteFailure, logger: logger}
 	c.quiet = sync.NewCond(&c.mu)
 	return c
 }
@@ -94,7 +96,7 @@ func (c *client) spawn(f func()) {
 	}()
 }
 
-// use gives a live generation with room, connecting if there is none. Every use is paired with a done.
+// use returns a live generation with room, connecting if there is none. Every use is paired with a done.
 func (c *client) use() (*generation, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -117,7 +119,7 @@ func (c *client) use() (*generation, error) {
 	return g, nil
 }
 
-// done gives a use back. The last user of a retired generation closes it.
+// done returns a use back. The last user of a retired generation closes it.
 func (g *generation) done() {
 	c := g.home
 	c.mu.Lock()
@@ -146,7 +148,7 @@ func (g *generation) fail(cause error) {
 		c.mu.Unlock()
 		return
 	}
-	c.shake()
+	c.noteFailure()
 	g.dead = true
 	c.live = slices.DeleteFunc(c.live, func(o *generation) bool { return o == g })
 	closed := c.closed
@@ -167,7 +169,7 @@ func (g *generation) fail(cause error) {
 // strike counts what casts doubt on the connection; answered forgets it. A sole user loses nothing with it, so that any
 // error is enough: the next use then starts afresh.
 func (g *generation) strike(n int, cause error) {
-	g.home.shake()
+	g.home.noteFailure()
 	g.home.mu.Lock()
 	g.strikes += n
 	replace := g.strikes >= strikesBeforeReplace || n >= doubtStrikes && g.users == 1

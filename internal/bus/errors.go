@@ -33,8 +33,8 @@ var (
 	// ErrLockLost says that somebody else may have the message by now: its lock has ended.
 	ErrLockLost = errors.New("the message's lock is lost")
 
-	// errStall is the cause of a call's own bound.
-	errStall = errors.New("no answer within the bound of one call")
+	// errNoAnswer is the cause of a call's own bound.
+	errNoAnswer = errors.New("no answer within the bound of one call")
 	// errLinkLost is what the SDK means with neither messages nor an error.
 	errLinkLost = errors.New("the link was lost")
 	// errSilence is the end of a wait in which nothing was heard: no failure, and no sign of life either.
@@ -56,7 +56,7 @@ const (
 	dead                   // there is no connection any more
 )
 
-// healthAfter judges an error of the SDK. CodeConnectionLost alone proves nothing: the SDK gives it for a detached link
+// healthAfter judges an error of the SDK. CodeConnectionLost alone proves nothing: the SDK returns it for a detached link
 // and for every answer of the broker that it does not know, and hides what is underneath (azservicebus v1.11.0,
 // internal/errors.go). What a credential reports is never the connection's fault, whatever it wraps: without a token a
 // new connection is no better.

@@ -174,7 +174,7 @@ func (a *attachment[T]) drop() {
 	}
 }
 
-// close gives the link back. A call after it attaches a new one. What it returns is closed when the link is gone.
+// close returns the link back. A call after it attaches a new one. What it returns is closed when the link is gone.
 func (a *attachment[T]) close() (gone <-chan struct{}) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -188,7 +188,7 @@ func (a *attachment[T]) close() (gone <-chan struct{}) {
 	return none
 }
 
-// close detaches a link that nobody uses any more, without making anyone wait, and gives its connection back. The SDK's
+// close detaches a link that nobody uses any more, without making anyone wait, and returns its connection back. The SDK's
 // client keeps a list of its links until they are closed.
 func (l *link[T]) close() {
 	l.g.home.spawn(func() {

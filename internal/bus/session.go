@@ -18,7 +18,7 @@ func (b *Bus) AcceptNext(ctx context.Context, src Source, wait time.Duration) (*
 	// The broker is told to give up at wait; the call itself gets a little more, so that its answer is heard and a
 	// broker that says nothing is not taken for one that has nothing to give.
 	return b.accept(ctx, wait+b.callTimeout, src, "", func(ctx context.Context, g *generation) (*azservicebus.SessionReceiver, error) {
-		ctx = patience{ctx, wait}
+		ctx = waitAtBroker{ctx, wait}
 		if src.Queue != "" {
 			return g.AcceptNextSessionForQueue(ctx, src.Queue, nil)
 		}
@@ -26,14 +26,14 @@ func (b *Bus) AcceptNext(ctx context.Context, src Source, wait time.Duration) (*
 	})
 }
 
-// patience tells the SDK, which passes its context's deadline on to the broker when it asks for a session, how long the
+// waitAtBroker tells the SDK, which passes its context's deadline on to the broker when it asks for a session, how long the
 // broker may take. The time counts from the question: connecting first takes nothing from it. It ends nothing itself.
-type patience struct {
+type waitAtBroker struct {
 	context.Context
 	wait time.Duration
 }
 
-func (p patience) Deadline() (time.Time, bool) {
+func (p waitAtBroker) Deadline() (time.Time, bool) {
 	at := time.Now().Add(p.wait)
 	if own, ok := p.Context.Deadline(); ok && own.Before(at) {
 		return own, true
@@ -41,7 +41,7 @@ func (p patience) Deadline() (time.Time, bool) {
 	return at, true
 }
 
-// AcceptByID takes one session, whether it has messages or not. ErrTaken when another receiver holds it.
+// AcceptByID takes one session, whether it has messages or not. ErrTaken when another receiver owns it.
 func (b *Bus) AcceptByID(ctx context.Context, src Source, id string) (*Session, error) {
 	return b.accept(ctx, acceptByIDTimeout, src, id, func(ctx context.Context, g *generation) (*azservicebus.SessionReceiver, error) {
 		if src.Queue != "" {
@@ -89,31 +89,29 @@ type Session struct {
 	bus      *Bus
 	turn     chan struct{} // full while a call is under way
 
-	mu          sync.Mutex // guards what follows; never held during a call
+	mu          sync.Mutex // guards what follows; never locked during a call
 	granted     time.Time  // just before the call that got or renewed the lock was made
 	lockedUntil time.Time  // what the broker answered to that call
 	lost        error      // the first failure
 	closed      bool
 }
 
-// ID gives the session's ID.
+// ID returns the session's ID.
 func (s *Session) ID() string { return s.receiver.SessionID() }
 
-// Lock gives when the call that last got or renewed the lock was made, by our own clock, and until when the broker
-// then said it holds, by the broker's clock.
+// Lock returns when the call that last got or renewed the lock was made, by our own clock, and until when the broker
+// then said it lasts, by the broker's clock.
 func (s *Session) Lock() (granted, until time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.granted, s.lockedUntil
 }
 
-// Shaken gives when a link or a connection of this process last failed, or may have; the zero time when none ever did.
+// LastFailure returns when a link or a connection of this process last failed, or may have; the zero time when none ever did.
 // Whoever noticed it: a call on a session, a send, an accept that waited. What the broker said of a session before that
-// may not hold any more: it frees a session whose link is gone.
-func (s *Session) Shaken() time.Time {
-	s.bus.mu.Lock()
-	defer s.bus.mu.Unlock()
-	return s.bus.shaken
+// may not be true any more: it frees a session whose link is gone.
+func (s *Session) LastFailure() time.Time {
+	return s.bus.lastFailure()
 }
 
 // call runs one bounded call. Any failure but the caller's own stop loses the session.
@@ -143,7 +141,7 @@ func call[T any](ctx context.Context, s *Session, what string, renews bool, fn f
 	case ctx.Err() != nil && !errors.Is(err, errAbandoned) && !errors.Is(err, errReattached) && !errors.Is(err, errLinkLost):
 		return none, context.Cause(ctx)
 	}
-	s.bus.shake() // also where the broker answered: if it took one session, it may have taken others
+	s.bus.noteFailure() // also where the broker answered: if it took one session, it may have taken others
 	return none, fmt.Errorf("%s: %w", what, s.lose(err))
 }
 
@@ -165,7 +163,7 @@ func (s *Session) compare(before time.Time, renews bool, err error) error {
 	return err
 }
 
-// usable gives why the session must not be used any more; nil while it may.
+// usable returns why the session must not be used any more; nil while it may.
 func (s *Session) usable() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -175,7 +173,7 @@ func (s *Session) usable() error {
 	return fmt.Errorf("%w: %w", ErrLost, s.lost)
 }
 
-// lose ends the session. It gives the error for the caller.
+// lose ends the session. It returns the error for the caller.
 func (s *Session) lose(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -272,7 +270,7 @@ func (s *Session) DeadLetter(ctx context.Context, m *azservicebus.ReceivedMessag
 	})
 }
 
-// Close gives the session back: the broker may hand it out at once, and its unsettled messages do not count a delivery.
+// Close returns the session back: the broker may hand it out at once, and its unsettled messages do not count a delivery.
 // It must be called exactly once, also after an ErrLost.
 func (s *Session) Close(ctx context.Context) error {
 	_ = s.lose(errors.New("closed")) // from here on nothing else begins

@@ -37,7 +37,7 @@ func (k *fakeLink) Lock() (granted, until time.Time) {
 	return k.granted, k.until
 }
 
-func (k *fakeLink) Shaken() time.Time {
+func (k *fakeLink) LastFailure() time.Time {
 	k.p.mu.Lock()
 	defer k.p.mu.Unlock()
 	return k.p.shaken

@@ -24,7 +24,7 @@ import (
 type Session interface {
 	ID() string
 	Lock() (granted, until time.Time)
-	Shaken() time.Time // when a link or a connection of this process last failed
+	LastFailure() time.Time // when a link or a connection of this process last failed
 	Renew(ctx context.Context) error
 	Receive(ctx context.Context, wait time.Duration) (*azservicebus.ReceivedMessage, error) // nil, nil: none came
 	State(ctx context.Context) ([]byte, error)

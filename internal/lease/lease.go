@@ -28,8 +28,8 @@ type Lock interface {
 	// Lock returns when the call that last got or renewed the lock was made, by our own clock, and until when the
 	// broker then said it lasts, by the broker's clock.
 	Lock() (granted, until time.Time)
-	// Shaken returns when a link or a connection of this process last failed, or may have.
-	Shaken() time.Time
+	// LastFailure returns when a link or a connection of this process last failed, or may have.
+	LastFailure() time.Time
 	Renew(ctx context.Context) error
 }
 
@@ -127,7 +127,7 @@ func (l *Lease) Prove(age time.Duration) error {
 	l.mu.Lock()
 	last := l.proved
 	l.mu.Unlock()
-	if (time.Since(last) > age || last.Before(l.s.Shaken())) && l.ctx.Err() == nil {
+	if (time.Since(last) > age || last.Before(l.s.LastFailure())) && l.ctx.Err() == nil {
 		l.renew(false)
 	}
 	return context.Cause(l.ctx)

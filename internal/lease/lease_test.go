@@ -19,7 +19,7 @@ type fakeLock struct {
 
 	mu             sync.Mutex
 	granted, until time.Time
-	shaken         time.Time
+	failed         time.Time
 	end            time.Time // of the broker's lock, by our clock
 	renewals       []time.Time
 }
@@ -41,10 +41,10 @@ func (k *fakeLock) Lock() (granted, until time.Time) {
 	return k.granted, k.until
 }
 
-func (k *fakeLock) Shaken() time.Time {
+func (k *fakeLock) LastFailure() time.Time {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.shaken
+	return k.failed
 }
 
 func (k *fakeLock) Renew(ctx context.Context) error {
@@ -276,7 +276,7 @@ func TestAProofIsNoOlderThanTheLastFailure(t *testing.T) {
 		}
 		pass(100 * time.Millisecond)
 		proofs(0) // the grant is a proof
-		k.shaken = time.Now()
+		k.failed = time.Now()
 		pass(100 * time.Millisecond)
 		proofs(1)
 		proofs(1)
