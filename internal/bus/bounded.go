@@ -18,18 +18,16 @@ var errAbandoned = errors.New("the call does not return")
 // generation, whether the SDK returns or not, and reports to the generation what it learnt about the connection.
 // The caller's own stop comes back as the caller's cause; everything else as it came from the SDK. What an abandoned
 // call returns in the end goes to late, which may be nil.
-func bounded[T any](ctx context.Context, g *generation, bound time.Duration, call func(context.Context) (T, error), late func(T)) (T, error) {
+func bounded[T any](
+	ctx context.Context, g *generation, bound time.Duration, call func(context.Context) (T, error), late func(T),
+) (T, error) {
 	if g.ctx.Err() != nil {
 		var none T
 		return none, context.Cause(g.ctx)
 	}
-	within, cancel := context.WithTimeoutCause(ctx, bound, errNoAnswer)
-	defer cancel()
-	callCtx, end := context.WithCancelCause(within)
-	defer end(nil)
-	defer context.AfterFunc(g.ctx, func() { end(context.Cause(g.ctx)) })()
-
-	v, err := abandonable(callCtx, g, call, late)
+	callCtx, end := context.WithTimeoutCause(ctx, bound, errNoAnswer) // the SDK reads its deadline
+	defer end()
+	v, err := abandonable(callCtx, end, g, call, late)
 	switch {
 	case err == nil:
 		g.answered()
@@ -59,36 +57,41 @@ func bounded[T any](ctx context.Context, g *generation, bound time.Duration, cal
 	return v, err
 }
 
-// abandonable runs a call in a goroutine of the client, which waits for all of them when it is closed.
-func abandonable[T any](ctx context.Context, g *generation, call func(context.Context) (T, error), late func(T)) (T, error) {
+// abandonable runs a call in a goroutine of the client, which waits for all of them when it is closed. It ends the call's
+// context with the generation: it waits here anyway, so that needs no context of its own.
+func abandonable[T any](
+	ctx context.Context, end context.CancelFunc, g *generation, call func(context.Context) (T, error), late func(T),
+) (T, error) {
 	type result struct {
 		v   T
 		err error
 	}
-	done, abandoned := make(chan result), make(chan struct{})
+	done := make(chan result, 1)
 	g.home.spawn(func() {
 		v, err := call(ctx)
-		select {
-		case done <- result{v, err}:
-		case <-abandoned:
-			if err == nil && late != nil {
-				late(v)
-			}
-		}
+		done <- result{v, err}
 	})
 	select {
 	case r := <-done:
 		return r.v, r.err
 	case <-ctx.Done():
+	case <-g.ctx.Done():
+		end()
 	}
-	t := time.NewTimer(abandonAfter)
-	defer t.Stop()
+	timer := time.NewTimer(abandonAfter)
+	defer timer.Stop()
 	select {
 	case r := <-done:
 		return r.v, r.err
-	case <-t.C:
-		close(abandoned)
-		var none T
-		return none, fmt.Errorf("%w: %w", errAbandoned, ctx.Err())
+	case <-timer.C:
 	}
+	if late != nil {
+		g.home.spawn(func() {
+			if r := <-done; r.err == nil {
+				late(r.v)
+			}
+		})
+	}
+	var none T
+	return none, fmt.Errorf("%w: %w", errAbandoned, ctx.Err())
 }

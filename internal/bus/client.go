@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
@@ -59,6 +60,10 @@ type client struct {
 
 	running int        // calls and closings under way; guarded by mu
 	quiet   *sync.Cond // on mu: none are
+
+	work chan func()   // to goroutines that have nothing to do
+	idle atomic.Int32  // such goroutines
+	over chan struct{} // closed by close: they end
 }
 
 // generation is one azservicebus.Client and who uses it. Fields below mu are guarded by client.mu.
@@ -75,25 +80,47 @@ type generation struct {
 
 func newClient(name string, connect Connect, most, silenceStrikes int, noteFailure func(), logger *slog.Logger) *client {
 	c := &client{name: name, connect: connect, most: most, silenceStrikes: silenceStrikes, noteFailure: noteFailure, logger: logger}
+	c.work, c.over = make(chan func()), make(chan struct{})
 	c.quiet = sync.NewCond(&c.mu)
 	return c
 }
+
+// mostIdle is how many goroutines wait for the next call. The SDK's calls are deep: growing the stack of a new goroutine
+// for each took an eighth of the processor time of a loop that sends, receives and completes.
+const mostIdle = 64
 
 // spawn runs f in a goroutine that close waits for. Not a WaitGroup, because calls may begin while close waits.
 func (c *client) spawn(f func()) {
 	c.mu.Lock()
 	c.running++
 	c.mu.Unlock()
-	go func() {
-		defer func() {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			if c.running--; c.running == 0 {
-				c.quiet.Broadcast()
-			}
-		}()
+	select {
+	case c.work <- f:
+	default:
+		go c.run(f)
+	}
+}
+
+// run runs f, and then what else there is to run.
+func (c *client) run(f func()) {
+	for {
 		f()
-	}()
+		c.mu.Lock()
+		if c.running--; c.running == 0 {
+			c.quiet.Broadcast()
+		}
+		c.mu.Unlock()
+		if c.idle.Add(1) > mostIdle {
+			c.idle.Add(-1)
+			return
+		}
+		select {
+		case f = <-c.work:
+			c.idle.Add(-1)
+		case <-c.over:
+			return
+		}
+	}
 }
 
 // use returns a live generation with room, connecting if there is none. Every use is paired with a done.
@@ -197,6 +224,7 @@ func (c *client) closeLater(g *generation) {
 // close ends all generations, the live ones in an orderly way, and waits for the calls and the closings under way.
 func (c *client) close(ctx context.Context) error {
 	c.mu.Lock()
+	again := c.closed
 	c.closed = true
 	left := c.retired
 	live := c.live
@@ -217,6 +245,9 @@ func (c *client) close(ctx context.Context) error {
 	defer c.mu.Unlock()
 	for c.running > 0 {
 		c.quiet.Wait()
+	}
+	if !again {
+		close(c.over)
 	}
 	return err
 }

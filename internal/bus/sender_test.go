@@ -162,6 +162,8 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 			}
 		}
 	}
-	w.must(shared.Send(t.Context(), texts(1)...))
-	_ = shared.Close(t.Context()) // a cut may just have come
+	if shared.Send(t.Context(), texts(1)...) != nil { // a cut may just have come
+		w.must(shared.Send(t.Context(), texts(1)...))
+	}
+	_ = shared.Close(t.Context()) // as above
 }
