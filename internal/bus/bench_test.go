@@ -17,7 +17,8 @@ import (
 func BenchmarkCall(b *testing.B) {
 	q := entity.NewQueue("files")
 	q.RequiresSession = true
-	server, err := servicebus.Start(servicebus.Options{Addr: "none", Namespace: entity.Namespace{Queues: []entity.QueueDescription{q}}})
+	ns := entity.Namespace{Queues: []entity.QueueDescription{q}}
+	server, err := servicebus.Start(servicebus.Options{Addr: "none", Namespace: ns})
 	if err != nil {
 		b.Fatal(err)
 	}

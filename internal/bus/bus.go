@@ -104,8 +104,8 @@ func Open(o Options) (*Bus, error) {
 	return b, nil
 }
 
-// noteFailure notes that a link or a connection failed, or may have. The clients call it with every doubt, before anybody can
-// get a new connection: what is asked on that one must count as asked afterwards.
+// noteFailure notes that a link or a connection failed, or may have. The clients call it with every doubt, before anybody
+// can get a new connection: what is asked on that one must count as asked afterwards.
 func (b *Bus) noteFailure() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -78,9 +78,13 @@ type generation struct {
 	dead    bool
 }
 
-func newClient(name string, connect Connect, most, silenceStrikes int, noteFailure func(), logger *slog.Logger) *client {
-	c := &client{name: name, connect: connect, most: most, silenceStrikes: silenceStrikes, noteFailure: noteFailure, logger: logger}
-	c.work, c.over = make(chan func()), make(chan struct{})
+func newClient(
+	name string, connect Connect, most, silenceStrikes int, noteFailure func(), logger *slog.Logger,
+) *client {
+	c := &client{
+		name: name, connect: connect, most: most, silenceStrikes: silenceStrikes, noteFailure: noteFailure, logger: logger,
+		work: make(chan func()), over: make(chan struct{}),
+	}
 	c.quiet = sync.NewCond(&c.mu)
 	return c
 }
@@ -146,7 +150,7 @@ func (c *client) use() (*generation, error) {
 	return g, nil
 }
 
-// done returns a use back. The last user of a retired generation closes it.
+// done gives a use back. The last user of a retired generation closes it.
 func (g *generation) done() {
 	c := g.home
 	c.mu.Lock()
@@ -158,7 +162,8 @@ func (g *generation) done() {
 	}
 }
 
-// unlist reports whether a generation is retired and nobody has begun to close it. The caller closes it and has locked mu.
+// unlist reports whether a generation is retired and nobody has begun to close it: the caller does. The caller has
+// locked mu.
 func (c *client) unlist(g *generation) bool {
 	at := slices.Index(c.retired, g)
 	if at >= 0 {

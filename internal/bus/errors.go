@@ -127,7 +127,8 @@ var (
 		amqp.ErrCondMessageSizeExceeded: azservicebus.ErrMessageTooLarge, // the SDK says so of single messages only
 	}
 	byCode = map[azservicebus.Code]error{
-		azservicebus.CodeLockLost: ErrLockLost, azservicebus.CodeNotFound: ErrNotFound, azservicebus.CodeUnauthorizedAccess: ErrForbidden,
+		azservicebus.CodeLockLost: ErrLockLost, azservicebus.CodeNotFound: ErrNotFound,
+		azservicebus.CodeUnauthorizedAccess: ErrForbidden,
 	}
 )
 

@@ -18,9 +18,9 @@ type sdkLink interface {
 // call gets a new link, because azservicebus makes one only before the next attempt of the same call, and there is none.
 // Safe for concurrent use.
 //
-//	(none) --a call--> attaching --> attached --a call failed, or its connection went--> dropped --last call returned--> closed
-//	  ^                    |                                                               |
-//	  +---- it failed -----+-------------------------- next call --------------------------+
+//	(none) --a call--> attaching --> attached --a call or its connection failed--> dropped --last call ended--> closed
+//	  ^                    |                                                         |
+//	  +---- it failed -----+----------------------- next call -----------------------+
 type attachment[T sdkLink] struct {
 	client *client
 	bound  time.Duration // of getting a link
@@ -51,7 +51,9 @@ type attaching struct {
 
 // over runs one bounded call over the link, waiting for one where there is none. The caller's own stop comes back as its
 // cause.
-func over[T sdkLink, R any](ctx context.Context, a *attachment[T], bound time.Duration, call func(context.Context, T) (R, error)) (R, error) {
+func over[T sdkLink, R any](
+	ctx context.Context, a *attachment[T], bound time.Duration, call func(context.Context, T) (R, error),
+) (R, error) {
 	l, err := a.attached(ctx)
 	if err != nil {
 		var none R
@@ -61,7 +63,9 @@ func over[T sdkLink, R any](ctx context.Context, a *attachment[T], bound time.Du
 }
 
 // overLink is over for a link that attached returned. It releases the link.
-func overLink[T sdkLink, R any](ctx context.Context, a *attachment[T], l *link[T], bound time.Duration, call func(context.Context, T) (R, error)) (R, error) {
+func overLink[T sdkLink, R any](
+	ctx context.Context, a *attachment[T], l *link[T], bound time.Duration, call func(context.Context, T) (R, error),
+) (R, error) {
 	v, err := bounded(ctx, l.g, bound, func(ctx context.Context) (R, error) { return call(ctx, l.sdk) }, nil)
 	stopped := ctx.Err() != nil && !errors.Is(err, errAbandoned) && !errors.Is(err, errLinkLost)
 	a.release(l, err == nil || stopped || sparesLink(err))
@@ -174,7 +178,7 @@ func (a *attachment[T]) drop() {
 	}
 }
 
-// close returns the link back. A call after it attaches a new one. What it returns is closed when the link is gone.
+// close gives the link back. A call after it attaches a new one. What it returns is closed when the link is gone.
 func (a *attachment[T]) close() (gone <-chan struct{}) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -188,8 +192,8 @@ func (a *attachment[T]) close() (gone <-chan struct{}) {
 	return none
 }
 
-// close detaches a link that nobody uses any more, without making anyone wait, and returns its connection back. The SDK's
-// client keeps a list of its links until they are closed.
+// close detaches a link that nobody uses any more, without making anyone wait, and gives its connection back. The
+// client of the SDK keeps a list of its links until they are closed.
 func (l *link[T]) close() {
 	l.g.home.spawn(func() {
 		defer l.g.done()

@@ -9,6 +9,11 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 )
 
+type (
+	plainReceiver = azservicebus.Receiver // of no session
+	messages      = []*azservicebus.ReceivedMessage
+)
+
 // A Token settles one locked message, over any connection, until its lock ends.
 type Token = [16]byte
 
@@ -19,7 +24,7 @@ type Token = [16]byte
 // It has two links. The one that receives keeps credit after a receive: the broker would at once deliver to it what is
 // abandoned, and lock it again. So everything else goes over the other, which never asks for a message.
 type Receiver struct {
-	receiving, asking *attachment[*azservicebus.Receiver]
+	receiving, asking *attachment[*plainReceiver]
 
 	bus  *Bus
 	name string
@@ -28,10 +33,10 @@ type Receiver struct {
 // Receiver prepares a receiver of src itself (0), or of one of its sub-queues: azservicebus.SubQueueDeadLetter or
 // azservicebus.SubQueueTransfer. Nothing is dialled before the first call.
 func (b *Bus) Receiver(src Source, sub azservicebus.SubQueue) *Receiver {
-	attach := func() *attachment[*azservicebus.Receiver] {
-		return &attachment[*azservicebus.Receiver]{
+	attach := func() *attachment[*plainReceiver] {
+		return &attachment[*plainReceiver]{
 			client: b.links, bound: b.sendTimeout,
-			create: func(c *azservicebus.Client) (*azservicebus.Receiver, error) {
+			create: func(c *azservicebus.Client) (*plainReceiver, error) {
 				o := &azservicebus.ReceiverOptions{SubQueue: sub}
 				if src.Queue != "" {
 					return c.NewReceiverForQueue(src.Queue, o)
@@ -39,7 +44,7 @@ func (b *Bus) Receiver(src Source, sub azservicebus.SubQueue) *Receiver {
 				return c.NewReceiverForSubscription(src.Topic, src.Subscription, o)
 			},
 			// A settlement would attach the link too, but where that fails it waits by a clock of its own, in seconds.
-			ask: func(ctx context.Context, link *azservicebus.Receiver) error {
+			ask: func(ctx context.Context, link *plainReceiver) error {
 				_, err := peek(ctx, link, 1, 1)
 				return err
 			},
@@ -53,7 +58,10 @@ var subNames = map[azservicebus.SubQueue]string{
 }
 
 // ask runs one bounded call over a link of r.
-func ask[R any](ctx context.Context, r *Receiver, a *attachment[*azservicebus.Receiver], what string, bound time.Duration, call func(context.Context, *azservicebus.Receiver) (R, error)) (R, error) {
+func ask[R any](
+	ctx context.Context, r *Receiver, a *attachment[*plainReceiver], what string, bound time.Duration,
+	call func(context.Context, *plainReceiver) (R, error),
+) (R, error) {
 	v, err := over(ctx, a, bound, call)
 	switch {
 	case err == nil, errors.Is(err, errSilence):
@@ -65,8 +73,9 @@ func ask[R any](ctx context.Context, r *Receiver, a *attachment[*azservicebus.Re
 }
 
 // do is ask for calls that return nothing, over the link that never asks for a message.
-func (r *Receiver) do(ctx context.Context, what string, call func(context.Context, *azservicebus.Receiver) error) error {
-	_, err := ask(ctx, r, r.asking, what, r.bus.callTimeout, func(ctx context.Context, link *azservicebus.Receiver) (struct{}, error) {
+func (r *Receiver) do(ctx context.Context, what string, call func(context.Context, *plainReceiver) error) error {
+	bound := r.bus.callTimeout
+	_, err := ask(ctx, r, r.asking, what, bound, func(ctx context.Context, link *plainReceiver) (struct{}, error) {
 		return struct{}{}, call(ctx, link)
 	})
 	return err
@@ -78,30 +87,34 @@ const pageCalls = 4
 
 // Peek returns up to most messages from a sequence number on, locked ones included, without locking them.
 func (r *Receiver) Peek(ctx context.Context, from int64, most int) ([]*azservicebus.ReceivedMessage, error) {
-	return ask(ctx, r, r.asking, "peek at", pageCalls*r.bus.callTimeout, func(ctx context.Context, link *azservicebus.Receiver) ([]*azservicebus.ReceivedMessage, error) {
+	bound := pageCalls * r.bus.callTimeout
+	return ask(ctx, r, r.asking, "peek at", bound, func(ctx context.Context, link *plainReceiver) (messages, error) {
 		return peek(ctx, link, from, most)
 	})
 }
 
 // Receive locks up to most messages; none without an error when none came within wait.
 func (r *Receiver) Receive(ctx context.Context, most int, wait time.Duration) ([]*azservicebus.ReceivedMessage, error) {
-	return ask(ctx, r, r.receiving, "receive from", wait+r.bus.callTimeout, func(ctx context.Context, link *azservicebus.Receiver) ([]*azservicebus.ReceivedMessage, error) {
+	bound := wait + r.bus.callTimeout
+	return ask(ctx, r, r.receiving, "receive from", bound, func(ctx context.Context, link *plainReceiver) (messages, error) {
 		return receive(ctx, link, most, wait)
 	})
 }
 
 // ReceiveDeferred locks one message that somebody deferred; nil without an error when it is not there.
 func (r *Receiver) ReceiveDeferred(ctx context.Context, seq int64) (*azservicebus.ReceivedMessage, error) {
-	return ask(ctx, r, r.asking, "receive deferred from", r.bus.callTimeout, func(ctx context.Context, link *azservicebus.Receiver) (*azservicebus.ReceivedMessage, error) {
+	what, bound := "receive deferred from", r.bus.callTimeout
+	got, err := ask(ctx, r, r.asking, what, bound, func(ctx context.Context, link *plainReceiver) (messages, error) {
 		got, err := link.ReceiveDeferredMessages(ctx, []int64{seq}, nil)
-		if e, ok := errors.AsType[*azservicebus.Error](err); ok && e.Code == azservicebus.CodeNotFound || err == nil && len(got) == 0 {
+		if e, ok := errors.AsType[*azservicebus.Error](err); ok && e.Code == azservicebus.CodeNotFound {
 			return nil, nil // of the message: the link was there
 		}
-		if err != nil {
-			return nil, err
-		}
-		return got[0], nil
+		return got, err
 	})
+	if err != nil || len(got) == 0 {
+		return nil, err
+	}
+	return got[0], nil
 }
 
 // ByToken returns what the SDK needs to settle a message by its lock token. It then asks through the management link,
@@ -113,14 +126,14 @@ func ByToken(t Token) *azservicebus.ReceivedMessage {
 
 // Complete takes the message off its queue. ErrLockLost when somebody else may have it.
 func (r *Receiver) Complete(ctx context.Context, t Token) error {
-	return r.do(ctx, "complete in", func(ctx context.Context, link *azservicebus.Receiver) error {
+	return r.do(ctx, "complete in", func(ctx context.Context, link *plainReceiver) error {
 		return link.CompleteMessage(ctx, ByToken(t), nil)
 	})
 }
 
-// Abandon returns the message back.
+// Abandon gives the message back.
 func (r *Receiver) Abandon(ctx context.Context, t Token) error {
-	return r.do(ctx, "abandon in", func(ctx context.Context, link *azservicebus.Receiver) error {
+	return r.do(ctx, "abandon in", func(ctx context.Context, link *plainReceiver) error {
 		return link.AbandonMessage(ctx, ByToken(t), nil)
 	})
 }
@@ -128,13 +141,15 @@ func (r *Receiver) Abandon(ctx context.Context, t Token) error {
 // Renew renews the lock of one message and returns until when it lasts, by the broker's clock. ErrLockLost when somebody
 // else may have it.
 func (r *Receiver) Renew(ctx context.Context, t Token) (until time.Time, err error) {
-	return ask(ctx, r, r.asking, "renew a lock in", r.bus.callTimeout, func(ctx context.Context, link *azservicebus.Receiver) (time.Time, error) {
+	err = r.do(ctx, "renew a lock in", func(ctx context.Context, link *plainReceiver) error {
 		m := ByToken(t)
-		if err := link.RenewMessageLock(ctx, m, nil); err != nil {
-			return time.Time{}, err
+		err := link.RenewMessageLock(ctx, m, nil)
+		if err == nil {
+			until = *m.LockedUntil
 		}
-		return *m.LockedUntil, nil
+		return err
 	})
+	return until, err
 }
 
 // Stop ends receiving, so that nothing that is abandoned later comes to this receiver again; it waits until the broker
@@ -146,7 +161,7 @@ func (r *Receiver) Stop(ctx context.Context) {
 	}
 }
 
-// Close returns the links back.
+// Close gives the links back.
 func (r *Receiver) Close(context.Context) error {
 	r.receiving.close()
 	r.asking.close()

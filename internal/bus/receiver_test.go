@@ -194,7 +194,8 @@ func TestTheBrokersAnswersHaveNames(t *testing.T) {
 	in(t, func(t *testing.T, r *rig) {
 		plain := func(session *string) *azservicebus.AMQPAnnotatedMessage {
 			return &azservicebus.AMQPAnnotatedMessage{
-				Properties: &azservicebus.AMQPAnnotatedMessageProperties{GroupID: session}, Body: azservicebus.AMQPAnnotatedMessageBody{Data: [][]byte{make([]byte, 1)}},
+				Properties: &azservicebus.AMQPAnnotatedMessageProperties{GroupID: session},
+				Body:       azservicebus.AMQPAnnotatedMessageBody{Data: [][]byte{make([]byte, 1)}},
 			}
 		}
 		huge := plain(new("a"))
@@ -214,7 +215,9 @@ func TestTheBrokersAnswersHaveNames(t *testing.T) {
 				t.Errorf("%s: %v, want %v", name, c.got, c.want)
 			}
 		}
-		r.server.Faults().Add(servicebus.Fault{Op: servicebus.OpPeek, Effect: servicebus.Refuse, Condition: "amqp:unauthorized-access"})
+		r.server.Faults().Add(servicebus.Fault{
+			Op: servicebus.OpPeek, Effect: servicebus.Refuse, Condition: "amqp:unauthorized-access",
+		})
 		if err := peek(Source{Queue: "status"}); !errors.Is(err, ErrForbidden) {
 			t.Errorf("no right: %v", err)
 		}
@@ -276,7 +279,8 @@ func TestAReceiveThatIsStoppedIsNoFailure(t *testing.T) {
 	})
 }
 
-// A sender that has nothing to send keeps a client that was replaced, until the Bus is closed. The bubble sees what is left.
+// A sender that has nothing to send keeps a client that was replaced, until the Bus is closed. The bubble sees what is
+// left.
 func TestAClosedBusLeavesNothingOfAClientThatWasReplaced(t *testing.T) {
 	in(t, func(t *testing.T, r *rig) {
 		s := r.bus.Sender("status")

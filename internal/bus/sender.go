@@ -41,7 +41,9 @@ func (s *Sender) Send(ctx context.Context, messages ...*azservicebus.Message) er
 // is a link and nothing is left to wait for, because getting one can take seconds. Its error is returned as it is, and
 // nothing was sent then.
 func (s *Sender) SendIf(ctx context.Context, may func() error, messages ...*azservicebus.Message) error {
-	return s.send(ctx, may, func(ctx context.Context, link *azservicebus.Sender) error { return transmit(ctx, link, messages) })
+	return s.send(ctx, may, func(ctx context.Context, link *azservicebus.Sender) error {
+		return transmit(ctx, link, messages)
+	})
 }
 
 // SendAMQP is Send for one message in the form in which it was received, so that a copy of it keeps everything.
@@ -55,14 +57,17 @@ func (s *Sender) SendAMQP(ctx context.Context, m *azservicebus.AMQPAnnotatedMess
 	return err
 }
 
-func (s *Sender) send(ctx context.Context, may func() error, call func(context.Context, *azservicebus.Sender) error) error {
+func (s *Sender) send(
+	ctx context.Context, may func() error, call func(context.Context, *azservicebus.Sender) error,
+) error {
 	l, err := s.attached(ctx)
 	if err == nil {
 		if err := may(); err != nil {
 			s.release(l, true)
 			return err
 		}
-		_, err = overLink(ctx, s.attachment, l, s.bus.sendTimeout, func(ctx context.Context, link *azservicebus.Sender) (struct{}, error) {
+		bound := s.bus.sendTimeout
+		_, err = overLink(ctx, s.attachment, l, bound, func(ctx context.Context, link *azservicebus.Sender) (struct{}, error) {
 			return struct{}{}, call(ctx, link)
 		})
 	}
@@ -91,7 +96,7 @@ func transmit(ctx context.Context, link *azservicebus.Sender, messages []*azserv
 	return link.SendMessageBatch(ctx, batch, nil)
 }
 
-// Close returns the link back.
+// Close gives the link back.
 func (s *Sender) Close(context.Context) error {
 	s.close()
 	return nil

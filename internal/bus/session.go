@@ -10,6 +10,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 )
 
+type sessionReceiver = azservicebus.SessionReceiver
+
 // acceptByIDTimeout bounds an accept of a named session, which the broker answers at once either way.
 const acceptByIDTimeout = 5 * time.Second
 
@@ -17,7 +19,7 @@ const acceptByIDTimeout = 5 * time.Second
 func (b *Bus) AcceptNext(ctx context.Context, src Source, wait time.Duration) (*Session, error) {
 	// The broker is told to give up at wait; the call itself gets a little more, so that its answer is heard and a
 	// broker that says nothing is not taken for one that has nothing to give.
-	return b.accept(ctx, wait+b.callTimeout, src, "", func(ctx context.Context, g *generation) (*azservicebus.SessionReceiver, error) {
+	return b.accept(ctx, wait+b.callTimeout, src, "", func(ctx context.Context, g *generation) (*sessionReceiver, error) {
 		ctx = waitAtBroker{ctx, wait}
 		if src.Queue != "" {
 			return g.AcceptNextSessionForQueue(ctx, src.Queue, nil)
@@ -26,16 +28,16 @@ func (b *Bus) AcceptNext(ctx context.Context, src Source, wait time.Duration) (*
 	})
 }
 
-// waitAtBroker tells the SDK, which passes its context's deadline on to the broker when it asks for a session, how long the
-// broker may take. The time counts from the question: connecting first takes nothing from it. It ends nothing itself.
+// waitAtBroker tells the broker how long it may look for a session: the SDK passes on the deadline of its context when it
+// asks for one. The time counts from the question: connecting first takes nothing from it. It ends nothing itself.
 type waitAtBroker struct {
 	context.Context
 	wait time.Duration
 }
 
-func (p waitAtBroker) Deadline() (time.Time, bool) {
-	at := time.Now().Add(p.wait)
-	if own, ok := p.Context.Deadline(); ok && own.Before(at) {
+func (w waitAtBroker) Deadline() (time.Time, bool) {
+	at := time.Now().Add(w.wait)
+	if own, ok := w.Context.Deadline(); ok && own.Before(at) {
 		return own, true
 	}
 	return at, true
@@ -43,7 +45,7 @@ func (p waitAtBroker) Deadline() (time.Time, bool) {
 
 // AcceptByID takes one session, whether it has messages or not. ErrTaken when another receiver owns it.
 func (b *Bus) AcceptByID(ctx context.Context, src Source, id string) (*Session, error) {
-	return b.accept(ctx, acceptByIDTimeout, src, id, func(ctx context.Context, g *generation) (*azservicebus.SessionReceiver, error) {
+	return b.accept(ctx, acceptByIDTimeout, src, id, func(ctx context.Context, g *generation) (*sessionReceiver, error) {
 		if src.Queue != "" {
 			return g.AcceptSessionForQueue(ctx, src.Queue, id, nil)
 		}
@@ -51,15 +53,18 @@ func (b *Bus) AcceptByID(ctx context.Context, src Source, id string) (*Session, 
 	})
 }
 
-func (b *Bus) accept(ctx context.Context, bound time.Duration, src Source, id string, call func(context.Context, *generation) (*azservicebus.SessionReceiver, error)) (*Session, error) {
+func (b *Bus) accept(
+	ctx context.Context, bound time.Duration, src Source, id string,
+	call func(context.Context, *generation) (*sessionReceiver, error),
+) (*Session, error) {
 	g, err := b.sessions.use()
 	if err != nil {
 		return nil, err
 	}
 	before := time.Now()
-	r, err := bounded(ctx, g, bound, func(ctx context.Context) (*azservicebus.SessionReceiver, error) {
+	r, err := bounded(ctx, g, bound, func(ctx context.Context) (*sessionReceiver, error) {
 		return call(ctx, g)
-	}, func(r *azservicebus.SessionReceiver) { // accepted after all, and nobody is there any more
+	}, func(r *sessionReceiver) { // accepted after all, and nobody is there any more
 		closing, cancel := context.WithTimeout(context.Background(), b.callTimeout)
 		defer cancel()
 		_ = r.Close(closing) // else its lock runs out
@@ -76,7 +81,9 @@ func (b *Bus) accept(ctx context.Context, bound time.Duration, src Source, id st
 		}
 		return nil, fmt.Errorf("accept session %q of %s: %w", id, src, named(err))
 	}
-	return &Session{receiver: r, g: g, bus: b, turn: make(chan struct{}, 1), granted: before, lockedUntil: r.LockedUntil()}, nil
+	return &Session{
+		receiver: r, g: g, bus: b, turn: make(chan struct{}, 1), granted: before, lockedUntil: r.LockedUntil(),
+	}, nil
 }
 
 // A Session is one accepted session. After the first error that is not the caller's own stop it answers every call
@@ -84,7 +91,7 @@ func (b *Bus) accept(ctx context.Context, bound time.Duration, src Source, id st
 // because the SDK writes the lock time without a lock of its own and because only then a silent re-attach can be told
 // apart.
 type Session struct {
-	receiver *azservicebus.SessionReceiver
+	receiver *sessionReceiver
 	g        *generation
 	bus      *Bus
 	turn     chan struct{} // full while a call is under way
@@ -107,15 +114,17 @@ func (s *Session) Lock() (granted, until time.Time) {
 	return s.granted, s.lockedUntil
 }
 
-// LastFailure returns when a link or a connection of this process last failed, or may have; the zero time when none ever did.
-// Whoever noticed it: a call on a session, a send, an accept that waited. What the broker said of a session before that
+// LastFailure returns when a link or a connection of this process last failed, or may have; the zero time when none ever
+// did. Whoever noticed it: a call on a session, a send, an accept that waited. What the broker said of a session before
 // may not be true any more: it frees a session whose link is gone.
 func (s *Session) LastFailure() time.Time {
 	return s.bus.lastFailure()
 }
 
 // call runs one bounded call. Any failure but the caller's own stop loses the session.
-func call[T any](ctx context.Context, s *Session, what string, renews bool, fn func(context.Context) (T, error)) (T, error) {
+func call[T any](
+	ctx context.Context, s *Session, what string, renews bool, fn func(context.Context) (T, error),
+) (T, error) {
 	var none T
 	select {
 	case s.turn <- struct{}{}:
@@ -203,12 +212,12 @@ func (s *Session) Receive(ctx context.Context, wait time.Duration) (*azservicebu
 
 // sdkReceiver is a receiver of azservicebus, of a session or not.
 type sdkReceiver interface {
-	ReceiveMessages(ctx context.Context, most int, o *azservicebus.ReceiveMessagesOptions) ([]*azservicebus.ReceivedMessage, error)
-	PeekMessages(ctx context.Context, most int, o *azservicebus.PeekMessagesOptions) ([]*azservicebus.ReceivedMessage, error)
+	ReceiveMessages(ctx context.Context, most int, o *azservicebus.ReceiveMessagesOptions) (messages, error)
+	PeekMessages(ctx context.Context, most int, o *azservicebus.PeekMessagesOptions) (messages, error)
 }
 
 // receive waits up to wait for the first of up to most messages; errSilence when none came.
-func receive(ctx context.Context, link sdkReceiver, most int, wait time.Duration) ([]*azservicebus.ReceivedMessage, error) {
+func receive(ctx context.Context, link sdkReceiver, most int, wait time.Duration) (messages, error) {
 	within, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	got, err := link.ReceiveMessages(within, most, nil)
@@ -223,7 +232,7 @@ func receive(ctx context.Context, link sdkReceiver, most int, wait time.Duration
 	return got, nil
 }
 
-func peek(ctx context.Context, link sdkReceiver, from int64, most int) ([]*azservicebus.ReceivedMessage, error) {
+func peek(ctx context.Context, link sdkReceiver, from int64, most int) (messages, error) {
 	return link.PeekMessages(ctx, most, &azservicebus.PeekMessagesOptions{FromSequenceNumber: &from})
 }
 
@@ -264,13 +273,15 @@ func (s *Session) Complete(ctx context.Context, m *azservicebus.ReceivedMessage)
 }
 
 // DeadLetter moves the message to the dead-letter queue.
-func (s *Session) DeadLetter(ctx context.Context, m *azservicebus.ReceivedMessage, o *azservicebus.DeadLetterOptions) error {
+func (s *Session) DeadLetter(
+	ctx context.Context, m *azservicebus.ReceivedMessage, o *azservicebus.DeadLetterOptions,
+) error {
 	return s.do(ctx, "dead-letter", false, func(ctx context.Context) error {
 		return s.receiver.DeadLetterMessage(ctx, m, o)
 	})
 }
 
-// Close returns the session back: the broker may hand it out at once, and its unsettled messages do not count a delivery.
+// Close gives the session back: the broker may hand it out at once, and its unsettled messages do not count a delivery.
 // It must be called exactly once, also after an ErrLost.
 func (s *Session) Close(ctx context.Context) error {
 	_ = s.lose(errors.New("closed")) // from here on nothing else begins
@@ -287,7 +298,9 @@ func (s *Session) Close(ctx context.Context) error {
 	if s.g.ctx.Err() != nil {
 		return nil // its connection is gone, and the session with it
 	}
-	_, err := bounded(ctx, s.g, s.bus.callTimeout, func(ctx context.Context) (struct{}, error) { return struct{}{}, s.receiver.Close(ctx) }, nil)
+	_, err := bounded(ctx, s.g, s.bus.callTimeout, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, s.receiver.Close(ctx)
+	}, nil)
 	if err != nil {
 		return fmt.Errorf("close session: %w", err)
 	}

@@ -42,13 +42,18 @@ func TestALockIsNotBelievedToLastLongerBecauseTheBrokersClockIsAhead(t *testing.
 			synctest.Test(t, func(t *testing.T) {
 				queue := entity.NewQueue("q")
 				queue.RequiresSession, queue.LockDuration = true, lock
-				srv, err := servicebus.Start(servicebus.Options{Addr: "none", Clock: aheadClock{by: time.Minute}, Namespace: entity.Namespace{Queues: []entity.QueueDescription{queue}}})
+				srv, err := servicebus.Start(servicebus.Options{
+					Addr: "none", Clock: aheadClock{by: time.Minute}, Namespace: entity.Namespace{Queues: []entity.QueueDescription{queue}},
+				})
 				if err != nil {
 					t.Fatal(err)
 				}
 				connect := func(r azservicebus.RetryOptions) (*azservicebus.Client, error) {
 					return azservicebus.NewClientFromConnectionString(srv.ConnectionString(), &azservicebus.ClientOptions{
-						RetryOptions: r, NewWebSocketConn: func(ctx context.Context, _ azservicebus.NewWebSocketConnArgs) (net.Conn, error) { return srv.Dial(ctx) },
+						RetryOptions: r,
+						NewWebSocketConn: func(ctx context.Context, _ azservicebus.NewWebSocketConnArgs) (net.Conn, error) {
+							return srv.Dial(ctx)
+						},
 					})
 				}
 				ours, others := serviceOver(t, connect), serviceOver(t, connect)

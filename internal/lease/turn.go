@@ -19,9 +19,9 @@ type Session interface {
 //
 // The broker detaches a link that is idle for ten minutes, and renewals may not count: give the turn back and take it
 // again before that.
-func TakeTurn[S Session](ctx context.Context, accept func(ctx context.Context, id string) (S, error), session string, lock time.Duration) (
-	owned context.Context, release func(), err error,
-) {
+func TakeTurn[S Session](
+	ctx context.Context, accept func(ctx context.Context, id string) (S, error), session string, lock time.Duration,
+) (owned context.Context, release func(), err error) {
 	s, err := accept(ctx, session)
 	if err != nil {
 		return nil, nil, fmt.Errorf("take turn %q: %w", session, err)
