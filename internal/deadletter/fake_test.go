@@ -363,7 +363,7 @@ func (s *fakeSession) Complete(_ context.Context, rm *azservicebus.ReceivedMessa
 func (s *fakeSession) Lock() (granted, until time.Time) {
 	return time.Now(), time.Now().Add(s.b.lockFor)
 }
-func (s *fakeSession) LastFailure() time.Time           { return time.Time{} }
+func (s *fakeSession) LastFailure() time.Time      { return time.Time{} }
 func (s *fakeSession) Renew(context.Context) error { return nil }
 
 func (s *fakeSession) State(context.Context) ([]byte, error) {

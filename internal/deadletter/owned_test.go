@@ -91,7 +91,7 @@ func TestWhatFnoStillWorksOnIsNotSentTwice(t *testing.T) {
 	})
 }
 
-func TestASessionThatAWorkerHolds(t *testing.T) {
+func TestASessionThatAWorkerHasLocked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newFake()
 		drained(b, "A", 2, 1)
