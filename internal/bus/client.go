@@ -150,26 +150,17 @@ func (c *client) use() (*generation, error) {
 	return g, nil
 }
 
-// done gives a use back. The last user of a retired generation closes it.
+// done gives a use back. The last user of a retired generation closes it, also one that was closed before: a call that
+// was under way then may have made a link since.
 func (g *generation) done() {
 	c := g.home
 	c.mu.Lock()
 	g.users--
-	last := g.users == 0 && c.unlist(g)
+	last := g.dead && g.users == 0
 	c.mu.Unlock()
 	if last {
 		c.closeLater(g)
 	}
-}
-
-// unlist reports whether a generation is retired and nobody has begun to close it: the caller does. The caller has
-// locked mu.
-func (c *client) unlist(g *generation) bool {
-	at := slices.Index(c.retired, g)
-	if at >= 0 {
-		c.retired = slices.Delete(c.retired, at, at+1)
-	}
-	return at >= 0
 }
 
 // fail retires the generation after a connection error: pending calls on it return, the next use connects anew.
@@ -187,7 +178,7 @@ func (g *generation) fail(cause error) {
 	if !closed {
 		c.retired = append(c.retired, g)
 	}
-	idle := g.users == 0 && c.unlist(g)
+	idle := g.users == 0
 	c.mu.Unlock()
 	g.end(fmt.Errorf("%w: %w", errReplaced, cause))
 	if !closed {
@@ -219,6 +210,9 @@ func (g *generation) answered() {
 
 // closeLater closes a retired generation without making anyone wait for it.
 func (c *client) closeLater(g *generation) {
+	c.mu.Lock()
+	c.retired = slices.DeleteFunc(c.retired, func(o *generation) bool { return o == g })
+	c.mu.Unlock()
 	c.spawn(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		defer cancel()

@@ -73,7 +73,8 @@ func TestASoleSessionThatIsCutOff(t *testing.T) {
 			m := w.receive(s)
 			w.server.Faults().CutAll()
 			w.lost(s, m, d.do(t.Context(), s, m))
-			_ = s.Close(t.Context()) // the connection is gone
+			_ = s.Close(t.Context())                                      // the connection is gone
+			w.await(func() bool { return !w.session(orders, "a").Owned }) // the broker hears of the cut by itself
 			// A settlement has told nobody what happened to it; an accept that meets the dead connection may fail once.
 			next, err := w.bus.AcceptByID(t.Context(), orders, "a")
 			if err != nil && (d.op == servicebus.OpComplete || d.op == servicebus.OpDeadLetter) {
