@@ -17,6 +17,8 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+
+	"fnobridge/internal/contract"
 )
 
 // FS holds the files. The demo writes it to a folder first (os.CopyFS): a template is a file to the bridge.
@@ -51,13 +53,8 @@ func Lanes() []Lane {
 	}
 }
 
-// Session is the session ID of the lane's messages: entity, or company/entity.
-func (l Lane) Session() string {
-	if l.Company == "" {
-		return l.Entity
-	}
-	return l.Company + "/" + l.Entity
-}
+// Session returns the session ID of the lane's messages.
+func (l Lane) Session() string { return contract.Pair{Entity: l.Entity, Company: l.Company}.Session() }
 
 // A File is one sample file.
 type File struct {

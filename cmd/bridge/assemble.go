@@ -105,7 +105,7 @@ func (b *bridge) inbound(envs map[string]*dynamics.Environment, storage azcore.T
 		}
 	}
 	for _, s := range b.cfg.Sources {
-		src := bus.Source{Queue: s.Queue, Topic: s.Topic, Subscription: s.Subscription}
+		src := bus.Source(s)
 		o.Sources = append(o.Sources, inbound.Source{
 			Name: s.Name(), Acceptor: acceptor{b.bus, src}, Lock: b.cfg.ServiceBus.Lock,
 			Destination: telemetry.Destination{Name: s.Queue + s.Topic, Subscription: s.Subscription, Server: via.server},
@@ -188,7 +188,7 @@ func (b *bridge) outbound(envs map[string]*dynamics.Environment, storage azcore.
 // turn returns a function that makes this replica the only one to do what name means. The right to do it is the lock of
 // a session of that name in the first source; nobody sends to it.
 func (b *bridge) turn(s config.Source, name string) func(context.Context) (context.Context, func(), error) {
-	a := acceptor{b.bus, bus.Source{Queue: s.Queue, Topic: s.Topic, Subscription: s.Subscription}}
+	a := acceptor{b.bus, bus.Source(s)}
 	return func(ctx context.Context) (context.Context, func(), error) {
 		return lease.TakeTurn(ctx, a.AcceptByID, name, b.cfg.ServiceBus.Lock)
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -11,6 +10,7 @@ import (
 
 	"fnobridge/internal/bus"
 	"fnobridge/internal/config"
+	"fnobridge/internal/contract"
 	"fnobridge/internal/deadletter"
 )
 
@@ -92,7 +92,7 @@ func (a *app) openDeadLetters() (*deadLetters, error) {
 		return d, nil
 	}
 	for _, s := range cfg.Sources {
-		d.sources = append(d.sources, deadletter.Entity{Queue: s.Queue, Topic: s.Topic, Subscription: s.Subscription})
+		d.sources = append(d.sources, contract.Source(s))
 	}
 	d.known = slices.Clone(d.sources)
 	for _, x := range cfg.Exports {
@@ -115,7 +115,7 @@ func (d *deadLetters) one(args []string) ([]deadletter.Entity, error) {
 		}
 		return nil, usagef("name the ENTITY%s", choice)
 	}
-	e, err := deadletter.ParseEntity(args[0], d.known...)
+	e, err := contract.ParseSource(args[0], d.known...)
 	if err != nil {
 		return nil, usageError{err: err}
 	}
@@ -147,7 +147,7 @@ func (d *deadLetters) entity() deadletter.Entity { return d.entities[0] }
 // names returns what the configuration names, as a user writes it.
 func (d *deadLetters) names() (all []string) {
 	for _, e := range d.known {
-		all = append(all, cmp.Or(e.Queue, e.Topic+"/"+e.Subscription))
+		all = append(all, e.String())
 	}
 	return all
 }

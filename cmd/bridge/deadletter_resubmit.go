@@ -116,7 +116,7 @@ func (a *app) resubmit(ctx context.Context, d *deadLetters, o deadletter.Options
 func mayBeParked(
 	cfg *config.Config, e deadletter.Entity, seen map[string]inbound.SessionView,
 ) func(session, entity, company string) bool {
-	source := config.Source{Queue: e.Queue, Topic: e.Topic, Subscription: e.Subscription}.Name()
+	source := e.String()
 	return func(session, entity, company string) bool {
 		if v, ok := seen[session]; ok {
 			return v.Parked != ""

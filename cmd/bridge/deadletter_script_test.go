@@ -11,6 +11,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"fnobridge/emulator/servicebus"
+	"fnobridge/internal/contract"
 	"fnobridge/internal/deadletter"
 	"fnobridge/internal/failure"
 	"fnobridge/internal/ledger"
@@ -56,7 +57,7 @@ func scriptDeadletter(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(err)
 		n = min(n, most)
 	}
-	e, err := deadletter.ParseEntity(args[0])
+	e, err := contract.ParseSource(args[0])
 	ts.Check(err)
 	var rx settler
 	switch {

@@ -15,6 +15,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"fnobridge/internal/config"
+	"fnobridge/internal/contract"
+	"fnobridge/internal/failure"
 	"fnobridge/internal/telemetry"
 )
 
@@ -92,8 +94,6 @@ func (f *sendFlags) check(files []string) error {
 	switch {
 	case f.entity == "":
 		return usagef("--entity is empty")
-	case utf8.RuneCountInString(f.company) > 4 || strings.Contains(f.company, "/"):
-		return usagef("--company %q: a legal entity has at most 4 characters", f.company)
 	case len(files) == 0 && f.dataref == "":
 		return usagef("no FILE to send")
 	case len(files) > 0 && f.dataref != "":
@@ -111,7 +111,11 @@ func (f *sendFlags) check(files []string) error {
 			return usagef("- for standard input needs --filename, and no other FILE")
 		}
 	}
-	f.session = cmp.Or(f.session, sessionOf(f.entity, f.company))
+	about := contract.Pair{Entity: f.entity, Company: f.company}
+	if err := about.Check(); err != nil {
+		return usagef("the bridge would reject this: %s", failure.Of(err).Detail)
+	}
+	f.session = cmp.Or(f.session, about.Session())
 	for _, id := range [][2]string{{"session", f.session}, {"message ID", f.messageID}} {
 		if n := utf8.RuneCountInString(id[1]); n > maxID {
 			flag := strings.ReplaceAll(strings.ToLower(id[0]), " ", "-")
@@ -125,14 +129,6 @@ func (f *sendFlags) check(files []string) error {
 func plainURL(text string) bool {
 	u, err := url.Parse(text)
 	return err == nil && u.Host != "" && u.RawQuery == "" && u.User == nil
-}
-
-// sessionOf names the lane by convention: the entity, or company/entity.
-func sessionOf(entity, company string) string {
-	if company == "" {
-		return entity
-	}
-	return company + "/" + entity
 }
 
 func (a *app) send(ctx context.Context, f sendFlags, files []string) error {

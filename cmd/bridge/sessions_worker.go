@@ -1,14 +1,12 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"fnobridge/internal/deadletter"
@@ -44,7 +42,7 @@ func workerSessions(ctx context.Context, worker string, e deadletter.Entity) (ma
 	}
 	of := map[string]inbound.SessionView{}
 	for _, v := range views {
-		if strings.EqualFold(v.Source, cmp.Or(e.Queue, e.Topic+"/"+e.Subscription)) {
+		if e.Is(v.Source) {
 			of[v.Session] = v
 		}
 	}

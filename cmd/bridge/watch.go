@@ -13,6 +13,7 @@ import (
 	"github.com/Azure/go-amqp"
 	"github.com/spf13/cobra"
 
+	"fnobridge/internal/contract"
 	"fnobridge/internal/status"
 )
 
@@ -217,7 +218,7 @@ func (w *watcher) show(m *azservicebus.ReceivedMessage) error {
 
 // eventLine is an event on one line, for people.
 func eventLine(e status.Event) string {
-	what := sessionOf(e.Entity, e.Company)
+	what := contract.Pair{Entity: e.Entity, Company: e.Company}.Session()
 	if e.Status.Environmental() {
 		what = "environment " + e.Environment
 	}

@@ -28,6 +28,8 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+
+	"fnobridge/internal/contract"
 )
 
 // DefaultCallTimeout bounds every call on a session receiver. It must stay under 3 s: the SDK's first retry comes after
@@ -38,28 +40,7 @@ const DefaultCallTimeout = 2 * time.Second
 type Connect func(azservicebus.RetryOptions) (*azservicebus.Client, error)
 
 // A Source is a queue, or a subscription of a topic.
-type Source struct {
-	Queue        string
-	Topic        string
-	Subscription string
-}
-
-// String returns the entity path as Service Bus writes it.
-func (s Source) String() string {
-	if s.Queue != "" {
-		return s.Queue
-	}
-	return s.Topic + "/Subscriptions/" + s.Subscription
-}
-
-// Target returns where a message is sent to reach the source: the queue itself, or the topic of a subscription, whose
-// other subscriptions then see it too.
-func (s Source) Target() string {
-	if s.Queue != "" {
-		return s.Queue
-	}
-	return s.Topic
-}
+type Source = contract.Source
 
 // Options of a Bus.
 type Options struct {

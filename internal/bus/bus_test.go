@@ -327,7 +327,7 @@ func TestOptionsAreChecked(t *testing.T) {
 	if err := b.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if files.String() != "files" || (Source{Topic: "t", Subscription: "s"}).String() != "t/Subscriptions/s" {
+	if files.String() != "files" || (Source{Topic: "t", Subscription: "s"}).String() != "t/s" {
 		t.Error("names of sources")
 	}
 }

@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"time"
+
+	"fnobridge/internal/contract"
+)
 
 // A Config is the content of bridge.yaml. Every field has a usable value once Load has returned without an error.
 //
@@ -49,13 +53,8 @@ type Source struct {
 	Subscription string `yaml:"subscription" form:"bus" doc:"A session-enabled subscription; together with topic."`
 }
 
-// Name gives the name that Match.Source refers to: the queue, or topic/subscription.
-func (s Source) Name() string {
-	if s.Queue != "" {
-		return s.Queue
-	}
-	return s.Topic + "/" + s.Subscription
-}
+// Name returns the name that Match.Source refers to: the queue, or topic/subscription.
+func (s Source) Name() string { return contract.Source(s).String() }
 
 // Status says where status events go.
 type Status struct {

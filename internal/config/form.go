@@ -11,6 +11,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"fnobridge/internal/contract"
 )
 
 // A form checks one value by itself. good is the value in its usual spelling ("" leaves it as it is); what says what is
@@ -118,15 +120,14 @@ func name(s string) (string, string, string) {
 func unprintable(r rune) bool { return !unicode.IsPrint(r) }
 
 func entity(s string) (string, string, string) {
-	if utf8.RuneCountInString(s) > 128 || strings.TrimSpace(s) != s || strings.ContainsFunc(s, unprintable) {
+	if strings.TrimSpace(s) != s || s != "" && contract.CheckEntity(s) != nil {
 		return "", quote(s) + " is not the name of a data entity", `write it as the Data management workspace shows it, as in "Customer groups"`
 	}
 	return "", "", ""
 }
 
-// A company (DataAreaId) has four characters at most in F&O.
 func company(s string) (string, string, string) {
-	if n := utf8.RuneCountInString(s); n > 4 || strings.ContainsFunc(s, func(r rune) bool { return unprintable(r) || unicode.IsSpace(r) || r == '/' }) {
+	if contract.CheckCompany(s) != nil {
 		return "", quote(s) + " is not a company", "write the 1 to 4 characters of the legal entity's ID, as in usmf"
 	}
 	return "", "", ""

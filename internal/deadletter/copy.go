@@ -1,7 +1,6 @@
 package deadletter
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"maps"
@@ -10,13 +9,12 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+
+	"fnobridge/internal/contract"
 )
 
 // Names of the application properties that a resubmitted message carries.
 const (
-	// PropMessageID holds the MessageID of the message's first life: the idempotency key. The copy itself needs a new
-	// MessageID, because an entity with duplicate detection would swallow one it has seen within its window.
-	PropMessageID = "fnobridge-message-id"
 	// PropResubmits counts how often the message was resubmitted.
 	PropResubmits = "fnobridge-resubmits"
 	// PropOriginalSequenceNumber and PropOriginalEnqueuedTime are those of the first life.
@@ -42,12 +40,6 @@ func copyID(original, suffix string) string {
 	return strings.ToValidUTF8(original[:maxMessageID-len(hash)-len(suffix)], "") + hash + suffix
 }
 
-// keyOf gives the idempotency key of a message: its MessageID in its first life. A message without any ID gets one
-// from its place, which does not change while it waits.
-func keyOf(e Entity, rm *azservicebus.ReceivedMessage) string {
-	return cmp.Or(text(rm.ApplicationProperties[PropMessageID]), rm.MessageID, rawID(rm), e.String()+"#"+strconv.FormatInt(seqOf(rm), 10))
-}
-
 // resubmission is the copy of a dead letter: the next number of resubmits decides the ID.
 func resubmission(e Entity, rm *azservicebus.ReceivedMessage, edit []byte) *azservicebus.AMQPAnnotatedMessage {
 	n := number(rm.ApplicationProperties[PropResubmits]) + 1
@@ -69,7 +61,7 @@ func copyOf(e Entity, rm *azservicebus.ReceivedMessage, suffix string, edit []by
 	if raw == nil {
 		raw = &azservicebus.AMQPAnnotatedMessage{ApplicationProperties: rm.ApplicationProperties, Body: azservicebus.AMQPAnnotatedMessageBody{Data: [][]byte{rm.Body}}}
 	}
-	key := keyOf(e, rm)
+	key := contract.Key(e.String(), rm)
 	props := map[string]any{}
 	for k, v := range raw.ApplicationProperties {
 		if k == propReason || k == propDescription || strings.HasPrefix(k, ownPrefix) && !lasting[k] {
@@ -77,8 +69,8 @@ func copyOf(e Entity, rm *azservicebus.ReceivedMessage, suffix string, edit []by
 		}
 		props[k] = v
 	}
-	props[PropMessageID] = key
-	if number(props[PropOriginalSequenceNumber]) == 0 || !strings.EqualFold(text(props[PropResubmittedFrom]), e.String()) {
+	props[contract.PropKey] = key
+	if number(props[PropOriginalSequenceNumber]) == 0 || !e.Is(text(props[PropResubmittedFrom])) {
 		props[PropOriginalSequenceNumber] = orderKey(e, rm)
 		props[PropResubmittedFrom] = e.String()
 		if rm.EnqueuedTime != nil {
@@ -114,13 +106,13 @@ func copyOf(e Entity, rm *azservicebus.ReceivedMessage, suffix string, edit []by
 	}
 	if edit != nil {
 		c.Body = azservicebus.AMQPAnnotatedMessageBody{Data: [][]byte{edit}}
-		delete(props, "dataref")
-		delete(props, "sha256")
+		delete(props, contract.PropDataRef)
+		delete(props, contract.PropSHA256)
 	}
 	return c
 }
 
 // lasting are the bridge's properties that survive from life to life; all others describe one failure.
 var lasting = map[string]bool{
-	PropMessageID: true, PropResubmits: true, PropOriginalSequenceNumber: true, PropOriginalEnqueuedTime: true, PropResubmittedFrom: true,
+	contract.PropKey: true, PropResubmits: true, PropOriginalSequenceNumber: true, PropOriginalEnqueuedTime: true, PropResubmittedFrom: true,
 }

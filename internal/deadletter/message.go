@@ -1,17 +1,16 @@
 package deadletter
 
 import (
-	"cmp"
 	"encoding/base64"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
+	"fnobridge/internal/contract"
 	"fnobridge/internal/failure"
 )
 
@@ -58,14 +57,13 @@ func (m Message) Time() time.Time {
 // view reads the head of a message: everything but properties and body.
 func view(e Entity, rm *azservicebus.ReceivedMessage) Message {
 	p := rm.ApplicationProperties
+	said, _ := contract.Read(e.String(), rm) // other programs' messages are listed, too
+	about := contract.Pair{Entity: text(p[PropEntity]), Company: text(p[PropCompany])}.Or(said.Pair)
 	m := Message{
-		Source: e.String(), SequenceNumber: seqOf(rm), MessageID: rm.MessageID, Session: rm.SessionID, Deliveries: rm.DeliveryCount,
+		Source: e.String(), SequenceNumber: seqOf(rm), MessageID: contract.MessageID(rm), Session: rm.SessionID, Deliveries: rm.DeliveryCount,
 		Reason: deref(rm.DeadLetterReason), Description: deref(rm.DeadLetterErrorDescription),
-		Entity: entityOf(rm), Company: companyOf(rm), Key: text(p[PropMessageID]), Resubmits: number(p[PropResubmits]),
+		Entity: about.Entity, Company: about.Company, Key: text(p[contract.PropKey]), Resubmits: number(p[PropResubmits]),
 		Deferred: rm.State == azservicebus.MessageStateDeferred, Bytes: bodySize(rm),
-	}
-	if m.MessageID == "" { // an ID that is not a string: a number, a UUID, bytes
-		m.MessageID = rawID(rm)
 	}
 	if k := orderKey(e, rm); k != m.SequenceNumber {
 		m.Original = k
@@ -122,31 +120,6 @@ func viewFull(e Entity, rm *azservicebus.ReceivedMessage, most int) Message {
 	return m
 }
 
-// entityOf finds the data entity of F&O: what the bridge recorded, else what the producer said, else the session's name,
-// which by convention is `entity` or `company/entity`.
-func entityOf(rm *azservicebus.ReceivedMessage) string {
-	p := rm.ApplicationProperties
-	e := cmp.Or(text(p[PropEntity]), text(p["entity"]), deref(rm.SessionID))
-	if text(p[PropEntity]) == "" && text(p["entity"]) == "" {
-		if i := strings.LastIndexByte(e, '/'); i >= 0 {
-			e = e[i+1:]
-		}
-	}
-	return e
-}
-
-// companyOf finds the company the same way.
-func companyOf(rm *azservicebus.ReceivedMessage) string {
-	p := rm.ApplicationProperties
-	if c := cmp.Or(text(p[PropCompany]), text(p["company"])); c != "" {
-		return c
-	}
-	if c, _, ok := strings.Cut(deref(rm.SessionID), "/"); ok {
-		return c
-	}
-	return ""
-}
-
 func seqOf(rm *azservicebus.ReceivedMessage) int64 {
 	if rm.SequenceNumber == nil {
 		return 0
@@ -158,7 +131,7 @@ func seqOf(rm *azservicebus.ReceivedMessage) int64 {
 // first life in this entity. A message that was never resubmitted has it from the move, else from the broker.
 func orderKey(e Entity, rm *azservicebus.ReceivedMessage) int64 {
 	p := rm.ApplicationProperties
-	if n := number(p[PropOriginalSequenceNumber]); n > 0 && strings.EqualFold(text(p[PropResubmittedFrom]), e.String()) {
+	if n := number(p[PropOriginalSequenceNumber]); n > 0 && e.Is(text(p[PropResubmittedFrom])) {
 		return n
 	}
 	if n := number(p[PropSequenceNumber]); n > 0 && rm.DeadLetterReason != nil {
@@ -175,14 +148,6 @@ func bodySize(rm *azservicebus.ReceivedMessage) int {
 		}
 	}
 	return max(n, len(rm.Body))
-}
-
-// rawID gives a message ID that is not a string as text.
-func rawID(rm *azservicebus.ReceivedMessage) string {
-	if rm.RawAMQPMessage == nil || rm.RawAMQPMessage.Properties == nil || rm.RawAMQPMessage.Properties.MessageID == nil {
-		return ""
-	}
-	return fmt.Sprint(plain(rm.RawAMQPMessage.Properties.MessageID))
 }
 
 // text gives a property that is a string, "" for anything else: other producers send other types.

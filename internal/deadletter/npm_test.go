@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"fnobridge/internal/contract"
 )
 
 var npmDir = flag.String("deadletter.npm", "", "folder with deadletter.mjs and its node_modules: tests messages that the npm client dead-lettered")
@@ -46,7 +48,7 @@ func TestWhatTheNpmClientDeadLettered(t *testing.T) {
 		t.Fatal(d)
 	}
 	m := w.Messages("q")[0]
-	if m.MessageID != "session-1-1~r1" || m.Properties["entity"] != "session-1" || m.Properties[PropMessageID] != "session-1-1" || m.Properties["DeadLetterReason"] != nil {
+	if m.MessageID != "session-1-1~r1" || m.Properties["entity"] != "session-1" || m.Properties[contract.PropKey] != "session-1-1" || m.Properties["DeadLetterReason"] != nil {
 		t.Fatalf("%s %v", m.MessageID, m.Properties)
 	}
 	if rep, err := Purge(t.Context(), w.svc, Options{Entity: q}); err != nil || rep.Done != 20 {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"fnobridge/internal/contract"
 	"fnobridge/internal/retry"
 )
 
@@ -53,7 +54,7 @@ func TestADrainedGroupGoesBeforeWhatCameLater(t *testing.T) {
 			t.Fatalf("A %v B %v locks %d dead %d", standing(t, b, "A"), standing(t, b, "B"), len(b.locked), len(b.dead))
 		}
 		i := slices.IndexFunc(b.queue, func(m *fakeMessage) bool { return m.body() == "A7" })
-		if m := b.queue[i]; m.m.ApplicationProperties[PropResubmits] != nil || m.m.ApplicationProperties[PropMessageID] != "A-7" {
+		if m := b.queue[i]; m.m.ApplicationProperties[PropResubmits] != nil || m.m.ApplicationProperties[contract.PropKey] != "A-7" {
 			t.Fatalf("a moved message counts as resubmitted: %v", m.m.ApplicationProperties)
 		}
 	})

@@ -8,6 +8,8 @@ import (
 	"strconv"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+
+	"fnobridge/internal/contract"
 )
 
 // An item is one message of a plan: what is needed to find it again and to know its copy, not the message itself. Fifty
@@ -115,14 +117,14 @@ func inOrder(items []*item) {
 func newItem(e Entity, rm *azservicebus.ReceivedMessage, m Message) *item {
 	return &item{
 		seq: m.SequenceNumber, key: orderKey(e, rm), id: m.MessageID, reason: m.Reason, deferred: m.Deferred,
-		copyID: copyID(keyOf(e, rm), "~r"+strconv.FormatInt(m.Resubmits+1, 10)),
+		copyID: copyID(contract.Key(e.String(), rm), "~r"+strconv.FormatInt(m.Resubmits+1, 10)),
 	}
 }
 
 func newActive(e Entity, rm *azservicebus.ReceivedMessage) *item {
 	return &item{
 		seq: seqOf(rm), key: orderKey(e, rm), id: rm.MessageID, active: true,
-		copyID: copyID(keyOf(e, rm), "~q"+strconv.FormatInt(seqOf(rm), 10)),
+		copyID: copyID(contract.Key(e.String(), rm), "~q"+strconv.FormatInt(seqOf(rm), 10)),
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"fnobridge/emulator/servicebus"
 	"fnobridge/emulator/servicebus/entity"
 	"fnobridge/internal/bus"
+	"fnobridge/internal/contract"
 )
 
 // world is an embedded Service Bus with the queues q (sessions, duplicate detection), p (plain), and the topic t with
@@ -177,7 +178,7 @@ func TestServiceListsAndResubmits(t *testing.T) {
 		}
 	}
 	m := w.Messages("q")[0]
-	if m.Properties["DeadLetterReason"] != nil || m.Properties[PropAttempts] != nil || m.Properties["traceparent"] == nil || m.Properties[PropMessageID] != "B-1" || m.MessageID != "B-1~r1" {
+	if m.Properties["DeadLetterReason"] != nil || m.Properties[PropAttempts] != nil || m.Properties["traceparent"] == nil || m.Properties[contract.PropKey] != "B-1" || m.MessageID != "B-1~r1" {
 		t.Fatalf("%s %v", m.MessageID, m.Properties)
 	}
 	if c, _ := w.Counts("q/$DeadLetterQueue"); c.Active != 0 {

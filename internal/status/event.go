@@ -42,7 +42,7 @@ type Event struct {
 	Session        string // the Service Bus session
 	MessageID      string // the producer's message ID: the key of the file
 	SequenceNumber int64  // the file's place in its queue
-	Queue          string // where the file came from: a queue, or topic/Subscriptions/name
+	Queue          string // where the file came from: a queue, or topic/subscription
 	FileName       string
 	FnoMessageID   string // what F&O answered to the enqueue; empty before
 	ExecutionID    string // F&O's execution, once it has one
