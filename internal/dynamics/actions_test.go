@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"fnobridge/internal/failure"
+	"fnobridge/internal/status"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -65,13 +66,13 @@ func TestMessageStatus(t *testing.T) {
 		body   string
 		want   Status
 	}{
-		{200, `{"@odata.context":"https://x/data/$metadata#Edm.String","value":"Processed"}`, Status{Processed, "Processed"}},
-		{200, `{"value":"PreProcessError"}`, Status{PreProcessingError, "PreProcessError"}},
-		{200, `{"value":" inprocess "}`, Status{Processing, "inprocess"}},
-		{200, `{"value":"InQuarantine"}`, Status{StateUnknown, "InQuarantine"}},
+		{200, `{"@odata.context":"https://x/data/$metadata#Edm.String","value":"Processed"}`, Status{status.Processed, "Processed"}},
+		{200, `{"value":"PreProcessError"}`, Status{status.PreProcessingError, "PreProcessError"}},
+		{200, `{"value":" inprocess "}`, Status{status.Processing, "inprocess"}},
+		{200, `{"value":"InQuarantine"}`, Status{status.Unrecognised, "InQuarantine"}},
 		{200, `{"value":""}`, Status{}},
 		{200, `{"value":null}`, Status{}},
-		{200, `{"value":5}`, Status{StateUnknown, "5"}},
+		{200, `{"value":5}`, Status{status.Unrecognised, "5"}},
 		{400, `{"error":{"message":"An error has occurred."}}`, Status{}},
 	}
 	for _, r := range rows {
@@ -91,23 +92,31 @@ func TestMessageStatus(t *testing.T) {
 }
 
 func TestEverySpellingOfAStatus(t *testing.T) {
-	final := map[State]bool{Processed: true, ProcessedWithErrors: true, PreProcessingError: true, PostProcessingFailed: true}
+	final := map[status.Status]bool{
+		status.Processed: true, status.ProcessedWithErrors: true, status.PreProcessingError: true, status.PostProcessingFailed: true,
+	}
 	documented := []string{
 		"Enqueued", "Dequeued", "Preprocessing", "PreProcessing", "Processing", "InProcess", "Processed", "ProcessedWithErrors",
-		"PreProcessingError", "PreProcessError", "PostProcessingFailed", "PostProcessingError", "PostProcessError", "Downloaded", "Acked",
+		"PreProcessingError", "PreProcessError", "PostProcessingFailed", "PostProcessingError", "PostProcessError",
 	}
 	for _, word := range documented {
 		for _, spelling := range []string{word, strings.ToLower(word), strings.ToUpper(word), " " + word + "\r\n"} {
 			s := ParseStatus(spelling)
-			if s.State == StateUnknown || s.Final() != final[s.State] || s.OK() != (s.State == Processed) || s.Raw != strings.TrimSpace(spelling) {
+			if s.State == status.Unrecognised || s.State == "" || s.Raw != strings.TrimSpace(spelling) {
 				t.Errorf("%q: %+v", spelling, s)
+			}
+			if s.Final() != final[s.State] || s.OK() != (s.State == status.Processed) {
+				t.Errorf("%q: final %v, well %v", spelling, s.Final(), s.OK())
 			}
 		}
 	}
-	for _, word := range []string{"", "PartiallySucceeded", "Failed", "Processed?", "InQuarantine"} {
-		if s := ParseStatus(word); s.State != StateUnknown || s.Final() || s.OK() || s.String() != word {
+	for _, word := range []string{"PartiallySucceeded", "Failed", "Processed?", "InQuarantine", "Downloaded", "Acked", "NeverEnds"} {
+		if s := ParseStatus(word); s != (Status{status.Unrecognised, word}) || s.Final() || s.OK() {
 			t.Errorf("%q: %+v", word, s)
 		}
+	}
+	if s := ParseStatus("  "); s != (Status{}) || s.Final() || s.OK() {
+		t.Errorf("no word: %+v", s)
 	}
 }
 

@@ -69,14 +69,14 @@ func TestAnImportIsFollowedToItsEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		if status != last {
-			seen, last = append(seen, status.String()), status
+			seen, last = append(seen, string(status.State)), status
 		}
 		if status.Final() {
 			break
 		}
 		clock.Advance(3 * time.Second)
 	}
-	if got := strings.Join(seen, " "); got != "Enqueued Dequeued Preprocessing Processing ProcessedWithErrors" {
+	if got := strings.Join(seen, " "); got != "Enqueued Dequeued PreProcessing Processing ProcessedWithErrors" {
 		t.Errorf("seen %s", got)
 	}
 	x, err := e.ExecutionID(t.Context(), id)

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"fnobridge/internal/failure"
+	"fnobridge/internal/status"
 )
 
 // This file is the verdict table: what every way in which a call or an import can fail means for the file. It is total;
@@ -161,15 +162,11 @@ func ruleToken(err error) ruling {
 //
 // An import is repeated only when every record that failed did so for a passing reason. One record with bad data would
 // fail again, and then the file would have been imported twice for nothing.
-func ruleImport(s State, errs []ExecutionError) (r ruling, ok bool) {
-	switch s {
-	case ProcessedWithErrors:
-		r = ruling{failure.Reject, failure.ProcessedWithErrors}
-	case PreProcessingError:
-		r = ruling{failure.Reject, failure.PreProcessingError}
-	case PostProcessingFailed:
-		r = ruling{failure.Reject, failure.PostProcessingFailed}
-	default:
+func ruleImport(s status.Status, errs []ExecutionError) (r ruling, ok bool) {
+	if !s.Final() {
+		return ruling{}, false
+	}
+	if r.verdict, r.reason, ok = s.Failure(); !ok {
 		return ruling{}, false
 	}
 	for _, e := range errs {

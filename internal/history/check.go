@@ -108,7 +108,7 @@ func collectEvents(h History, files map[string]*file, r *Report) {
 	events := slices.SortedStableFunc(slices.Values(h.Events), func(a, b Event) int { return cmp.Compare(a.Order, b.Order) })
 	seen := make(map[string]bool, len(events))
 	for _, e := range events {
-		if e.MessageID == "" || e.Status.Environmental() || e.Status == status.Exported || e.Status == status.ExportEmpty {
+		if kind := e.Status.Kind(); e.MessageID == "" || kind == status.Environment || kind == status.Export {
 			continue // not about a file that was sent
 		}
 		f := files[e.MessageID]
@@ -221,14 +221,10 @@ func retryOf(earlier []Recorded, i Recorded) bool {
 }
 
 // succeeded reports whether F&O says that it processed the file.
-func (i Recorded) succeeded() bool { return strings.EqualFold(i.Status, string(status.Processed)) }
+func (i Recorded) succeeded() bool { return status.OfFno(i.Status) == status.Processed }
 
 // failed reports whether F&O says that the import failed, in any of its spellings.
-func (i Recorded) failed() bool {
-	s := strings.ToLower(i.Status)
-	return s == "processedwitherrors" || strings.HasPrefix(s, "preprocess") && strings.HasSuffix(s, "error") ||
-		strings.HasPrefix(s, "postprocess")
-}
+func (i Recorded) failed() bool { return status.OfFno(i.Status).Final() && !i.succeeded() }
 
 // checkOrder finds imports that came before those of an earlier file of the session were where the mode wants them, and
 // events of a file that began before those of an earlier one had ended.

@@ -1,7 +1,6 @@
 package history
 
 import (
-	"fnobridge/internal/failure"
 	"fnobridge/internal/status"
 )
 
@@ -9,7 +8,7 @@ import (
 //
 //	posting --Enqueued--> running --(Dequeued < PreProcessing < Processing, any left out)--> running
 //	   |                     +--Processed--> gone
-//	   |                     +--ProcessedWithErrors | PreProcessingError | PostProcessingFailed | NeverEnds--> ended
+//	   |                     +--any other final status of F&O | NeverEnds--> ended
 //	   +--UnknownOutcome--> unknown --Enqueued--> running
 //	ended | unknown | posting --Retrying--> posting        ended | unknown | posting --Held--> held --Released--> posting
 //	any but gone --DeadLettered--> gone (from running only for a reason that no status of F&O announces)
@@ -24,42 +23,37 @@ const (
 	gone
 )
 
-// rank orders F&O's own words: within one import they only grow.
-var rank = map[status.Status]int{
-	status.Enqueued: 1, status.Dequeued: 2, status.PreProcessing: 3, status.Processing: 4,
-}
-
 // walk follows the events of one file through the diagram.
 type walk struct {
-	at   stage
-	rank int
+	at  stage
+	fno status.Status // running: the last of F&O's own words, of those that have an order
 }
 
 // step takes one event. It gives what is wrong with it: its order, or an event that must have come before it.
 func (w *walk) step(e Event) (k Kind, what string) {
-	switch e.Status {
-	case status.Enqueued:
+	switch kind := e.Status.Kind(); {
+	case e.Status == status.Enqueued:
 		if w.at != posting && w.at != unknown {
 			return TransitionsOutOfOrder, "enqueued again without a retry in between"
 		}
-		w.at, w.rank = running, 1
-	case status.Dequeued, status.PreProcessing, status.Processing:
-		if w.at == posting || w.at == unknown {
-			w.at, w.rank = running, rank[e.Status]
-			return MissingTransitions, "F&O's status came without the event of its acceptance"
-		}
-		if w.at != running || rank[e.Status] <= w.rank {
-			return TransitionsOutOfOrder, "F&O's status came after a later one"
-		}
-		w.rank = rank[e.Status]
-	case status.Unrecognised:
+		w.at, w.fno = running, e.Status
+	case e.Status == status.Unrecognised:
 		if w.at != running {
 			return TransitionsOutOfOrder, "F&O's status came while no import was running"
 		}
-	case status.Processed, status.ProcessedWithErrors, status.PreProcessingError, status.PostProcessingFailed, status.NeverEnds:
+	case kind == status.Progress:
+		if w.at == posting || w.at == unknown {
+			w.at, w.fno = running, e.Status
+			return MissingTransitions, "F&O's status came without the event of its acceptance"
+		}
+		if w.at != running || !w.fno.Before(e.Status) {
+			return TransitionsOutOfOrder, "F&O's status came after a later one"
+		}
+		w.fno = e.Status
+	case kind == status.Final, e.Status == status.NeverEnds:
 		before := w.at
 		w.at = ended
-		if e.Status == status.Processed {
+		if e.Status.Ends() {
 			w.at = gone
 		}
 		if before == posting || before == unknown {
@@ -103,22 +97,13 @@ func (w *walk) decide(e Event) (Kind, string) {
 		if before == gone {
 			return TransitionsOutOfOrder, "dead-lettered after its end"
 		}
-		if before == running && announced(e.Reason) {
+		if before == running && status.Announces(e.Reason) {
 			return MissingTransitions, "dead-lettered without the event that says how the import ended"
 		}
 	default:
 		return TransitionsOutOfOrder, "a status that no file has"
 	}
 	return "", ""
-}
-
-// announced reports whether a reason is a status of its own, which must have been published before.
-func announced(r failure.Reason) bool {
-	switch r {
-	case failure.ProcessedWithErrors, failure.PreProcessingError, failure.PostProcessingFailed, failure.ImportDeadlock, failure.NeverEnds:
-		return true
-	}
-	return false
 }
 
 // checkTransitions follows a file's events and asks for the last one.

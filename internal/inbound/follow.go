@@ -83,10 +83,7 @@ func (l *lane) unanswered(f *fileImport, err error) (next, error) {
 // progress publishes what is new about an import that has not ended.
 func (l *lane) progress(f *fileImport, s dynamics.Status) (next, error) {
 	elapsed := time.Since(f.entry.AcceptedAt)
-	word, known := statusOf[s.State]
-	if !known && s.Raw != "" {
-		word = status.Unrecognised
-	}
+	word := s.State
 	if word != "" && (word != f.last() || (word == status.Unrecognised && s.Raw != f.word)) {
 		if word == status.Unrecognised {
 			f.word = s.Raw

@@ -18,14 +18,6 @@ const proofAge = 250 * time.Millisecond
 // publishRetries is how a publish that failed is repeated, until the lease or the worker ends.
 var publishRetries = retry.Doubling{First: 50 * time.Millisecond, Max: 10 * time.Second}
 
-// statusOf gives F&O's states in the words of the status events.
-var statusOf = map[dynamics.State]status.Status{
-	dynamics.Enqueued: status.Enqueued, dynamics.Dequeued: status.Dequeued,
-	dynamics.Preprocessing: status.PreProcessing, dynamics.Processing: status.Processing,
-	dynamics.Processed: status.Processed, dynamics.ProcessedWithErrors: status.ProcessedWithErrors,
-	dynamics.PreProcessingError: status.PreProcessingError, dynamics.PostProcessingFailed: status.PostProcessingFailed,
-}
-
 // An announcer publishes the transitions of a lane's files, in order, while the lane owns the session.
 type announcer struct {
 	*ownedSession
@@ -51,11 +43,7 @@ func (a *announcer) say(f *fileImport, s status.Status, reason failure.Reason, d
 
 // sayFno queues a transition that F&O reported, in its own words too.
 func (a *announcer) sayFno(f *fileImport, s dynamics.Status) *status.Event {
-	word, known := statusOf[s.State]
-	if !known {
-		word = status.Unrecognised
-	}
-	e := a.say(f, word, "", "")
+	e := a.say(f, s.State, "", "")
 	e.FnoStatus = s.Raw
 	return e
 }

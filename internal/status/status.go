@@ -10,7 +10,7 @@ package status
 //	   |                                 \                |
 //	   +-> UnknownOutcome ----------------+---------------+--> DeadLettered | Held
 //
-// F&O may skip any of its own intermediate statuses: the bridge publishes what it saw, in order.
+// What is known about each stands in the table (table.go). F&O may skip any of its own intermediate statuses: the bridge publishes what it saw, in order.
 type Status string
 
 // What F&O reports about a file, in one spelling each.
@@ -41,12 +41,6 @@ const (
 	Paused  Status = "Paused"
 	Resumed Status = "Resumed"
 )
-
-// Environmental reports whether the status is an environment's, not a file's.
-func (s Status) Environmental() bool { return s == Paused || s == Resumed }
-
-// Ends reports whether a file is never heard of again after s.
-func (s Status) Ends() bool { return s == Processed || s == DeadLettered }
 
 // What the bridge does with an export.
 const (

@@ -163,16 +163,14 @@ func (v *liveView) paint(s status.Status, text string) string {
 	if !v.to.Color {
 		return text
 	}
-	switch s {
-	case status.Processed:
-		return "\x1b[32m" + text + "\x1b[0m"
-	case status.DeadLettered, status.ProcessedWithErrors, status.PreProcessingError, status.PostProcessingFailed:
-		return "\x1b[31m" + text + "\x1b[0m"
-	case status.UnknownOutcome, status.Retrying, status.Held:
-		return "\x1b[33m" + text + "\x1b[0m"
+	if c := colors[s.Tone()]; c != "" {
+		return c + text + "\x1b[0m"
 	}
 	return text
 }
+
+// colors are the terminal's, by tone: green, yellow, red.
+var colors = map[status.Tone]string{status.Good: "\x1b[32m", status.Uneasy: "\x1b[33m", status.Bad: "\x1b[31m"}
 
 // pad returns s in exactly n columns, as far as runes are columns.
 func pad(s string, n int) string {

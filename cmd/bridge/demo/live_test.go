@@ -69,3 +69,22 @@ func TestLinesAreCutToTheTerminal(t *testing.T) {
 		}
 	}
 }
+
+// Every tone of the status table but the plain one has a colour of its own, so a new row needs no other place.
+func TestEveryToneHasItsColour(t *testing.T) {
+	v := newLiveView(&Terminal{Color: true}, time.Now(), nil)
+	tones := map[string]status.Tone{}
+	for _, s := range status.All() {
+		color, _, painted := strings.Cut(v.paint(s, "text"), "text")
+		if painted := painted && color != ""; painted != (s.Tone() != status.Plain) {
+			t.Errorf("%s of tone %d is painted: %v", s, s.Tone(), painted)
+		}
+		if other, ok := tones[color]; ok && other != s.Tone() {
+			t.Errorf("%s of tone %d has the colour of tone %d", s, s.Tone(), other)
+		}
+		tones[color] = s.Tone()
+	}
+	if newLiveView(&Terminal{}, time.Now(), nil).paint(status.Processed, "text") != "text" {
+		t.Error("painted without colours")
+	}
+}
