@@ -17,11 +17,11 @@ import (
 	"fnobridge/internal/bus"
 	"fnobridge/internal/config"
 	"fnobridge/internal/contract"
-	"fnobridge/internal/deadletter"
 	"fnobridge/internal/dynamics"
 	"fnobridge/internal/failure"
 	"fnobridge/internal/inbound"
 	"fnobridge/internal/lease"
+	"fnobridge/internal/letter"
 	"fnobridge/internal/outbound"
 	"fnobridge/internal/payload"
 	"fnobridge/internal/retry"
@@ -99,7 +99,7 @@ func (b *bridge) inbound(envs map[string]*dynamics.Environment, storage azcore.T
 	if b.cfg.Storage.Errors != "" {
 		var err error
 		client := azpolicy.ClientOptions{Transport: &http.Client{Transport: b.toStorage(via)}}
-		o.Overflow, err = deadletter.NewBlobOverflow(b.cfg.Storage.Errors, storage, client)
+		o.Overflow, err = letter.NewBlobOverflow(b.cfg.Storage.Errors, storage, client)
 		if err != nil {
 			return fmt.Errorf("storage.errors: %w", err)
 		}

@@ -9,6 +9,7 @@ import (
 	"fnobridge/internal/admission"
 	"fnobridge/internal/config"
 	"fnobridge/internal/dynamics"
+	"fnobridge/internal/letter"
 	"fnobridge/internal/status"
 	"fnobridge/internal/telemetry"
 )
@@ -66,8 +67,8 @@ func (b *bridge) gateChanged(name string) func(admission.GateState) {
 			b.tel.Logger().Info("environment resumed", "environment", name)
 		} else {
 			b.tel.Logger().Warn("environment paused: nothing is posted, no attempt is counted, it is probed until it answers",
-				"environment", name, "reason", s.Reason, "detail", s.Detail, "until", s.Until)
-			e.Status, e.Reason, e.Detail = status.Paused, s.Reason, s.Detail
+				"environment", name, "reason", s.Reason, "detail", s.Detail, "check", letter.Check(s.Reason), "until", s.Until)
+			e.Status, e.Reason, e.Detail = status.Paused, s.Reason, letter.Explain(s.Reason, s.Detail)
 		}
 		if b.notices != nil {
 			b.notices.Say(e)

@@ -12,9 +12,9 @@ import (
 
 	"fnobridge/emulator/servicebus"
 	"fnobridge/internal/contract"
-	"fnobridge/internal/deadletter"
 	"fnobridge/internal/failure"
 	"fnobridge/internal/ledger"
+	"fnobridge/internal/letter"
 )
 
 // More commands of the scripts:
@@ -75,7 +75,7 @@ func scriptDeadletter(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(err)
 		for _, m := range got {
 			entity, _ := m.ApplicationProperties["entity"].(string)
-			l := deadletter.Letter{
+			l := letter.Letter{
 				Reason: failure.Reason(args[2]), Description: "record 7, field CustGroupId: the value 'X' is not found", Entity: entity, Company: "usmf",
 				Attempts: 3, LastAttempt: time.Now(), Environment: "prod", SequenceNumber: *m.SequenceNumber,
 			}

@@ -18,6 +18,7 @@ import (
 	"fnobridge/internal/config"
 	"fnobridge/internal/dynamics"
 	"fnobridge/internal/failure"
+	"fnobridge/internal/letter"
 )
 
 // lookTimeout bounds each look at something.
@@ -178,7 +179,7 @@ func lookAtEnvironment(ctx context.Context, e config.Environment) []check {
 	if err == nil {
 		_, err = env.MessageStatus(ctx, uuid.NewString())
 	}
-	return []check{token, assess(reach, err, e)}
+	return []check{token, assess(reach, err)}
 }
 
 // oneCall returns a transport that keeps no connection after the answer.
@@ -195,7 +196,7 @@ func gotToken(ctx context.Context, cred azcore.TokenCredential, url string) erro
 
 // assess fills in what the answer to a status call for an unknown message means. F&O's complaint about the message is
 // the good outcome; no answer, a refused identity and a wrong host are failures.
-func assess(out check, err error, e config.Environment) check {
+func assess(out check, err error) check {
 	out.Result, out.Detail = resultOK, "answers, and knows the identity; its jobs may still refuse it"
 	f, ok := errors.AsType[*failure.Failure](err)
 	complains := ok && (f.Reason == failure.BadRequest ||
@@ -205,17 +206,7 @@ func assess(out check, err error, e config.Environment) check {
 	}
 	out.Result, out.err, out.Detail = resultFailed, err, firstLine(err.Error())
 	if ok {
-		switch f.Reason {
-		case failure.Unauthorized, failure.Forbidden:
-			out.Advice = "Register the client ID of the identity in F&O under Microsoft Entra applications, " +
-				"with a user who has the Data management roles."
-		case failure.Redirected, failure.NotFound:
-			out.Advice = "Check url: " + e.URL + " answers, but not as F&O does."
-		default:
-			if codeOf(err) == exitUnavailable {
-				out.Advice = "Check url, and that it can be reached from here."
-			}
-		}
+		out.Advice = letter.Check(f.Reason)
 	}
 	return out
 }

@@ -40,10 +40,10 @@ func TestWaitingForTheBudgetEndsWithTheContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		begin := time.Now()
-		if err := b.AwaitTurn(ctx); !failure.Stopped(ctx, err) || time.Since(begin) != time.Second {
+		if err := b.AwaitTurn(ctx); !failure.IsStop(err) || time.Since(begin) != time.Second {
 			t.Errorf("after %v: %v", time.Since(begin), err)
 		}
-		if err := b.AwaitTurn(ctx); !failure.Stopped(ctx, err) {
+		if err := b.AwaitTurn(ctx); !failure.IsStop(err) {
 			t.Errorf("a turn with a dead context: %v", err)
 		}
 	})

@@ -293,12 +293,12 @@ func TestGoingAwayWhileWaiting(t *testing.T) {
 		synctest.Wait()
 		cancel(errBoom)
 		err := <-gone
-		if !failure.Stopped(ctx, err) || !errors.Is(err, errBoom) {
+		if !failure.IsStop(err) || !errors.Is(err, errBoom) {
 			t.Errorf("error %v", err)
 		}
 		held.Leave(nil)
 		(<-next).Leave(nil) // the slot went to the one behind, not to the one that is gone
-		if _, err := g.AwaitPass(ctx, nil); !failure.Stopped(ctx, err) {
+		if _, err := g.AwaitPass(ctx, nil); !failure.IsStop(err) {
 			t.Errorf("entering with a dead context: %v", err)
 		}
 		enter(t, g)

@@ -11,6 +11,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
 	"fnobridge/internal/contract"
+	"fnobridge/internal/letter"
 )
 
 // Names of the application properties that a resubmitted message carries.
@@ -74,7 +75,7 @@ func copyOf(e Entity, rm *azservicebus.ReceivedMessage, suffix string, edit []by
 		props[PropOriginalSequenceNumber] = orderKey(e, rm)
 		props[PropResubmittedFrom] = e.String()
 		if rm.EnqueuedTime != nil {
-			props[PropOriginalEnqueuedTime] = stamp(*rm.EnqueuedTime)
+			props[PropOriginalEnqueuedTime] = letter.Stamp(*rm.EnqueuedTime)
 		}
 	}
 

@@ -14,6 +14,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
 	"fnobridge/internal/bus"
+	"fnobridge/internal/letter"
 	"fnobridge/internal/retry"
 )
 
@@ -85,9 +86,9 @@ func (b *fakeBroker) kill(fm *fakeMessage, reason string) {
 	b.queue = slices.DeleteFunc(b.queue, func(x *fakeMessage) bool { return x == fm })
 	fm.m.ApplicationProperties["DeadLetterReason"] = reason
 	fm.m.ApplicationProperties["DeadLetterErrorDescription"] = "description"
-	fm.m.ApplicationProperties[PropSequenceNumber] = fm.seq
-	fm.m.ApplicationProperties[PropAttempts] = int64(3)
-	fm.m.ApplicationProperties[PropLastAttempt] = stamp(time.Now())
+	fm.m.ApplicationProperties[letter.PropSequenceNumber] = fm.seq
+	fm.m.ApplicationProperties[letter.PropAttempts] = int64(3)
+	fm.m.ApplicationProperties[letter.PropLastAttempt] = letter.Stamp(time.Now())
 	b.dead = append(b.dead, fm)
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"fnobridge/internal/contract"
 	"fnobridge/internal/failure"
+	"fnobridge/internal/letter"
 )
 
 // A Message is one dead letter as it is listed, shown and exported. It is made from any producer's message: whatever
@@ -58,7 +59,7 @@ func (m Message) Time() time.Time {
 func view(e Entity, rm *azservicebus.ReceivedMessage) Message {
 	p := rm.ApplicationProperties
 	said, _ := contract.Read(e.String(), rm) // other programs' messages are listed, too
-	about := contract.Pair{Entity: text(p[PropEntity]), Company: text(p[PropCompany])}.Or(said.Pair)
+	about := contract.Pair{Entity: text(p[letter.PropEntity]), Company: text(p[letter.PropCompany])}.Or(said.Pair)
 	m := Message{
 		Source: e.String(), SequenceNumber: seqOf(rm), MessageID: contract.MessageID(rm), Session: rm.SessionID, Deliveries: rm.DeliveryCount,
 		Reason: deref(rm.DeadLetterReason), Description: deref(rm.DeadLetterErrorDescription),
@@ -71,7 +72,7 @@ func view(e Entity, rm *azservicebus.ReceivedMessage) Message {
 	if rm.EnqueuedTime != nil {
 		m.EnqueuedAt = rm.EnqueuedTime.UTC()
 	}
-	if t, err := time.Parse(time.RFC3339Nano, text(p[PropLastAttempt])); err == nil {
+	if t, err := time.Parse(time.RFC3339Nano, text(p[letter.PropLastAttempt])); err == nil {
 		m.FailedAt = t.UTC()
 	}
 	return m
@@ -88,7 +89,7 @@ func viewFull(e Entity, rm *azservicebus.ReceivedMessage, most int) Message {
 		}
 	}
 	if m.Reason != "" {
-		m.WhatToDo = Advice(failure.Reason(m.Reason))
+		m.WhatToDo = letter.Advice(failure.Reason(m.Reason))
 	}
 	var body []byte
 	if raw := rm.RawAMQPMessage; raw != nil && len(raw.Body.Data) != 1 {
@@ -134,7 +135,7 @@ func orderKey(e Entity, rm *azservicebus.ReceivedMessage) int64 {
 	if n := number(p[PropOriginalSequenceNumber]); n > 0 && e.Is(text(p[PropResubmittedFrom])) {
 		return n
 	}
-	if n := number(p[PropSequenceNumber]); n > 0 && rm.DeadLetterReason != nil {
+	if n := number(p[letter.PropSequenceNumber]); n > 0 && rm.DeadLetterReason != nil {
 		return n
 	}
 	return seqOf(rm)

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+
+	"fnobridge/internal/letter"
 )
 
 // A dead letter that another program made is listed under the entity and company that the lane would have read.
@@ -26,7 +28,7 @@ func TestTheSessionIsReadAsTheLaneReadsIt(t *testing.T) {
 func TestWhatTheBridgeRecordedWins(t *testing.T) {
 	session := "usmf/Customers"
 	m := view(Entity{Queue: "q"}, &azservicebus.ReceivedMessage{
-		SessionID: &session, ApplicationProperties: map[string]any{PropEntity: "Recorded", "entity": "Said", "company": "dat"},
+		SessionID: &session, ApplicationProperties: map[string]any{letter.PropEntity: "Recorded", "entity": "Said", "company": "dat"},
 	})
 	if m.Entity != "Recorded" || m.Company != "dat" {
 		t.Errorf("entity %q, company %q", m.Entity, m.Company)

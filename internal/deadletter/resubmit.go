@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"fnobridge/internal/bus"
+	"fnobridge/internal/redact"
 )
 
 // ErrUsage says that the options do not fit what was found.
@@ -312,7 +313,7 @@ func (r *run) leave(plans []*plan) error {
 		if p.blocked == nil && p.next == len(p.items) {
 			rec := Record{Time: time.Now().UTC(), Action: ActionLift, Outcome: OutcomeDone, By: r.o.By, Source: r.o.Entity.String(), Session: p.session}
 			if err := p.owned.lift(r.o.Ledger); err != nil {
-				rec.Outcome, rec.Error = OutcomeFailed, scrub(err.Error())
+				rec.Outcome, rec.Error = OutcomeFailed, redact.Text(err.Error())
 				errs = append(errs, fmt.Errorf("session %q is in order again, but still stands: %w", *p.session, err))
 			} else {
 				r.report.Lifted++

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"fnobridge/internal/contract"
+	"fnobridge/internal/letter"
 	"fnobridge/internal/retry"
 )
 
@@ -78,7 +79,7 @@ func TestCopySaysWhatTheOriginalSaid(t *testing.T) {
 		want := &azservicebus.AMQPAnnotatedMessage{
 			ApplicationProperties: map[string]any{
 				"entity": "Groups", "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "weight": int64(3),
-				contract.PropKey: "m1", PropResubmits: int64(1), PropOriginalSequenceNumber: int64(1), PropResubmittedFrom: "q", PropOriginalEnqueuedTime: stamp(enqueued),
+				contract.PropKey: "m1", PropResubmits: int64(1), PropOriginalSequenceNumber: int64(1), PropResubmittedFrom: "q", PropOriginalEnqueuedTime: letter.Stamp(enqueued),
 			},
 			Body: azservicebus.AMQPAnnotatedMessageBody{Data: [][]byte{[]byte("payload")}},
 			Properties: &azservicebus.AMQPAnnotatedMessageProperties{
@@ -97,7 +98,7 @@ func TestCopySaysWhatTheOriginalSaid(t *testing.T) {
 			t.Fatal(err)
 		}
 		p := b.queue[0].m.ApplicationProperties
-		if b.queue[0].id() != "m1~r2" || p[PropResubmits] != int64(2) || p[contract.PropKey] != "m1" || p[PropOriginalSequenceNumber] != int64(1) || p[PropAttempts] != nil {
+		if b.queue[0].id() != "m1~r2" || p[PropResubmits] != int64(2) || p[contract.PropKey] != "m1" || p[PropOriginalSequenceNumber] != int64(1) || p[letter.PropAttempts] != nil {
 			t.Fatalf("second life: %s %v", b.queue[0].id(), p)
 		}
 	})

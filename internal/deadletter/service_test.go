@@ -15,6 +15,7 @@ import (
 	"fnobridge/emulator/servicebus/entity"
 	"fnobridge/internal/bus"
 	"fnobridge/internal/contract"
+	"fnobridge/internal/letter"
 )
 
 // world is an embedded Service Bus with the queues q (sessions, duplicate detection), p (plain), and the topic t with
@@ -127,7 +128,7 @@ func (w *world) kill(t testing.TB, queue, session, reason string) {
 			t.Fatal(err)
 		}
 		for _, m := range got {
-			l := Letter{Reason: "ProcessedWithErrors", Description: "the value is not found", Entity: "Groups", SequenceNumber: *m.SequenceNumber, Attempts: 2}
+			l := letter.Letter{Reason: "ProcessedWithErrors", Description: "the value is not found", Entity: "Groups", SequenceNumber: *m.SequenceNumber, Attempts: 2}
 			o := l.Options(ctx, nil)
 			o.Reason = &reason
 			if err := rx.DeadLetterMessage(ctx, m, o); err != nil {
@@ -178,7 +179,7 @@ func TestServiceListsAndResubmits(t *testing.T) {
 		}
 	}
 	m := w.Messages("q")[0]
-	if m.Properties["DeadLetterReason"] != nil || m.Properties[PropAttempts] != nil || m.Properties["traceparent"] == nil || m.Properties[contract.PropKey] != "B-1" || m.MessageID != "B-1~r1" {
+	if m.Properties["DeadLetterReason"] != nil || m.Properties[letter.PropAttempts] != nil || m.Properties["traceparent"] == nil || m.Properties[contract.PropKey] != "B-1" || m.MessageID != "B-1~r1" {
 		t.Fatalf("%s %v", m.MessageID, m.Properties)
 	}
 	if c, _ := w.Counts("q/$DeadLetterQueue"); c.Active != 0 {

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"fnobridge/internal/redact"
 )
 
 // finish counts the head of a plan, writes its audit line and goes on to the next.
@@ -72,7 +74,7 @@ func (r *run) record(p *plan, it *item, outcome string, cause error) Record {
 		}
 	}
 	if cause != nil {
-		rec.Error = scrub(cause.Error())
+		rec.Error = redact.Text(cause.Error())
 	}
 	return rec
 }

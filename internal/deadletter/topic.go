@@ -11,6 +11,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus/admin"
 
 	"fnobridge/internal/bus"
+	"fnobridge/internal/redact"
 )
 
 // ErrNotTaken says that no subscription of the topic would take the copy: sending it would lose it.
@@ -54,7 +55,7 @@ func unread(err error) error {
 	if e, ok := errors.AsType[*azcore.ResponseError](err); ok {
 		return fmt.Errorf("HTTP %d %s", e.StatusCode, e.ErrorCode)
 	}
-	return errors.New(scrub(err.Error()))
+	return errors.New(redact.Text(err.Error()))
 }
 
 func judge(filters []admin.RuleFilter) Takes {

@@ -37,7 +37,7 @@ func refused(c call, resp *http.Response) error {
 		Op:      c.op,
 		Status:  resp.StatusCode,
 		After:   after,
-		Detail:  sentences(said(resp.Header.Get("Content-Type"), body), advice(c.kind, r.reason)),
+		Detail:  said(resp.Header.Get("Content-Type"), body),
 	}
 }
 
@@ -49,7 +49,7 @@ func unusable(c call, status int, why string) error {
 		Reason:  r.reason,
 		Op:      c.op,
 		Status:  status,
-		Detail:  sentences(why, advice(c.kind, r.reason)),
+		Detail:  why,
 	}
 }
 
@@ -60,13 +60,13 @@ func broken(ctx context.Context, c call, err error, complete bool) error {
 	if ctx.Err() != nil {
 		f.Err = failure.NewStop(ctx)
 	}
+	f.Detail = failure.Tidy(f.Err.Error(), maxDetail)
 	if c.kind == kindEnqueue && complete {
 		f.Verdict, f.Reason = failure.Unknown, failure.UnknownOutcome
-		f.Detail = advice(c.kind, f.Reason)
 		return f
 	}
 	r := ruleNetwork(err)
-	f.Verdict, f.Reason, f.Detail = r.verdict, r.reason, advice(c.kind, r.reason)
+	f.Verdict, f.Reason = r.verdict, r.reason
 	return f
 }
 
@@ -99,7 +99,7 @@ func tokenFailure(ctx context.Context, op string, err error) error {
 		f.Detail = said(refusal.RawResponse.Header.Get("Content-Type"), body)
 		f.Err = failure.Quiet("Microsoft Entra ID refused", err) // its own text is a dump of the whole answer
 	}
-	f.Detail = sentences(f.Detail, advice(kindOData, f.Reason))
+	f.Detail = cmp.Or(f.Detail, failure.Tidy(f.Err.Error(), maxDetail))
 	return f
 }
 
@@ -168,22 +168,4 @@ func unquote(raw json.RawMessage) string {
 	var s string
 	_ = json.Unmarshal(raw, &s) // anything but a string says nothing to a person
 	return s
-}
-
-// sentences joins what was said and what to do.
-func sentences(parts ...string) string {
-	var b strings.Builder
-	for _, p := range parts {
-		if p == "" {
-			continue
-		}
-		if b.Len() > 0 {
-			if !strings.HasSuffix(b.String(), ".") {
-				b.WriteByte('.')
-			}
-			b.WriteByte(' ')
-		}
-		b.WriteString(p)
-	}
-	return b.String()
 }

@@ -112,6 +112,6 @@ func ImportFailure(s Status, errs []ExecutionError) *failure.Failure {
 		Verdict: r.verdict,
 		Reason:  r.reason,
 		Op:      "import",
-		Detail:  sentences(what, advice(kindEnqueue, r.reason)),
+		Detail:  what,
 	}
 }

@@ -218,7 +218,7 @@ func TestADownloadMayTakeLongButNotStall(t *testing.T) {
 			t.Fatal(err)
 		}
 		cancel(errBoom)
-		if _, err := io.Copy(io.Discard, body); !failure.Stopped(ctx, err) || !errors.Is(err, errBoom) {
+		if _, err := io.Copy(io.Discard, body); !failure.IsStop(err) || !errors.Is(err, errBoom) {
 			t.Errorf("stopped download: %v", err)
 		}
 		_ = body.Close()

@@ -147,7 +147,7 @@ func TestWhoWaitsTakesOverFromAFetcherThatGoesAway(t *testing.T) {
 		go func() { _, err := tk.get(t.Context()); second <- err }()
 		synctest.Wait()
 		cancel()
-		if err := <-first; !failure.Stopped(ctx, err) {
+		if err := <-first; !failure.IsStop(err) {
 			t.Errorf("the one that went away: %v", err)
 		}
 		if err := <-second; err != nil {
@@ -198,9 +198,9 @@ func TestNoTokenPausesTheEnvironment(t *testing.T) {
 			failure.TokenRefused, "AADSTS7000215: Invalid client secret provided", 0,
 		},
 		"throttled by Entra ID":      {refusal(429, `{"error":"temporarily_unavailable"}`, "Retry-After", "5"), failure.TokenRefused, "temporarily_unavailable", 5 * time.Second},
-		"no credential available":    {azidentity.NewCredentialUnavailableError("ManagedIdentityCredential: no endpoint"), failure.TokenRefused, "identity of the environment", 0},
-		"the service is not reached": {networkRows[0].err, failure.NameNotResolved, "DNS", 0},
-		"an error with a secret":     {errors.New("POST https://login/x?client_secret=hunter2&sig=1 failed"), failure.TokenRefused, "", 0},
+		"no credential available":    {azidentity.NewCredentialUnavailableError("ManagedIdentityCredential: no endpoint"), failure.TokenRefused, "ManagedIdentityCredential: no endpoint", 0},
+		"the service is not reached": {networkRows[0].err, failure.NameNotResolved, "no such host", 0},
+		"an error with a secret":     {errors.New("POST https://login/x?client_secret=hunter2&sig=1 failed"), failure.TokenRefused, "POST https://login/x failed", 0},
 	}
 	for name, r := range rows {
 		t.Run(name, func(t *testing.T) {
@@ -265,7 +265,7 @@ func TestAHungTokenServiceEndsWithTheCall(t *testing.T) {
 		begin := time.Now()
 		_, err := e.Enqueue(t.Context(), f)
 		failed(t, err, failure.Pause, failure.Timeout)
-		if time.Since(begin) != time.Minute || failure.Stopped(t.Context(), err) {
+		if time.Since(begin) != time.Minute || failure.IsStop(err) {
 			t.Errorf("after %v: %v", time.Since(begin), err)
 		}
 		pass, _ := e.Gate().AwaitPass(t.Context(), nil)

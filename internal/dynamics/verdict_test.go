@@ -198,7 +198,7 @@ func TestTheVerdictOnAnImportIsTheTables(t *testing.T) {
 			if (f != nil) != bad || f != nil && (f.Verdict != verdict || f.Reason != reason) {
 				t.Errorf("%q: %v, want %v %s", word, f, verdict, reason)
 			}
-			if f := ImportFailure(read, passing); bad && (f.Verdict != failure.Retry || f.Reason != failure.ImportDeadlock) {
+			if f := ImportFailure(read, passing); bad && (f == nil || f.Verdict != failure.Retry || f.Reason != failure.ImportDeadlock) {
 				t.Errorf("%q after a deadlock: %v", word, f)
 			}
 		}

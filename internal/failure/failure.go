@@ -9,7 +9,6 @@
 package failure
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -51,7 +50,7 @@ type Failure struct {
 	Op      string        // what was being done, as in "enqueue" or "open payload"
 	Status  int           // the HTTP status, where there was one
 	After   time.Duration // how long the other side asked us to wait; 0 when it did not say
-	Detail  string        // what the other side said and what to do, for a person; may be long, never secret
+	Detail  string        // what was said or seen, for a person; may be long, never secret. What to do is package letter's
 	Err     error         // the cause, may be nil
 }
 
@@ -67,7 +66,7 @@ func (f *Failure) Error() string {
 	if f.Detail != "" {
 		s += ": " + f.Detail
 	}
-	if f.Err != nil {
+	if f.Err != nil && f.Err.Error() != f.Detail { // Detail may be the words of Err
 		s += ": " + f.Err.Error()
 	}
 	return s
@@ -86,10 +85,4 @@ func Of(err error) *Failure {
 		return f
 	}
 	return &Failure{Verdict: Retry, Reason: Unclassified, Err: err}
-}
-
-// Stopped reports whether err only says that the caller's own context ended. A stop is not a failure of the file: it
-// burns no attempt and is not logged as an error.
-func Stopped(ctx context.Context, err error) bool {
-	return err != nil && ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx)))
 }

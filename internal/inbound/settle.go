@@ -7,10 +7,10 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
-	"fnobridge/internal/deadletter"
 	"fnobridge/internal/dynamics"
 	"fnobridge/internal/failure"
 	"fnobridge/internal/ledger"
+	"fnobridge/internal/letter"
 	"fnobridge/internal/status"
 	"fnobridge/internal/telemetry"
 )
@@ -183,8 +183,8 @@ func (l *lane) deadLetter(f *fileImport) (next, error) {
 	return goOn, nil
 }
 
-func (l *lane) letter(f *fileImport, bad *failure.Failure) deadletter.Letter {
-	letter := deadletter.Letter{
+func (l *lane) letter(f *fileImport, bad *failure.Failure) letter.Letter {
+	letter := letter.Letter{
 		Reason: bad.Reason, Description: bad.Detail, Attempts: f.entry.Attempts, FirstAttempt: f.entry.First,
 		LastAttempt: f.entry.Last, HTTPStatus: bad.Status, FnoMessageID: f.entry.FnoID, ExecutionID: f.entry.ExecID,
 		Entity: f.msg.Entity, Company: f.msg.Company, SummaryURL: f.why.SummaryURL, TraceID: traceID(f.ctx), SequenceNumber: f.msg.seq,

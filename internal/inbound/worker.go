@@ -13,7 +13,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
 	"fnobridge/internal/admission"
-	"fnobridge/internal/deadletter"
+	"fnobridge/internal/letter"
 	"fnobridge/internal/payload"
 	"fnobridge/internal/status"
 	"fnobridge/internal/telemetry"
@@ -65,7 +65,7 @@ type Options struct {
 	Routes    []*Route // first match wins
 	Payloads  Payloads
 	Events    Publisher
-	Overflow  deadletter.Overflow // where long execution errors go; may be nil
+	Overflow  letter.Overflow // where long execution errors go; may be nil
 	Telemetry *telemetry.Telemetry
 
 	Sessions   int           // lanes at work at most; not counted are parked ones and, up to as many again, those at a closed gate

@@ -158,7 +158,7 @@ func storageFailure(ctx context.Context, err error) error {
 	answer, ok := errors.AsType[*azcore.ResponseError](err)
 	switch {
 	case ctx.Err() != nil:
-		f.Err = errors.Join(ctx.Err(), context.Cause(ctx)) // failure.Stopped knows it
+		f.Err = failure.NewStop(ctx)
 		return f
 	case !ok:
 		f.Detail = "Blob Storage did not deliver the payload"

@@ -126,11 +126,11 @@ func TestAStopWhileReadingStorageIsAStop(t *testing.T) {
 	errLease := errors.New("lease lost")
 	s.Break(storage.Fault{Before: func() { cancel(errLease) }})
 	_, err := newOpener(t).Open(ctx, Source{DataRef: ref}, Rule{Containers: []string{s.URL() + "/inbound"}})
-	if err != nil && (!failure.Stopped(ctx, err) || !errors.Is(err, errLease)) {
+	if err != nil && (!failure.IsStop(err) || !errors.Is(err, errLease)) {
 		t.Errorf("%v", err)
 	}
 	_, err = newOpener(t).Open(ctx, Source{DataRef: ref}, Rule{Containers: []string{s.URL() + "/inbound"}})
-	if !failure.Stopped(ctx, err) || !errors.Is(err, errLease) {
+	if !failure.IsStop(err) || !errors.Is(err, errLease) {
 		t.Errorf("%v", err)
 	}
 }

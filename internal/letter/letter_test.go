@@ -1,10 +1,12 @@
-package deadletter
+package letter
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -74,10 +76,22 @@ func TestAdviceIsTotal(t *testing.T) {
 		}
 		seen[a] = r
 	}
-	for r := range advice {
+	for r := range advices {
 		if !slices.Contains(failure.Reasons(), r) {
 			t.Errorf("advice for %s, which is no reason", r)
 		}
+	}
+}
+
+func TestWhatWasSaidComesBeforeWhatToCheck(t *testing.T) {
+	check := Check(failure.Throttled)
+	for said, want := range map[string]string{"": check, "slow down": "slow down. " + check, "Slow down.\n": "Slow down. " + check} {
+		if got := Explain(failure.Throttled, said); got != want {
+			t.Errorf("%q became %q", said, got)
+		}
+	}
+	if got := Explain("Weather", "it rains"); got != "it rains" {
+		t.Errorf("a reason that nobody knows: %q", got)
 	}
 }
 
@@ -146,14 +160,45 @@ func TestLongErrorsGoToTheOverflow(t *testing.T) {
 	}
 }
 
-func TestTheOperatorsPageNamesEveryReason(t *testing.T) {
+// The page has a row with the same words for every reason; a failure shows the row to write.
+func TestTheOperatorsPageHasTheSameWords(t *testing.T) {
 	page, err := os.ReadFile("../../docs/deadletter.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, r := range failure.Reasons() {
-		if !strings.Contains(string(page), "`"+string(r)+"`") {
-			t.Errorf("docs/deadletter.md does not say what to do about %s", r)
+		row := fmt.Sprintf("| `%s` | %s | %s |\n", r, advices[r].check, advices[r].then)
+		if !strings.Contains(string(page), "\n"+row) {
+			t.Errorf("docs/deadletter.md has no such row:\n%s", row)
+		}
+	}
+}
+
+// Whatever field a secret comes in, it does not go out. The shapes of secrets are package redact's.
+func TestNoSecretReachesADeadLetter(t *testing.T) {
+	for _, text := range []string{
+		"GET https://acct.blob.core.windows.net/in/a.csv?sv=2024-05-04&sig=S3CR3T%3D failed", "Authorization: Bearer S3CR3TS3CR3T.abc-def",
+		"SharedAccessKey=S3CR3T=;EntityPath=q", `{"client_secret": "S3CR3T with spaces"}`,
+	} {
+		var l Letter
+		v := reflect.ValueOf(&l).Elem() // every field that is text, also those somebody adds later
+		for _, field := range v.Fields() {
+			if field.Kind() == reflect.String {
+				field.SetString(text)
+			}
+		}
+		l.Reason, l.FirstAttempt = failure.ServerError, time.Now()
+		l.Errors = text + strings.Repeat("\nharmless", 1200) + text
+		s := &store{err: fmt.Errorf("put: %s", text)}
+		for range 2 {
+			all, err := json.Marshal(l.Options(t.Context(), s))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(string(all), "S3CR3T") || strings.Contains(string(s.got), "S3CR3T") {
+				t.Errorf("%q reaches the dead letter", text)
+			}
+			s.err = nil
 		}
 	}
 }

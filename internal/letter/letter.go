@@ -1,4 +1,4 @@
-package deadletter
+package letter
 
 import (
 	"context"
@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
 	"fnobridge/internal/failure"
+	"fnobridge/internal/redact"
 )
 
 // Names of the application properties that a dead letter of the bridge carries. Times are RFC 3339 in UTC, numbers are
@@ -44,7 +44,7 @@ const (
 	maxProperty    = 1024
 )
 
-// An Overflow stores a text that is too long for a property and gives the address it can be read at. Putting the same
+// An Overflow stores a text that is too long for a property and returns the address it can be read at. Putting the same
 // name twice is harmless: the content is the same.
 type Overflow interface {
 	Put(ctx context.Context, name string, content []byte) (url string, err error)
@@ -69,20 +69,19 @@ type Letter struct {
 	Errors                    string // the execution errors, may be very long
 }
 
-// Options gives the settlement that moves the message: the reason as it is, a description that says what happened and
+// Options returns the settlement that moves the message: the reason as it is, a description that says what happened and
 // what to do, and the properties. Errors that are too long for a property go to the overflow; without one, or when it
-// fails, they are cut with a note, because a dead letter must not wait for a storage account. Everything is scrubbed
-// of tokens, keys and the query parts of addresses.
+// fails, they are cut with a note, because a dead letter must not wait for a storage account. Everything is redacted.
 func (l Letter) Options(ctx context.Context, o Overflow) *azservicebus.DeadLetterOptions {
 	reason := l.Reason
 	if reason == "" { // an omission must still be found by its reason
 		reason = failure.Unclassified
 	}
-	errorsText := scrub(l.Errors)
+	errorsText := redact.Text(l.Errors)
 	props := map[string]any{}
 	put := func(name, value string) {
 		if value != "" {
-			props[name] = cut(scrub(value), maxProperty)
+			props[name] = cut(redact.Text(value), maxProperty)
 		}
 	}
 	if l.Attempts > 0 {
@@ -95,10 +94,10 @@ func (l Letter) Options(ctx context.Context, o Overflow) *azservicebus.DeadLette
 		props[PropSequenceNumber] = l.SequenceNumber
 	}
 	if !l.FirstAttempt.IsZero() {
-		props[PropFirstAttempt] = stamp(l.FirstAttempt)
+		props[PropFirstAttempt] = Stamp(l.FirstAttempt)
 	}
 	if !l.LastAttempt.IsZero() {
-		props[PropLastAttempt] = stamp(l.LastAttempt)
+		props[PropLastAttempt] = Stamp(l.LastAttempt)
 	}
 	put(PropFnoMessageID, l.FnoMessageID)
 	put(PropExecutionID, l.ExecutionID)
@@ -108,7 +107,7 @@ func (l Letter) Options(ctx context.Context, o Overflow) *azservicebus.DeadLette
 	put(PropCompany, l.Company)
 	put(PropTraceID, l.TraceID)
 	put(PropRoute, l.Route)
-	if u := scrubLink(l.SummaryURL); u != "" {
+	if u := redact.Link(l.SummaryURL); u != "" {
 		props[PropSummaryURL] = cut(u, 2*maxProperty)
 	}
 	if errorsText != "" {
@@ -118,9 +117,9 @@ func (l Letter) Options(ctx context.Context, o Overflow) *azservicebus.DeadLette
 			name := "execution-errors/" + hex.EncodeToString(sum[:16]) + ".txt"
 			url, err := o.Put(ctx, name, []byte(errorsText))
 			if err == nil {
-				props[PropErrorsURL] = cut(scrub(url), maxProperty)
+				props[PropErrorsURL] = cut(redact.Text(url), maxProperty)
 			} else {
-				props[PropErrors] = cut(errorsText, maxErrors-512) + cut(" [not stored: "+scrub(err.Error()), 510) + "]"
+				props[PropErrors] = cut(errorsText, maxErrors-512) + cut(" [not stored: "+redact.Text(err.Error()), 510) + "]"
 			}
 		}
 	}
@@ -137,7 +136,7 @@ func (l Letter) describe(reason failure.Reason, errorsText string) string {
 		{" at ", l.Environment}, {", entity ", l.Entity}, {", company ", l.Company}, {", route ", l.Route},
 	} {
 		if p.value != "" {
-			head.WriteString(p.label + cut(scrub(p.value), 128))
+			head.WriteString(p.label + cut(redact.Text(p.value), 128))
 		}
 	}
 	if l.HTTPStatus > 0 {
@@ -149,9 +148,9 @@ func (l Letter) describe(reason failure.Reason, errorsText string) string {
 	head.WriteString(".")
 	tail := "\nWhat to do: " + Advice(reason)
 	if l.ExecutionID != "" {
-		tail += "\nExecution: " + cut(scrub(l.ExecutionID), 256)
+		tail += "\nExecution: " + cut(redact.Text(l.ExecutionID), 256)
 	}
-	said := strings.TrimSpace(scrub(l.Description))
+	said := strings.TrimSpace(redact.Text(l.Description))
 	if errorsText != "" && !strings.Contains(said, strings.TrimSpace(errorsText)) {
 		said = strings.TrimSpace(said + "\n" + strings.TrimSpace(errorsText))
 	}
@@ -161,18 +160,11 @@ func (l Letter) describe(reason failure.Reason, errorsText string) string {
 	return head.String() + cut(said, maxDescription-head.Len()-len(tail)) + tail
 }
 
-// cut gives at most size bytes of s, ending on a whole character and with a note of how much is missing.
+// cut returns at most size bytes of s, with a note of how much there was.
 func cut(s string, size int) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
-	if len(s) <= size {
-		return s
-	}
-	note := fmt.Sprintf(" [cut: %d bytes in all]", len(s))
-	keep := max(size-len(note), 0)
-	for keep > 0 && !utf8.RuneStart(s[keep]) {
-		keep--
-	}
-	return s[:keep] + note
+	return failure.CutWith(s, size, fmt.Sprintf(" [cut: %d bytes in all]", len(s)))
 }
 
-func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
+// Stamp returns a time as the properties of messages have it.
+func Stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
