@@ -38,18 +38,26 @@ var rules = []struct {
 	{from: "internal/admission", to: "internal", except: []string{"internal/failure"}, why: "who may do what knows nothing of what is done"},
 	{from: "internal/ledger", to: "internal", except: []string{"internal/failure", "internal/status"}, why: "the ledger is state, not work"},
 	{
-		from: "internal/dynamics", to: "internal", except: []string{"internal/failure", "internal/admission", "internal/status"},
-		why: "the client of F&O serves any program; what F&O's statuses mean stands in one table",
+		from: "internal/dynamics", to: "internal",
+		except: []string{"internal/failure", "internal/admission", "internal/status", "internal/retry", "internal/origin"},
+		why:    "the client of F&O serves any program; what F&O's statuses mean stands in one table",
 	},
-	{from: "internal/payload", to: "internal", except: []string{"internal/failure"}, why: "the opener of payloads serves any program"},
+	{
+		from: "internal/payload", to: "internal", except: []string{"internal/failure", "internal/retry", "internal/origin"},
+		why: "the opener of payloads serves any program",
+	},
 	{
 		from: "internal/bus", to: "internal", except: []string{"internal/failure", "internal/contract"},
 		why: "the adapter of Service Bus serves any program; what a queue or a subscription is stands once",
 	},
 	{from: "internal/lease", to: "internal", except: []string{"internal/retry"}, why: "the lease serves any lock"},
-	{from: "internal/config", to: "internal", except: []string{"internal/contract"}, why: "a leaf but for what may be an entity, a company or a source"},
+	{
+		from: "internal/config", to: "internal", except: []string{"internal/contract", "internal/origin"},
+		why: "a leaf but for what may be an entity, a company, a source or an address",
+	},
 	{from: "internal/contract", to: "internal", except: []string{"internal/failure"}, why: "a leaf but for the rejections"},
 	{from: "internal/redact", to: "internal", why: "a leaf"},
+	{from: "internal/origin", to: "internal", why: "a leaf"},
 	{from: "internal/failure", to: "internal", except: []string{"internal/redact"}, why: "a leaf but for the redactor"},
 	{
 		from: "internal/letter", to: "internal", except: []string{"internal/failure", "internal/redact"},

@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"fnobridge/internal/contract"
+	"fnobridge/internal/origin"
 )
 
 // A form checks one value by itself. good is the value in its usual spelling ("" leaves it as it is); what says what is
@@ -36,7 +37,7 @@ var forms = map[string]form{
 	"listen":     listen,
 	"guid":       ofText(guid),
 	"tenant":     ofText(tenant),
-	"origin":     ofText(origin),
+	"origin":     ofText(originOf),
 	"authority":  ofText(authority),
 	"container":  ofText(container),
 }
@@ -199,7 +200,7 @@ func parseURL(s, eg string) (u *url.URL, what, fix string) {
 		return nil, quote(s) + " is not a URL", fix
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
 		return nil, "a URL with a user, a query or a fragment (not shown: it may hold a secret)", fix
-	case u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())):
+	case !origin.Safe(u):
 		return nil, quote(s) + " is not https", "write https://; http is for this machine only"
 	}
 	if p := u.Port(); p != "" {
@@ -211,14 +212,9 @@ func parseURL(s, eg string) (u *url.URL, what, fix string) {
 	return u, "", ""
 }
 
-func loopback(host string) bool {
-	a, err := netip.ParseAddr(host)
-	return host == "localhost" || (err == nil && a.IsLoopback())
-}
-
-// origin is scheme and host. A slash at the end is dropped: it would end up in the audience of the token, which F&O
+// originOf reads scheme and host. A slash at the end is dropped: it would end up in the audience of the token, which F&O
 // then refuses. Source: Microsoft Learn, "Troubleshoot service authentication".
-func origin(s string) (string, string, string) {
+func originOf(s string) (string, string, string) {
 	const eg = "https://contoso.operations.dynamics.com"
 	u, what, fix := parseURL(s, eg)
 	switch {
@@ -252,7 +248,7 @@ func container(s string) (string, string, string) {
 	}
 	parts := strings.Split(strings.Trim(u.Path, "/"), "/")
 	depth := 1
-	if a, err := netip.ParseAddr(u.Hostname()); u.Hostname() == "localhost" || (err == nil && a.IsLoopback()) {
+	if origin.Loopback(u.Hostname()) {
 		depth = min(max(len(parts), 1), 2)
 	}
 	for _, p := range parts {

@@ -8,27 +8,25 @@ import (
 	"io"
 	"net/http"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
 	"fnobridge/internal/failure"
+	"fnobridge/internal/retry"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 )
 
-const (
-	maxDetail     = 1000      // bytes of what the other side said, in a failure's Detail
-	maxRetryAfter = time.Hour // a clock that is off, or a mistake, must not hold an environment for a year
-)
+// maxDetail bounds what the other side said, in a failure's Detail, in bytes.
+const maxDetail = 1000
 
 // This file makes failures of answers and of missing ones: the verdict comes from the table, the words from here.
 
 // refused gives the failure of an answer with a status that is not 2xx, and closes it.
 func refused(c call, resp *http.Response) error {
 	defer drain(resp.Body)
-	after := retryAfter(resp.Header.Get("Retry-After"), time.Now())
+	after := retry.Asked(resp.Header.Get("Retry-After"), time.Now())
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxError)) // what came of it is worth having, and the status decides
 	r := ruleStatus(c.kind, resp.StatusCode, after > 0)
 	return &failure.Failure{
@@ -94,26 +92,13 @@ func tokenFailure(ctx context.Context, op string, err error) error {
 	refusal, ok := errors.AsType[*azidentity.AuthenticationFailedError](err)
 	if ok && refusal.RawResponse != nil {
 		f.Status = refusal.RawResponse.StatusCode
-		f.After = retryAfter(refusal.RawResponse.Header.Get("Retry-After"), time.Now())
+		f.After = retry.Asked(refusal.RawResponse.Header.Get("Retry-After"), time.Now())
 		body, _ := runtime.Payload(refusal.RawResponse) // azcore has it in memory and keeps it there for others
 		f.Detail = said(refusal.RawResponse.Header.Get("Content-Type"), body)
 		f.Err = failure.Quiet("Microsoft Entra ID refused", err) // its own text is a dump of the whole answer
 	}
 	f.Detail = cmp.Or(f.Detail, failure.Tidy(f.Err.Error(), maxDetail))
 	return f
-}
-
-// retryAfter reads the header in both its forms; 0 when it is absent, past or nonsense.
-// Source: RFC 9110, 10.2.3.
-func retryAfter(value string, now time.Time) time.Duration {
-	value = strings.TrimSpace(value)
-	var d time.Duration
-	if s, err := strconv.ParseInt(value, 10, 64); err == nil {
-		d = time.Duration(min(s, int64(maxRetryAfter/time.Second))) * time.Second
-	} else if at, err := http.ParseTime(value); err == nil {
-		d = at.Sub(now)
-	}
-	return max(0, min(d, maxRetryAfter))
 }
 
 // An errorBody is an error as OData, Web API and Entra ID write it.

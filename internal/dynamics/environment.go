@@ -3,16 +3,16 @@ package dynamics
 import (
 	"errors"
 	"fmt"
-	"fnobridge/internal/admission"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+
+	"fnobridge/internal/admission"
+	"fnobridge/internal/origin"
 )
 
 // What Options falls back to.
@@ -92,9 +92,6 @@ func New(o Options) (*Environment, error) {
 // Name gives the name of the environment in the configuration.
 func (e *Environment) Name() string { return e.name }
 
-// URL gives scheme and host of the environment, without a trailing slash.
-func (e *Environment) URL() string { return e.base.String() }
-
 // Gate gives the one gate of this environment.
 func (e *Environment) Gate() *admission.Gate { return e.gate }
 
@@ -109,9 +106,8 @@ func parseBase(s string) (*url.URL, error) {
 	if err != nil {
 		return nil, errors.New("not a URL")
 	}
-	host := strings.ToLower(u.Hostname())
 	switch {
-	case host == "":
+	case u.Hostname() == "":
 		return nil, errors.New("has no host, want https://<environment>.operations.dynamics.com")
 	case u.User != nil:
 		return nil, errors.New("must not hold a user or password")
@@ -119,27 +115,12 @@ func parseBase(s string) (*url.URL, error) {
 		return nil, errors.New("must not hold a query or fragment")
 	case strings.Trim(u.Path, "/") != "":
 		return nil, errors.New("must be the environment alone, without a path")
-	case u.Scheme == "http" && !isLoopback(host):
-		return nil, errors.New("must be https: plain http is accepted for a loopback host only")
 	case u.Scheme != "https" && u.Scheme != "http":
 		return nil, errors.New("must start with https://")
+	case !origin.Safe(u):
+		return nil, errors.New("must be https: plain http is accepted for a loopback host only")
 	}
-	b := &url.URL{Scheme: u.Scheme, Host: host}
-	if strings.Contains(host, ":") {
-		b.Host = "[" + host + "]"
-	}
-	if p := u.Port(); p != "" && (u.Scheme != "https" || p != "443") {
-		b.Host = net.JoinHostPort(host, p)
-	}
-	return b, nil
-}
-
-func isLoopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	a, err := netip.ParseAddr(host)
-	return err == nil && a.IsLoopback()
+	return origin.Of(u), nil
 }
 
 // scopeOf gives the token scope: the environment with no slash at the end, because a token whose audience ends in one

@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"fnobridge/internal/failure"
 )
@@ -27,7 +26,7 @@ func TestTheURLOfAnEnvironment(t *testing.T) {
 	}
 	for in, want := range good {
 		e, err := New(Options{Name: "prod", URL: in, Credential: &fakeCredential{}})
-		if err != nil || e.URL() != want || e.tokens.scope != want+"/.default" || e.Name() != "prod" {
+		if err != nil || e.base.String() != want || e.tokens.scope != want+"/.default" || e.Name() != "prod" {
 			t.Errorf("%q: %v, %v", in, e, err)
 		}
 	}
@@ -146,27 +145,5 @@ func TestAProxyThatRefusesPauses(t *testing.T) {
 	_, err = e.Enqueue(t.Context(), f)
 	if got := failed(t, err, failure.Pause, failure.ConnectionRefused); !strings.Contains(got.Error(), "407") {
 		t.Errorf("%v", got)
-	}
-}
-
-func TestRetryAfter(t *testing.T) {
-	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
-	rows := map[string]time.Duration{
-		"":                              0,
-		"0":                             0,
-		"-5":                            0,
-		"17":                            17 * time.Second,
-		" 17 ":                          17 * time.Second,
-		"99999999999999":                maxRetryAfter,
-		"1.5":                           0,
-		"soon":                          0,
-		"Sat, 21 Nov 2026 12:00:30 GMT": 30 * time.Second,
-		"Sat, 21 Nov 2026 11:00:00 GMT": 0,
-		"Sun, 21 Nov 2027 12:00:00 GMT": maxRetryAfter,
-	}
-	for in, want := range rows {
-		if got := retryAfter(in, now); got != want {
-			t.Errorf("%q: %v, want %v", in, got, want)
-		}
 	}
 }

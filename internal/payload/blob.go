@@ -8,10 +8,10 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 
 	"fnobridge/internal/failure"
+	"fnobridge/internal/retry"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
@@ -20,8 +20,7 @@ import (
 const (
 	headerTimeout = 30 * time.Second // for Blob Storage to begin its answer
 	stallTimeout  = 60 * time.Second // for the next bytes of a download
-	maxRetryAfter = time.Hour
-	maxWords      = 500 // bytes of an error's text that are kept
+	maxWords      = 500              // bytes of an error's text that are kept
 )
 
 // blobs reads Blob Storage.
@@ -178,16 +177,7 @@ func storageFailure(ctx context.Context, err error) error {
 		f.Detail = "Blob Storage did not deliver the payload"
 	}
 	if answer.RawResponse != nil {
-		f.After = retryAfter(answer.RawResponse.Header.Get("Retry-After"))
+		f.After = retry.Asked(answer.RawResponse.Header.Get("Retry-After"), time.Now())
 	}
 	return f
-}
-
-// retryAfter reads the header in seconds, the only form that Blob Storage uses; 0 when it is absent or nonsense.
-func retryAfter(value string) time.Duration {
-	s, err := strconv.Atoi(value)
-	if err != nil || s < 0 {
-		return 0
-	}
-	return time.Duration(min(s, int(maxRetryAfter/time.Second))) * time.Second
 }

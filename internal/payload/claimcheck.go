@@ -3,11 +3,11 @@ package payload
 import (
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"net/url"
 	"strings"
 	"unicode"
+
+	"fnobridge/internal/origin"
 )
 
 // resolve gives the URL of the blob that ref names, when it lies inside one of the containers. The URL is built anew from
@@ -36,15 +36,6 @@ func resolve(ref string, containers []string) (*url.URL, error) {
 	return nil, errors.New("dataref: not inside a container of this route (claimCheck)")
 }
 
-// CheckContainer reports what is wrong with the URL of a container in a route's claimCheck list.
-func CheckContainer(container string) error {
-	u, err := parseStorageURL(container)
-	if err == nil && strings.Trim(u.Path, "/") == "" {
-		err = errors.New("names no container: want https://<account>.blob.core.windows.net/<container>")
-	}
-	return err
-}
-
 // parseStorageURL reads the URL of a container or blob into one normal form (host in lower case, no default port) and
 // refuses whatever could make two readers of it disagree about where it points. Its errors quote nothing: a dataref
 // with a signature in it must not end up in a log.
@@ -53,9 +44,8 @@ func parseStorageURL(s string) (*url.URL, error) {
 	if err != nil {
 		return nil, errors.New("not a URL")
 	}
-	host := strings.ToLower(u.Hostname())
 	switch {
-	case u.Opaque != "" || host == "":
+	case u.Opaque != "" || u.Hostname() == "":
 		return nil, errors.New("not an absolute URL")
 	case u.User != nil:
 		return nil, errors.New("holds a user or password")
@@ -63,9 +53,7 @@ func parseStorageURL(s string) (*url.URL, error) {
 		return nil, errors.New("holds a query: signatures (SAS) are not taken, the bridge reads by its own identity")
 	case u.Fragment != "" || strings.Contains(s, "#"):
 		return nil, errors.New("holds a fragment")
-	case u.Scheme == "http" && !isLoopback(host):
-		return nil, errors.New("is not https")
-	case u.Scheme != "https" && u.Scheme != "http":
+	case !origin.Safe(u):
 		return nil, errors.New("is not https")
 	case strings.ContainsFunc(u.Path, func(r rune) bool { return r == '\\' || unicode.IsControl(r) }):
 		return nil, errors.New("holds a backslash or a control character")
@@ -78,20 +66,7 @@ func parseStorageURL(s string) (*url.URL, error) {
 	if strings.HasPrefix(u.Path, "//") || strings.HasSuffix(u.Path, "//") {
 		return nil, errors.New("holds an empty segment, \".\" or \"..\"")
 	}
-	n := &url.URL{Scheme: u.Scheme, Host: host, Path: u.Path}
-	if strings.Contains(host, ":") {
-		n.Host = "[" + host + "]"
-	}
-	if p := u.Port(); p != "" && (u.Scheme != "https" || p != "443") && (u.Scheme != "http" || p != "80") {
-		n.Host = net.JoinHostPort(host, p)
-	}
+	n := origin.Of(u)
+	n.Path = u.Path
 	return n, nil
-}
-
-func isLoopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	a, err := netip.ParseAddr(host)
-	return err == nil && a.IsLoopback()
 }

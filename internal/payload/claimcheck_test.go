@@ -66,19 +66,3 @@ func TestNoClaimCheckLeadsOutOfItsContainer(t *testing.T) {
 		}
 	})
 }
-
-func TestCheckContainer(t *testing.T) {
-	for container, ok := range map[string]bool{
-		"https://acct.blob.core.windows.net/inbound":     true,
-		"https://acct.blob.core.windows.net/inbound/":    true,
-		"https://acct.blob.core.windows.net/":            false,
-		"https://acct.blob.core.windows.net":             false,
-		"http://acct.blob.core.windows.net/inbound":      false,
-		"https://acct.blob.core.windows.net/inbound?x=1": false,
-		"inbound": false,
-	} {
-		if err := CheckContainer(container); (err == nil) != ok {
-			t.Errorf("%s: %v", container, err)
-		}
-	}
-}
