@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"fnobridge/internal/contract"
 )
 
 // ExportLines writes the selected dead letters as JSON lines, bodies included, and gives their number. Nothing is locked
@@ -80,7 +82,7 @@ var plainExtension = regexp.MustCompile(`^\.[A-Za-z0-9]{1,8}$`)
 
 // extension takes the file's extension from the producer's file name, when it is a harmless one.
 func extension(m Message) string {
-	if x := filepath.Ext(text(m.Properties["filename"])); plainExtension.MatchString(x) {
+	if x := filepath.Ext(text(m.Properties[contract.PropFileName])); plainExtension.MatchString(x) {
 		return strings.ToLower(x)
 	}
 	switch m.ContentType {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
+	"fnobridge/internal/contract"
 	"fnobridge/internal/dynamics"
 	"fnobridge/internal/failure"
 	"fnobridge/internal/retry"
@@ -283,15 +284,15 @@ func (x *Export) publish(ctx context.Context, m *dynamics.Export, id string, f f
 	out := &azservicebus.Message{
 		MessageID: &id, SessionID: &x.o.Entity, ContentType: &contentType, CorrelationID: &m.CorrelationID, Body: f.inline,
 		ApplicationProperties: map[string]any{
-			"entity": x.o.Entity, "export": x.o.Name, "environment": x.o.Environment.Name(), "activity": x.o.Activity,
-			"redelivered": m.Redelivered(), "size": f.size, "sha256": hex.EncodeToString(f.sum[:]),
+			contract.PropEntity: x.o.Entity, "export": x.o.Name, "environment": x.o.Environment.Name(), "activity": x.o.Activity,
+			"redelivered": m.Redelivered(), "size": f.size, contract.PropSHA256: hex.EncodeToString(f.sum[:]),
 		},
 	}
 	if x.o.Company != "" {
-		out.ApplicationProperties["company"] = x.o.Company
+		out.ApplicationProperties[contract.PropCompany] = x.o.Company
 	}
 	if f.url != "" {
-		out.ApplicationProperties["dataref"] = f.url
+		out.ApplicationProperties[contract.PropDataRef] = f.url
 	}
 	for try := 0; ; try++ {
 		ctx, end := x.o.Telemetry.Send(ctx, x.o.To, telemetry.MessageInfo{

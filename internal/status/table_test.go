@@ -118,3 +118,15 @@ func TestWhatAnotherVersionSaysIsNotInTheTable(t *testing.T) {
 		t.Error("it is a failure")
 	}
 }
+
+func TestTheMessagesPageNamesEveryStatus(t *testing.T) {
+	page, err := os.ReadFile("../../docs/messages.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range All() {
+		if !strings.Contains(string(page), "`"+string(s)+"`") {
+			t.Errorf("docs/messages.md does not say what %s means", s)
+		}
+	}
+}
