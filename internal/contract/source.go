@@ -47,7 +47,8 @@ func (s Source) String() string {
 // Is reports whether name means this source. Service Bus compares without regard to case, and writes the path of a
 // subscription as topic/Subscriptions/subscription; older versions of the bridge did so too.
 func (s Source) Is(name string) bool {
-	return strings.EqualFold(name, s.String()) || s.Queue == "" && strings.EqualFold(name, s.Topic+"/Subscriptions/"+s.Subscription)
+	path := s.Topic + "/Subscriptions/" + s.Subscription
+	return strings.EqualFold(name, s.String()) || s.Queue == "" && strings.EqualFold(name, path)
 }
 
 // Target returns where a message has to be sent to reach the source: the queue itself, or the topic of a subscription,

@@ -27,7 +27,7 @@ const (
 	Unknown           // F&O may or may not have taken the file: the route's unknownOutcome policy decides
 )
 
-// String gives the verdict as logs and documents write it.
+// String returns the verdict as logs and documents write it.
 func (v Verdict) String() string {
 	switch v {
 	case Retry:
@@ -72,11 +72,11 @@ func (f *Failure) Error() string {
 	return s
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (f *Failure) Unwrap() error { return f.Err }
 
-// Of gives the failure in err's chain. An error that carries none becomes a Retry for reason Unclassified: unsure
-// means transient, with the route's bounds as the cap. A nil error gives nil.
+// Of returns the failure in err's chain. An error that carries none becomes a Retry for reason Unclassified: unsure
+// means transient, with the route's bounds as the cap. A nil error has none.
 func Of(err error) *Failure {
 	if err == nil {
 		return nil

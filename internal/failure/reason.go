@@ -58,7 +58,7 @@ const (
 	OperatorSkipped Reason = "OperatorSkipped" // `bridge sessions skip`
 )
 
-// Reasons gives the whole set, in the order of this file.
+// Reasons returns the whole set, in the order of this file.
 func Reasons() []Reason {
 	return []Reason{
 		NoRoute, BadMessage, EmptyBody, PayloadTooLarge, PackageInvalid, ClaimCheckRefused, ClaimCheckMissing, ChecksumMismatch,

@@ -17,7 +17,8 @@ const resubmit = "Then resubmit."
 // advices has the one text for every reason. docs/deadletter.md shows the same words; a test compares them.
 var advices = map[failure.Reason]advice{
 	failure.NoRoute: {
-		"No route takes this entity and company. Add one to bridge.yaml and restart the bridge, or correct the message's entity, company or session.",
+		"No route takes this entity and company. Add one to bridge.yaml and restart the bridge, or correct the " +
+			"message's entity, company or session.",
 		resubmit,
 	},
 	failure.BadMessage: {
@@ -33,11 +34,13 @@ var advices = map[failure.Reason]advice{
 		"Let the producer send it again.",
 	},
 	failure.PackageInvalid: {
-		"The data package is broken: it must be a zip with Manifest.xml, PackageHeader.xml and the data file at its root.",
+		"The data package is broken: it must be a zip with Manifest.xml, PackageHeader.xml and the data file at " +
+			"its root.",
 		"Repair it and resubmit with --edit FILE.",
 	},
 	failure.ClaimCheckRefused: {
-		"The dataref points outside the containers of the route. Correct the producer, or add the container to the route's claimCheck.",
+		"The dataref points outside the containers of the route. Correct the producer, or add the container to the " +
+			"route's claimCheck.",
 		resubmit,
 	},
 	failure.ClaimCheckMissing: {
@@ -50,7 +53,8 @@ var advices = map[failure.Reason]advice{
 	},
 
 	failure.Throttled: {
-		"F&O is busy and asks for fewer calls. Lower requests and statusCalls of the environment; raise retry.total if files are given up for this.",
+		"F&O is busy and asks for fewer calls. Lower requests and statusCalls of the environment; raise " +
+			"retry.total if files are given up for this.",
 		"Resubmit at a quiet hour.",
 	},
 	failure.Unavailable: {
@@ -66,11 +70,13 @@ var advices = map[failure.Reason]advice{
 		resubmit,
 	},
 	failure.GatewayTimeout: {
-		"F&O did not answer its gateway in time, and may have taken the file. Look for it in the recurring job's messages; smaller files help.",
+		"F&O did not answer its gateway in time, and may have taken the file. Look for it in the recurring job's " +
+			"messages; smaller files help.",
 		"Purge it if it is there, resubmit if not.",
 	},
 	failure.BadRequest: {
-		"F&O refused the request. Check the activity ID, the entity name and the company of the route, and that the recurring data job is enabled.",
+		"F&O refused the request. Check the activity ID, the entity name and the company of the route, and that " +
+			"the recurring data job is enabled.",
 		resubmit,
 	},
 	failure.Refused: {
@@ -78,27 +84,34 @@ var advices = map[failure.Reason]advice{
 		resubmit,
 	},
 	failure.Unauthorized: {
-		"F&O did not accept the token. Check that the client ID of the identity is in F&O under System administration > Setup > Microsoft Entra ID applications, and in the authorization policy of the recurring data job.",
+		"F&O did not accept the token. Check that the client ID of the identity is in F&O under System " +
+			"administration > Setup > Microsoft Entra ID applications, and in the authorization policy of the " +
+			"recurring data job.",
 		resubmit,
 	},
 	failure.Forbidden: {
-		"The user of the client ID may not do this. Give the user the Data management roles in F&O, and add the client ID to the authorization policy of the recurring data job.",
+		"The user of the client ID may not do this. Give the user the Data management roles in F&O, and add the " +
+			"client ID to the authorization policy of the recurring data job.",
 		resubmit,
 	},
 	failure.NotFound: {
-		"F&O does not know this activity ID or path. Compare the route's activity with the ID of the recurring data job, and check the environment's URL and version (platform update 12 or later).",
+		"F&O does not know this activity ID or path. Compare the route's activity with the ID of the recurring " +
+			"data job, and check the environment's URL and version (platform update 12 or later).",
 		resubmit,
 	},
 	failure.Redirected: {
-		"F&O answers with a redirect: the URL is not the environment's own, or it wants a sign-in. Correct the environment's URL; on-premises environments have no recurring integrations.",
+		"F&O answers with a redirect: the URL is not the environment's own, or it wants a sign-in. Correct the " +
+			"environment's URL; on-premises environments have no recurring integrations.",
 		resubmit,
 	},
 	failure.BadAnswer: {
-		"The answer is not what the protocol says: a sign-in page, a proxy? Check the environment's URL, what stands between the bridge and F&O, and whether the file arrived.",
+		"The answer is not what the protocol says: a sign-in page, a proxy? Check the environment's URL, what " +
+			"stands between the bridge and F&O, and whether the file arrived.",
 		resubmit,
 	},
 	failure.TokenRefused: {
-		"Microsoft Entra ID gave no token. Check the identity of the environment: tenant, client ID, and the secret, certificate or federation and when it expires.",
+		"Microsoft Entra ID gave no token. Check the identity of the environment: tenant, client ID, and the " +
+			"secret, certificate or federation and when it expires.",
 		resubmit,
 	},
 	failure.NameNotResolved: {
@@ -106,15 +119,18 @@ var advices = map[failure.Reason]advice{
 		resubmit,
 	},
 	failure.TLSFailed: {
-		"The TLS connection cannot be made. Check the certificate of the other side, the clock, and whether a proxy breaks TLS open.",
+		"The TLS connection cannot be made. Check the certificate of the other side, the clock, and whether a " +
+			"proxy breaks TLS open.",
 		resubmit,
 	},
 	failure.ConnectionRefused: {
-		"Nobody answers at the environment's address. Check the environment's URL, the proxy, the firewall, and that the environment runs.",
+		"Nobody answers at the environment's address. Check the environment's URL, the proxy, the firewall, and " +
+			"that the environment runs.",
 		resubmit,
 	},
 	failure.ConnectionBroken: {
-		"The connection broke before the file was sent. Check the network, and the file's size against the environment's timeout.",
+		"The connection broke before the file was sent. Check the network, and the file's size against the " +
+			"environment's timeout.",
 		resubmit,
 	},
 	failure.Timeout: {
@@ -122,16 +138,19 @@ var advices = map[failure.Reason]advice{
 		resubmit,
 	},
 	failure.StorageFailed: {
-		"Blob Storage did not deliver the payload. Check that the identity may read the container, and that its network lets the bridge in.",
+		"Blob Storage did not deliver the payload. Check that the identity may read the container, and that its " +
+			"network lets the bridge in.",
 		resubmit,
 	},
 	failure.UnknownOutcome: {
-		"F&O may or may not have taken this file. Look for it in the recurring job's messages: the external ID is the message ID.",
+		"F&O may or may not have taken this file. Look for it in the recurring job's messages: the external ID is " +
+			"the message ID.",
 		"Purge it if it is there, resubmit if not.",
 	},
 
 	failure.ProcessedWithErrors: {
-		"F&O imported the file with errors. Records without error are imported already. Read the errors and open the execution summary.",
+		"F&O imported the file with errors. Records without error are imported already. Read the errors and open " +
+			"the execution summary.",
 		"Correct the data and resubmit with --edit FILE, or correct the set-up in F&O and resubmit as it is.",
 	},
 	failure.PreProcessingError: {
@@ -143,20 +162,24 @@ var advices = map[failure.Reason]advice{
 		"Resubmit only if a second import does no harm.",
 	},
 	failure.ImportDeadlock: {
-		"The import met a deadlock or an update conflict in F&O. Look for another import or batch job on the same entity at the same time.",
+		"The import met a deadlock or an update conflict in F&O. Look for another import or batch job on the same " +
+			"entity at the same time.",
 		resubmit,
 	},
 	failure.NeverEnds: {
-		"F&O did not finish the import before the route's deadline. Check that the recurring job's batch runs, and how the import ended.",
+		"F&O did not finish the import before the route's deadline. Check that the recurring job's batch runs, and " +
+			"how the import ended.",
 		"Purge if it succeeded later, resubmit if it never ran.",
 	},
 
 	failure.Unclassified: {
-		"An error that nobody has classified. Read what was said, and look into the bridge's log at the time of the last attempt.",
+		"An error that nobody has classified. Read what was said, and look into the bridge's log at the time of " +
+			"the last attempt.",
 		resubmit,
 	},
 	failure.LedgerUnusable: {
-		"The session state cannot be read by this version of the bridge: a newer version wrote it, or another program. Run the newer version, or release the session.",
+		"The session state cannot be read by this version of the bridge: a newer version wrote it, or another " +
+			"program. Run the newer version, or release the session.",
 		resubmit,
 	},
 	failure.OutOfOrder: {
@@ -165,7 +188,8 @@ var advices = map[failure.Reason]advice{
 	},
 	failure.Drained: {
 		"Not at fault itself: it came behind a failed file of a session that drains.",
-		"Correct the failed file and resubmit it together with these: bridge deadletter resubmit --session ID keeps the order.",
+		"Correct the failed file and resubmit it together with these: bridge deadletter resubmit --session ID " +
+			"keeps the order.",
 	},
 	failure.OperatorSkipped: {
 		"An operator skipped this file.",
@@ -177,7 +201,8 @@ var advices = map[failure.Reason]advice{
 // Source: Microsoft Learn, service-bus-dead-letter-queues.
 var others = map[failure.Reason]advice{
 	"MaxDeliveryCountExceeded": {
-		"The broker delivered it too often: a worker crashed or lost its lock again and again. Raise the queue's maximum delivery count, look for crashes.",
+		"The broker delivered it too often: a worker crashed or lost its lock again and again. Raise the queue's " +
+			"maximum delivery count, look for crashes.",
 		resubmit,
 	},
 	"TTLExpiredException": {
@@ -198,14 +223,16 @@ var others = map[failure.Reason]advice{
 	},
 }
 
-// Advice returns what an operator does about a dead letter of reason r. A reason of another program gets a general text.
+// Advice returns what an operator does about a dead letter of reason r. A reason of another program gets a general
+// text.
 func Advice(r failure.Reason) string {
 	a, ok := advices[r]
 	if !ok {
 		a, ok = others[r]
 	}
 	if !ok {
-		return "Not a reason of the bridge: the producer, another consumer or a person dead-lettered it. Read its description, then resubmit or purge it."
+		return "Not a reason of the bridge: the producer, another consumer or a person dead-lettered it. Read its " +
+			"description, then resubmit or purge it."
 	}
 	return a.check + " " + a.then
 }

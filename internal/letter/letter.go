@@ -36,7 +36,8 @@ const (
 )
 
 // Bounds of what goes into a dead letter. Service Bus takes 32 KB in one property and 64 KB in all of them together,
-// and 4,096 characters as the description (Source: Microsoft Learn, service-bus-quotas, service-bus-dead-letter-queues).
+// and 4,096 characters as the description (Source: Microsoft Learn, service-bus-quotas,
+// service-bus-dead-letter-queues).
 // The errors stay well below, so that a message near its own size limit can still be dead-lettered.
 const (
 	maxDescription = 4096

@@ -19,10 +19,12 @@ type BlobOverflow struct {
 	address   *url.URL
 }
 
-// NewBlobOverflow gives an overflow for the container at containerURL (https://ACCOUNT.blob.core.windows.net/NAME).
+// NewBlobOverflow returns an overflow for the container at containerURL (https://ACCOUNT.blob.core.windows.net/NAME).
 // A nil credential means anonymous access, which only an emulator grants. An address with a query is refused: a
 // signature would end up in the configuration and in every dead letter.
-func NewBlobOverflow(containerURL string, credential azcore.TokenCredential, options policy.ClientOptions) (*BlobOverflow, error) {
+func NewBlobOverflow(
+	containerURL string, credential azcore.TokenCredential, options policy.ClientOptions,
+) (*BlobOverflow, error) {
 	u, err := url.Parse(containerURL)
 	if err != nil {
 		return nil, errors.New("overflow container: not an address") // the reason would quote it, signature and all
@@ -43,11 +45,13 @@ func NewBlobOverflow(containerURL string, credential azcore.TokenCredential, opt
 	return &BlobOverflow{container: c, address: u}, nil
 }
 
-// Put writes the blob, replacing one of the same name, and gives its address.
+// Put writes the blob, replacing one of the same name, and returns its address.
 func (b *BlobOverflow) Put(ctx context.Context, name string, content []byte) (string, error) {
 	c := b.container.NewBlockBlobClient(name)
 	contentType := "text/plain; charset=utf-8"
-	_, err := c.UploadBuffer(ctx, content, &blockblob.UploadBufferOptions{HTTPHeaders: &blob.HTTPHeaders{BlobContentType: &contentType}})
+	_, err := c.UploadBuffer(ctx, content, &blockblob.UploadBufferOptions{
+		HTTPHeaders: &blob.HTTPHeaders{BlobContentType: &contentType},
+	})
 	if err != nil {
 		return "", fmt.Errorf("store execution errors: %w", err)
 	}

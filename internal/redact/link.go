@@ -6,7 +6,9 @@ import (
 )
 
 // kept are the query parameters of F&O's own pages: company, menu item, the record to open.
-var kept = map[string]bool{"cmp": true, "mi": true, "q": true, "prt": true, "f": true, "lng": true, "debug": true, "limitednav": true}
+var kept = map[string]bool{
+	"cmp": true, "mi": true, "q": true, "prt": true, "f": true, "lng": true, "debug": true, "limitednav": true,
+}
 
 // Link returns the address of an F&O page with only those parameters that say what it opens. It returns "" for what is
 // not an absolute web address.

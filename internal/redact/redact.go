@@ -24,13 +24,15 @@ var (
 	// A JSON web token, wherever it stands.
 	jwt = regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*)?`)
 	// The value of an Authorization header, with or without a scheme, and a bearer token on its own.
-	authorization = regexp.MustCompile(`(?i)(authorization"?\s*[:=]\s*"?)(?:(?:bearer|basic|negotiate|digest|sharedkey(?:lite)?)\s+)?(?:` + marked + `|[^\s"',;]+)`)
-	bearer        = regexp.MustCompile(`(?i)\b(bearer\s+)[A-Za-z0-9._~+/=-]{8,}`)
+	authorization = regexp.MustCompile(`(?i)(authorization"?\s*[:=]\s*"?)` +
+		`(?:(?:bearer|basic|negotiate|digest|sharedkey(?:lite)?)\s+)?(?:` + marked + `|[^\s"',;]+)`)
+	bearer = regexp.MustCompile(`(?i)\b(bearer\s+)[A-Za-z0-9._~+/=-]{8,}`)
 	// A Service Bus SAS token.
 	sas = regexp.MustCompile(`(?i)\b(SharedAccessSignature\s+)(?:` + marked + `|\S+)`)
 	// name=value, name: value and "name": "value" of names that hold secrets.
-	named = regexp.MustCompile(`(?i)((?:sharedaccesskey|sharedaccesssignature|accountkey|client[_-]?secret|client[_-]?assertion` +
-		`|access[_-]?token|refresh[_-]?token|id[_-]?token|password|passwd|pwd|\bsig|x-functions-key|api[_-]?key|subscription-key)"?\s*[=:]\s*)` +
+	named = regexp.MustCompile(`(?i)((?:sharedaccesskey|sharedaccesssignature|accountkey|client[_-]?secret` +
+		`|client[_-]?assertion|access[_-]?token|refresh[_-]?token|id[_-]?token|password|passwd|pwd|\bsig` +
+		`|x-functions-key|api[_-]?key|subscription-key)"?\s*[=:]\s*)` +
 		`(` + marked + `|"[^"]*"|'[^']*'|[^\s;&"']+)`)
 )
 

@@ -11,8 +11,8 @@ import (
 // year.
 const maxAsked = time.Hour
 
-// Asked returns how long the other side wants us to wait, by the value of its Retry-After header in either of its forms;
-// 0 when that is absent, past or nonsense.
+// Asked returns how long the other side wants us to wait, by the value of its Retry-After header, in either of its
+// forms; 0 when that is absent, past or nonsense.
 // Source: RFC 9110, 10.2.3.
 func Asked(header string, now time.Time) time.Duration {
 	header = strings.TrimSpace(header)

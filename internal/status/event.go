@@ -108,7 +108,7 @@ type data struct {
 	SummaryURL     string         `json:"summaryUrl,omitempty"`
 }
 
-// Encode gives the event as CloudEvents JSON.
+// Encode returns the event as CloudEvents JSON.
 func (e Event) Encode() ([]byte, error) {
 	kind, subject := EventType, e.MessageID
 	if e.Status.Environmental() {

@@ -10,7 +10,8 @@ package status
 //	   |                                 \                |
 //	   +-> UnknownOutcome ----------------+---------------+--> DeadLettered | Held
 //
-// What is known about each stands in the table (table.go). F&O may skip any of its own intermediate statuses: the bridge publishes what it saw, in order.
+// What is known about each stands in the table (table.go). F&O may skip any of its own intermediate statuses: the
+// bridge publishes what it saw, in order.
 type Status string
 
 // What F&O reports about a file, in one spelling each.
@@ -45,5 +46,5 @@ const (
 // What the bridge does with an export.
 const (
 	Exported    Status = "Exported"    // published and acknowledged
-	ExportEmpty Status = "ExportEmpty" // F&O offered an export without a file; acknowledged, Detail says why there was none
+	ExportEmpty Status = "ExportEmpty" // F&O offered an export without a file; acknowledged, Detail says why
 )

@@ -69,7 +69,8 @@ var table = []row{
 		reason: failure.PreProcessingError, verdict: failure.Reject,
 	},
 	{
-		status: PostProcessingFailed, kind: Final, tone: Bad, spellings: []string{"postprocessingfailed", "postprocessingerror", "postprocesserror"},
+		status: PostProcessingFailed, kind: Final, tone: Bad,
+		spellings: []string{"postprocessingfailed", "postprocessingerror", "postprocesserror"},
 		reason: failure.PostProcessingFailed, verdict: failure.Reject,
 	},
 
@@ -161,5 +162,6 @@ func progress(s Status) int {
 // Announces reports whether files that are dead-lettered for r have had a status that says so. ImportDeadlock is what
 // any failed import can turn out to be, by its errors.
 func Announces(r failure.Reason) bool {
-	return r == failure.ImportDeadlock || slices.ContainsFunc(table, func(row row) bool { return row.reason != "" && row.reason == r })
+	told := slices.ContainsFunc(table, func(row row) bool { return row.reason != "" && row.reason == r })
+	return told || r == failure.ImportDeadlock
 }
