@@ -71,7 +71,7 @@ var table = []row{
 	{
 		status: PostProcessingFailed, kind: Final, tone: Bad,
 		spellings: []string{"postprocessingfailed", "postprocessingerror", "postprocesserror"},
-		reason: failure.PostProcessingFailed, verdict: failure.Reject,
+		reason:    failure.PostProcessingFailed, verdict: failure.Reject,
 	},
 
 	{status: UnknownOutcome, kind: Decision, tone: Uneasy},
