@@ -84,9 +84,10 @@ func TestWhatIsMeantForPeopleStays(t *testing.T) {
 
 // What was redacted is clean: a second pass changes nothing.
 func TestACleanTextComesBackAsItWas(t *testing.T) {
+	words := append([]string{"key=", `"`, "?", "a b", "https://h/", "; x"}, smuggled...)
 	rapid.Check(t, func(t *rapid.T) {
-		parts := rapid.SliceOfN(rapid.OneOf(rapid.SampledFrom(smuggled), rapid.SampledFrom([]string{" ", "; ", "key=", "\"", "?", "a b", "https://h/"})), 1, 6)
-		once := Text(strings.Join(parts.Draw(t, "parts"), ""))
+		parts := rapid.SliceOfN(rapid.SampledFrom(words), 1, 6).Draw(t, "parts")
+		once := Text(strings.Join(parts, " "))
 		if twice := Text(once); twice != once {
 			t.Fatalf("%q became %q", once, twice)
 		}
