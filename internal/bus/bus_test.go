@@ -114,7 +114,7 @@ func (r *rig) accept() *Session {
 
 // locked counts the messages of src that somebody has in hand.
 func (r *rig) locked(src Source) (n int) {
-	for _, m := range r.server.Messages(src.String()) {
+	for _, m := range r.server.Messages(PathOf(src)) {
 		if m.State == "locked" {
 			n++
 		}
@@ -157,7 +157,7 @@ func TestASessionIsServedInOrder(t *testing.T) {
 				}); err != nil {
 					t.Error(err)
 				}
-				dead := r.server.Messages(src.String() + "/$DeadLetterQueue")
+				dead := r.server.Messages(PathOf(src) + "/$DeadLetterQueue")
 				if len(dead) != 1 || dead[0].DeadLetterReason != "why" || dead[0].DeadLetterDescription != "how" || dead[0].Properties["attempts"] != int64(3) {
 					t.Errorf("%+v", dead)
 				}

@@ -156,7 +156,7 @@ func (w *world) receive(s *bus.Session) *azservicebus.ReceivedMessage {
 
 // session tells what the broker knows of a session; the zero value when nothing.
 func (w *world) session(src bus.Source, id string) servicebus.Session {
-	for _, s := range w.server.Sessions(src.String()) {
+	for _, s := range w.server.Sessions(bus.PathOf(src)) {
 		if s.ID == id {
 			return s
 		}
