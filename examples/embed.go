@@ -62,7 +62,7 @@ type File struct {
 	Body []byte
 }
 
-// Files gives the lane's files in the order in which they are to be sent.
+// Files returns the lane's files in the order in which they are to be sent.
 func (l Lane) Files() ([]File, error) {
 	dir := path.Join("data", l.Folder)
 	entries, err := fs.ReadDir(FS, dir) // sorted by name

@@ -80,7 +80,7 @@ func TestPackagesAreWhatTheGeneratorMakes(t *testing.T) {
 	}
 }
 
-// entries gives names and contents of a zip in one list.
+// entries returns names and contents of a zip in one list.
 func entries(t *testing.T, body []byte) []string {
 	t.Helper()
 	z, err := zip.NewReader(bytes.NewReader(body), int64(len(body)))

@@ -70,7 +70,7 @@ var rules = []struct {
 // forTests reports the packages of the standard library that only tests and packages for tests may import.
 func forTests(pkg string) bool { return within(pkg, "testing") || pkg == "net/http/httptest" }
 
-// forbidden gives every import that breaks a rule. arrows are import paths by importing package, without the module.
+// forbidden returns every import that breaks a rule. arrows are import paths by importing package, without the module.
 func forbidden(arrows map[string][]string) []string {
 	var bad []string
 	for _, from := range slices.Sorted(maps.Keys(arrows)) {

@@ -45,7 +45,7 @@ type recordingTransport struct {
 	posts  map[string][]string // contents that were sent to the end, by external identifier
 }
 
-// claims gives the world a Blob Storage.
+// claims returns the world a Blob Storage.
 func (w *world) claims() *storagetest.Server {
 	w.t.Helper()
 	s := storagetest.NewTLS(w.t, storageToken)

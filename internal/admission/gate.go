@@ -160,10 +160,10 @@ func (p *Pass) Probing() bool {
 // errNotMade is how a pass ends under which no call was made.
 var errNotMade = errors.New("the call was not made")
 
-// GiveBack gives a pass back under which no call was made. It says nothing of the environment.
+// GiveBack returns a pass back under which no call was made. It says nothing of the environment.
 func (p *Pass) GiveBack() { p.Leave(&failure.Failure{Op: "call", Err: errNotMade}) }
 
-// Leave gives the pass back and reports how the call ended. A Pause failure closes the gate, an answer of any other
+// Leave returns the pass back and reports how the call ended. A Pause failure closes the gate, an answer of any other
 // kind opens it. An error without a verdict (the caller's context ended, the call was never made) does neither; when
 // the probe leaves so, the next in line probes.
 func (p *Pass) Leave(err error) {

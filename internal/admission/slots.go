@@ -141,7 +141,7 @@ func (s *Slot) Reclaim() {
 	}
 }
 
-// GiveBack gives the slot back for good. Calling it again does nothing.
+// GiveBack returns the slot back for good. Calling it again does nothing.
 func (s *Slot) GiveBack() {
 	s.of.mu.Lock()
 	defer s.of.mu.Unlock()

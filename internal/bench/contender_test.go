@@ -81,7 +81,7 @@ func (p *process) stop() time.Duration {
 	return p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
 }
 
-// memory gives the resident memory of the process in bytes.
+// memory returns the resident memory of the process in bytes.
 func (p *process) memory() int64 {
 	p.tb.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
@@ -96,7 +96,7 @@ func (p *process) memory() int64 {
 	return kb << 10
 }
 
-// computed gives the time the process has computed so far, in the kernel's ticks of 10 ms.
+// computed returns the time the process has computed so far, in the kernel's ticks of 10 ms.
 func (p *process) computed() time.Duration {
 	p.tb.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))

@@ -90,7 +90,7 @@ func file(session, id string) *azservicebus.Message {
 	return &azservicebus.Message{MessageID: &id, SessionID: &session, Body: []byte("NAME\n" + strings.Repeat("x", 4<<10))}
 }
 
-// name gives the message ID of the nth file of a session.
+// name returns the message ID of the nth file of a session.
 func name(session, n int) string { return fmt.Sprintf("%05d/%05d", session, n) }
 
 // fill puts files on the queue, the sessions in turn.
@@ -128,7 +128,7 @@ func (st *stage) await(what string, ok func() bool) {
 	}
 }
 
-// left gives how many files are in the queue.
+// left returns how many files are in the queue.
 func (st *stage) left() int {
 	c, _ := st.bus.Counts(queue)
 	return c.Active
@@ -143,7 +143,7 @@ func (st *stage) drain() time.Duration {
 	return time.Since(st.first)
 }
 
-// imported gives how many files F&O took more than once, and how many after a later one of their session.
+// imported returns how many files F&O took more than once, and how many after a later one of their session.
 func (st *stage) imported() (twice, disordered int) {
 	seen, highest := map[string]bool{}, map[string]string{}
 	for _, i := range st.fno.Imports() {

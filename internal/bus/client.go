@@ -150,7 +150,7 @@ func (c *client) use() (*generation, error) {
 	return g, nil
 }
 
-// done gives a use back. The last user of a retired generation closes it, also one that was closed before: a call that
+// done returns a use back. The last user of a retired generation closes it, also one that was closed before: a call that
 // was under way then may have made a link since.
 func (g *generation) done() {
 	c := g.home

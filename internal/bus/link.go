@@ -178,7 +178,7 @@ func (a *attachment[T]) drop() {
 	}
 }
 
-// close gives the link back. A call after it attaches a new one. What it returns is closed when the link is gone.
+// close returns the link back. A call after it attaches a new one. What it returns is closed when the link is gone.
 func (a *attachment[T]) close() (gone <-chan struct{}) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -131,7 +131,7 @@ func (r *Receiver) Complete(ctx context.Context, t Token) error {
 	})
 }
 
-// Abandon gives the message back.
+// Abandon returns the message back.
 func (r *Receiver) Abandon(ctx context.Context, t Token) error {
 	return r.do(ctx, "abandon in", func(ctx context.Context, link *plainReceiver) error {
 		return link.AbandonMessage(ctx, ByToken(t), nil)
@@ -161,7 +161,7 @@ func (r *Receiver) Stop(ctx context.Context) {
 	}
 }
 
-// Close gives the links back.
+// Close returns the links back.
 func (r *Receiver) Close(context.Context) error {
 	r.receiving.close()
 	r.asking.close()

@@ -96,7 +96,7 @@ func transmit(ctx context.Context, link *azservicebus.Sender, messages []*azserv
 	return link.SendMessageBatch(ctx, batch, nil)
 }
 
-// Close gives the link back.
+// Close returns the link back.
 func (s *Sender) Close(context.Context) error {
 	s.close()
 	return nil

@@ -281,7 +281,7 @@ func (s *Session) DeadLetter(
 	})
 }
 
-// Close gives the session back: the broker may hand it out at once, and its unsettled messages do not count a delivery.
+// Close returns the session back: the broker may hand it out at once, and its unsettled messages do not count a delivery.
 // It must be called exactly once, also after an ErrLost.
 func (s *Session) Close(ctx context.Context) error {
 	_ = s.lose(errors.New("closed")) // from here on nothing else begins

@@ -37,7 +37,7 @@ func (d *decoder) worry(path, fix, what string, args ...any) {
 	d.warnings = append(d.warnings, d.made(d.at(path), path, fix, fmt.Sprintf(what, args...)))
 }
 
-// at gives where a path is in the file; for a key that is not there, where the mapping is that it belongs into.
+// at returns where a path is in the file; for a key that is not there, where the mapping is that it belongs into.
 func (d *decoder) at(path string) *token.Position {
 	for path != "" {
 		if pos := d.pos[path]; pos != nil {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// edit gives the minimal configuration with replacements, and more keys at its end.
+// edit returns the minimal configuration with replacements, and more keys at its end.
 func edit(more string, replace ...string) string {
 	return strings.NewReplacer(replace...).Replace(minimal) + more
 }

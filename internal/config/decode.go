@@ -87,7 +87,7 @@ func (d *decoder) plain(n ast.Node, path string) ast.Node {
 	}
 }
 
-// start gives where a value begins for a reader: at the first key of a block mapping, not at its colon.
+// start returns where a value begins for a reader: at the first key of a block mapping, not at its colon.
 func start(n ast.Node) *token.Position {
 	switch t := n.(type) {
 	case *ast.MappingNode:
@@ -213,7 +213,7 @@ type entry struct {
 	merged bool
 }
 
-// entries gives the keys of a mapping, its own before those that a merge key (<<) brings in.
+// entries returns the keys of a mapping, its own before those that a merge key (<<) brings in.
 func (d *decoder) entries(n ast.Node, path string) ([]entry, bool) {
 	var values []*ast.MappingValueNode
 	switch t := n.(type) {
@@ -265,7 +265,7 @@ func join(path, key string) string {
 	return path + "." + key
 }
 
-// keyOf gives the key of a field; false when the field is not in the file.
+// keyOf returns the key of a field; false when the field is not in the file.
 func keyOf(f reflect.StructField) (string, bool) {
 	name := f.Tag.Get("yaml")
 	return name, name != "" && name != "-"

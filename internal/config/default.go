@@ -6,7 +6,7 @@ import "time"
 // missing key, in an old file too, means its default.
 type defaulter interface{ setDefaults() }
 
-// Default gives the configuration of an empty file. It is not runnable: it names no namespace.
+// Default returns the configuration of an empty file. It is not runnable: it names no namespace.
 func Default() *Config {
 	c := &Config{}
 	c.setDefaults()
@@ -23,7 +23,7 @@ func (c *Config) setDefaults() {
 	c.Listen = "127.0.0.1:8080"
 }
 
-// The longest lock Service Bus gives, because an import takes minutes.
+// The longest lock of Service Bus, because an import takes minutes.
 func (s *ServiceBus) setDefaults() { s.Lock = 5 * time.Minute }
 
 func (p *Poll) setDefaults() {

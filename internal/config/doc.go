@@ -1,6 +1,6 @@
 // Package config reads bridge.yaml.
 //
-// What is promised: Load gives either a Config in which every field holds a usable value, defaults filled in and secrets
+// What is promised: Load returns either a Config in which every field holds a usable value, defaults filled in and secrets
 // read, or a Problems that lists everything wrong with the file at once, each with its line and column, what is wrong
 // and what to write instead. What cannot be right is refused here, with the arithmetic shown: a request that may
 // outlast the lease, an idle time longer than the lock, retries that go on after the deadline. A file written for an

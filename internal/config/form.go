@@ -98,7 +98,7 @@ func above0(high float64, eg string) form {
 	}
 }
 
-// maxLock is the longest lock Service Bus gives. Source: Microsoft Learn, Service Bus quotas.
+// maxLock is the longest lock of Service Bus. Source: Microsoft Learn, Service Bus quotas.
 const maxLock = 5 * time.Minute
 
 func lock(value any) (string, string, string) {
@@ -261,7 +261,7 @@ func container(s string) (string, string, string) {
 
 var containerName = regexp.MustCompile(`^(\$root|[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)$`)
 
-// FormatDuration writes a duration as people do: 5m, not 5m0s. Reading it back gives the same duration.
+// FormatDuration writes a duration as people do: 5m, not 5m0s. Reading it back returns the same duration.
 func FormatDuration(d time.Duration) string { return duration(d) }
 
 func duration(d time.Duration) string {

@@ -75,7 +75,7 @@ func Parse(path string, data []byte, env func(string) (string, bool)) (*Config, 
 	return c, nil
 }
 
-// parse gives the root of the one document, nil for an empty file.
+// parse returns the root of the one document, nil for an empty file.
 func (d *decoder) parse(data []byte) (ast.Node, bool) {
 	f, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
 	if err != nil {

@@ -15,7 +15,7 @@ type Problem struct {
 	Fix    string // what to write instead
 }
 
-// String gives the problem as file:line:column: path: what is wrong; what to write instead.
+// String returns the problem as file:line:column: path: what is wrong; what to write instead.
 func (p Problem) String() string {
 	var b strings.Builder
 	b.WriteString(p.File)
@@ -36,7 +36,7 @@ func (p Problem) String() string {
 // Problems is the error of Load: everything that is wrong, in file order, never empty.
 type Problems []Problem
 
-// Error gives one problem per line.
+// Error returns one problem per line.
 func (p Problems) Error() string {
 	lines := make([]string, len(p))
 	for i := range p {

@@ -23,7 +23,7 @@ func covers(outer, inner string) bool {
 	return outer == "" || outer == "*" || strings.EqualFold(outer, inner)
 }
 
-// String gives what the match asks for, as in entity=Customers company=usmf, or "everything".
+// String returns what the match asks for, as in entity=Customers company=usmf, or "everything".
 func (m Match) String() string {
 	var parts []string
 	for _, p := range [][2]string{{"entity", m.Entity}, {"company", m.Company}, {"source", m.Source}} {
@@ -37,7 +37,7 @@ func (m Match) String() string {
 	return strings.Join(parts, " ")
 }
 
-// Route gives the first route that a message matches; nil when none does.
+// Route returns the first route that a message matches; nil when none does.
 func (c *Config) Route(source, entity, company string) *Route {
 	for i := range c.Routes {
 		if c.Routes[i].Match.Matches(source, entity, company) {
@@ -47,7 +47,7 @@ func (c *Config) Route(source, entity, company string) *Route {
 	return nil
 }
 
-// Environment gives the environment of that name; nil when there is none.
+// Environment returns the environment of that name; nil when there is none.
 func (c *Config) Environment(name string) *Environment {
 	for i := range c.Environments {
 		if c.Environments[i].Name == name {
@@ -143,7 +143,7 @@ func (d *decoder) fitRetry(r *Retry, at string, deadline time.Duration) {
 	}
 }
 
-// firstAt gives the first path that the file has, so that a problem between two values points at one that was written.
+// firstAt returns the first path that the file has, so that a problem between two values points at one that was written.
 func (d *decoder) firstAt(paths ...string) string {
 	for _, p := range paths {
 		if d.pos[p] != nil {
@@ -155,7 +155,7 @@ func (d *decoder) firstAt(paths ...string) string {
 
 const century = 100 * 365 * 24 * time.Hour
 
-// waits gives the sum of the waits between all attempts without jitter, the sum as it is shown, and how many attempts
+// waits returns the sum of the waits between all attempts without jitter, the sum as it is shown, and how many attempts
 // fit into Total.
 func (r Retry) waits() (sum time.Duration, shown string, fit int) {
 	const ends = 3 // waits shown at each end

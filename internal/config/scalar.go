@@ -133,7 +133,7 @@ func (d *decoder) readSecret(s *Secret, path string) {
 	}
 }
 
-// reason gives the cause of a file error without the path, which the caller names.
+// reason returns the cause of a file error without the path, which the caller names.
 func reason(err error) string {
 	for {
 		u, ok := err.(interface{ Unwrap() error })

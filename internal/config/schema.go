@@ -9,7 +9,7 @@ import (
 	"github.com/google/jsonschema-go/jsonschema"
 )
 
-// Schema gives the JSON Schema of bridge.yaml, for editors: `# yaml-language-server: $schema=FILE`. It is derived from
+// Schema returns the JSON Schema of bridge.yaml, for editors: `# yaml-language-server: $schema=FILE`. It is derived from
 // the same tags as the decoder. It is looser than Load, which also sees how values depend on each other.
 func Schema() *jsonschema.Schema {
 	s := schemaOf(reflect.TypeFor[Config](), "", reflect.ValueOf(*Default()))
@@ -19,7 +19,7 @@ func Schema() *jsonschema.Schema {
 	return s
 }
 
-// schemaOf gives the schema of a type. tag is that of the field; def holds the default where it is valid.
+// schemaOf returns the schema of a type. tag is that of the field; def holds the default where it is valid.
 func schemaOf(t reflect.Type, tag reflect.StructTag, def reflect.Value) *jsonschema.Schema {
 	s := &jsonschema.Schema{Description: tag.Get("doc")}
 	switch {
@@ -77,7 +77,7 @@ func structSchema(s *jsonschema.Schema, t reflect.Type, def reflect.Value) *json
 	return s
 }
 
-// defaultOf gives a value of the type with its defaults.
+// defaultOf returns a value of the type with its defaults.
 func defaultOf(t reflect.Type) reflect.Value {
 	v := reflect.New(t)
 	if def, ok := v.Interface().(defaulter); ok {
@@ -86,7 +86,7 @@ func defaultOf(t reflect.Type) reflect.Value {
 	return v.Elem()
 }
 
-// SchemaJSON gives Schema as indented JSON.
+// SchemaJSON returns Schema as indented JSON.
 func SchemaJSON() ([]byte, error) {
 	out, err := json.MarshalIndent(Schema(), "", "  ")
 	if err != nil {

@@ -11,10 +11,10 @@ type Secret struct {
 	value string
 }
 
-// NewSecret gives a secret with a value, for a configuration that is built by a program and not read from a file.
+// NewSecret returns a secret with a value, for a configuration that is built by a program and not read from a file.
 func NewSecret(value string) *Secret { return &Secret{value: value} }
 
-// Value gives the secret itself. A nil Secret has none.
+// Value returns the secret itself. A nil Secret has none.
 func (s *Secret) Value() string {
 	if s == nil {
 		return ""

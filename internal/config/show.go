@@ -10,7 +10,7 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// Show gives the effective configuration as YAML: what the file says and every default it leaves alone. A secret is
+// Show returns the effective configuration as YAML: what the file says and every default it leaves alone. A secret is
 // shown by where it is kept and whether it has a value, so that the output can be loaded again where the same
 // variables and files are.
 func (c *Config) Show() ([]byte, error) {

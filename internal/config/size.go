@@ -67,7 +67,7 @@ func ParseSize(text string) (Size, error) {
 	return Size(bytes), nil
 }
 
-// String gives the size in the largest unit that needs no fraction; ParseSize reads it back.
+// String returns the size in the largest unit that needs no fraction; ParseSize reads it back.
 func (s Size) String() string {
 	for _, u := range sizeUnits {
 		if s != 0 && s%u.size == 0 {

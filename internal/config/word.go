@@ -47,7 +47,7 @@ func insteadOfKey(key string, t reflect.Type) string {
 	return instead(key, keys)
 }
 
-// homeOf gives the first mapping below t that has the key.
+// homeOf returns the first mapping below t that has the key.
 func homeOf(key string, t reflect.Type, path string) string {
 	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
 		t = t.Elem()
@@ -74,7 +74,7 @@ func homeOf(key string, t reflect.Type, path string) string {
 	return ""
 }
 
-// nearest gives the allowed word that was probably meant, "" when none is near.
+// nearest returns the allowed word that was probably meant, "" when none is near.
 func nearest(word string, allowed []string) string {
 	best, distance := "", 1+max(1, utf8.RuneCountInString(word)/3)
 	for _, a := range allowed {
@@ -113,7 +113,7 @@ func Distance(a, b string) int {
 	return last[len(y)]
 }
 
-// example gives what a missing key could look like.
+// example returns what a missing key could look like.
 func example(key string, f reflect.StructField) string {
 	if eg := f.Tag.Get("eg"); eg != "" {
 		return key + ": " + eg

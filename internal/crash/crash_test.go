@@ -133,7 +133,7 @@ func TestKilledAtEveryNamedPointNothingIsLost(t *testing.T) {
 	r.inspect(t)
 }
 
-// sessions gives names of sessions, of the three companies in turn.
+// sessions returns names of sessions, of the three companies in turn.
 func sessions(n int) []string {
 	companies := []string{keeping, resending, windowed}
 	names := make([]string, n)
@@ -151,7 +151,7 @@ func someDraining(names []string) []string {
 	return names
 }
 
-// waves gives the files in five waves, each session's in turn. One in fifty is broken, and in the middle of each session
+// waves returns the files in five waves, each session's in turn. One in fifty is broken, and in the middle of each session
 // that drains there is one.
 func waves(rnd *rand.Rand, names []string, files int) [][]parcel {
 	waves := make([][]parcel, 5)

@@ -96,7 +96,7 @@ func (r *replica) signaled(by syscall.Signal) bool {
 	return ok && s.Signaled() && s.Signal() == by
 }
 
-// output gives what the process logged; with it that of its predecessors of the same name.
+// output returns what the process logged; with it that of its predecessors of the same name.
 func (r *replica) output(t *testing.T) []byte {
 	t.Helper()
 	b, err := os.ReadFile(r.log)
@@ -117,7 +117,7 @@ func (r *replica) inspect(t *testing.T) {
 	}
 }
 
-// crashPoints gives the names of all points in internal/inbound, from its source: a new one is tested without being
+// crashPoints returns the names of all points in internal/inbound, from its source: a new one is tested without being
 // named here.
 func crashPoints(t *testing.T) []string {
 	t.Helper()

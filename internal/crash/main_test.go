@@ -52,7 +52,7 @@ var binary = sync.OnceValues(func() (string, error) {
 	return out, nil
 })
 
-// seed gives the seed of this run and tells how to repeat it.
+// seed returns the seed of this run and tells how to repeat it.
 func seed(t *testing.T) uint64 {
 	t.Helper()
 	n := rand.Uint64N(1_000_000)

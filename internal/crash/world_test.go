@@ -164,7 +164,7 @@ type parcel struct {
 // drains reports whether a session is of the company that drains.
 func drains(session string) bool { return session[:len(draining)] == draining }
 
-// session gives the name of the nth session of a company.
+// session returns the name of the nth session of a company.
 func session(company string, n int) string { return fmt.Sprintf("%s/Entity %03d", company, n) }
 
 // send sends the files in order, in batches. Connections may be cut meanwhile: a batch is all there or not at all, and

@@ -30,7 +30,7 @@ const (
 	maxMessageID    = 128 // Source: Microsoft Learn, service-bus-quotas
 )
 
-// copyID gives the MessageID of the next copy: the original one, a tilde, and what kind of copy it is. It is a function
+// copyID returns the MessageID of the next copy: the original one, a tilde, and what kind of copy it is. It is a function
 // of what the dead letter carries, so an interrupted and repeated resubmit sends the same ID again.
 func copyID(original, suffix string) string {
 	if len(original)+len(suffix) <= maxMessageID {

@@ -14,7 +14,7 @@ import (
 	"fnobridge/internal/contract"
 )
 
-// ExportLines writes the selected dead letters as JSON lines, bodies included, and gives their number. Nothing is locked
+// ExportLines writes the selected dead letters as JSON lines, bodies included, and returns their number. Nothing is locked
 // or removed; one page is in memory at a time.
 func ExportLines(ctx context.Context, b Broker, e Entity, f Filter, w io.Writer) (int, error) {
 	n := 0

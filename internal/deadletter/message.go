@@ -151,13 +151,13 @@ func bodySize(rm *azservicebus.ReceivedMessage) int {
 	return max(n, len(rm.Body))
 }
 
-// text gives a property that is a string, "" for anything else: other producers send other types.
+// text returns a property that is a string, "" for anything else: other producers send other types.
 func text(v any) string {
 	s, _ := v.(string)
 	return s
 }
 
-// number gives an integer property of any width; clients in other languages choose their own.
+// number returns an integer property of any width; clients in other languages choose their own.
 func number(v any) int64 {
 	switch n := v.(type) {
 	case int64:

@@ -210,7 +210,7 @@ func TestCutAtEveryCallAndRepeated(t *testing.T) {
 	}
 }
 
-// cutAt gives the number of calls of the first run.
+// cutAt returns the number of calls of the first run.
 func cutAt(t *testing.T, at int, applied, duplicates bool) int {
 	b := newFake()
 	b.duplicates = duplicates

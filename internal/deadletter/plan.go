@@ -47,7 +47,7 @@ type plan struct {
 	counted         int           // selected items, as told to the report
 }
 
-// head gives the item whose turn it is, nil when the plan is done or blocked.
+// head returns the item whose turn it is, nil when the plan is done or blocked.
 func (p *plan) head() *item {
 	if p.blocked != nil || p.next >= len(p.items) {
 		return nil

@@ -21,7 +21,7 @@ import (
 
 var q = Entity{Queue: "q"}
 
-// bodies gives what waits in a session of the queue, in order.
+// bodies returns what waits in a session of the queue, in order.
 func (b *fakeBroker) bodies(session string) (out []string) {
 	for _, m := range b.queue {
 		if m.session() == session {

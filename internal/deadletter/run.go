@@ -89,7 +89,7 @@ func newRun(b Broker, o Options) *run {
 	return r
 }
 
-// work drives the plans until all are done, blocked or out of reach. The dead-letter queue gives messages in its own
+// work drives the plans until all are done, blocked or out of reach. The dead-letter queue hands out messages in its own
 // order and cannot be asked for one: whatever comes before its turn stays locked (as a token, not as a message) until
 // its turn comes or the run ends. Giving it back at once would only bring it again.
 func (r *run) work(ctx context.Context, plans []*plan) error {
@@ -145,7 +145,7 @@ func (r *run) work(ctx context.Context, plans []*plan) error {
 	}
 }
 
-// note keeps the locks of a batch and gives the plans that own some of it.
+// note keeps the locks of a batch and returns the plans that own some of it.
 func (r *run) note(got []*azservicebus.ReceivedMessage) []*plan {
 	r.fresh = make(map[int64]*azservicebus.ReceivedMessage, len(got))
 	var turn []*plan
@@ -279,7 +279,7 @@ func (r *run) ready(ctx context.Context, p *plan, it *item) (bool, error) {
 	return true, nil
 }
 
-// secure gives the item's token with enough of its lock left.
+// secure returns the item's token with enough of its lock left.
 func (r *run) secure(ctx context.Context, it *item) (bus.Token, error) {
 	r.mu.Lock()
 	l := r.locks[it.seq]

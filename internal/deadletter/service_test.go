@@ -69,7 +69,7 @@ func serviceOver(t testing.TB, connect bus.Connect) *Service {
 	return NewService(b)
 }
 
-// fresh gives the test's own client a connection that nobody has cut.
+// fresh returns the test's own client a connection that nobody has cut.
 func (w *world) fresh(t testing.TB) {
 	t.Helper()
 	_ = w.client.Close(context.Background())
@@ -138,7 +138,7 @@ func (w *world) kill(t testing.TB, queue, session, reason string) {
 	}
 }
 
-// waiting gives the bodies of a session in an entity.
+// waiting returns the bodies of a session in an entity.
 func (w *world) waiting(address, session string) (out []string) {
 	for _, m := range w.Messages(address) {
 		if m.SessionID == session {

@@ -111,7 +111,7 @@ func (r *run) wrapUp(plans []*plan, stopped bool, ended error) error {
 	return errors.Join(errs...)
 }
 
-// release gives back the messages that were passed over or not finished.
+// release returns back the messages that were passed over or not finished.
 func (r *run) release() {
 	ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
 	defer cancel()

@@ -13,7 +13,7 @@ import (
 	"fnobridge/internal/lease"
 )
 
-// peekPage is how many messages one peek asks for. The broker gives fewer when they are large, so a page of 256 KB
+// peekPage is how many messages one peek asks for. The broker returns fewer when they are large, so a page of 256 KB
 // messages does not become a page of 25 MB.
 const peekPage = 100
 
@@ -35,7 +35,7 @@ func Walk(ctx context.Context, b Broker, e Entity, f Filter) iter.Seq2[Message, 
 	}
 }
 
-// WalkFull is Walk with properties and bodies; most bounds the bytes of a body, -1 gives all of it.
+// WalkFull is Walk with properties and bodies; most bounds the bytes of a body, -1 returns all of it.
 func WalkFull(ctx context.Context, b Broker, e Entity, f Filter, most int) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		src := b.DeadLetters(e)
@@ -107,7 +107,7 @@ func (g Groups) Add(m Message) {
 	}
 }
 
-// Sorted gives the groups, the largest first.
+// Sorted returns the groups, the largest first.
 func (g Groups) Sorted() []Group {
 	out := make([]Group, 0, len(g))
 	for _, x := range g {

@@ -30,7 +30,7 @@ func (e *Environment) MessageStatus(ctx context.Context, messageID string) (Stat
 	return ParseStatus(raw), nil
 }
 
-// ExecutionID gives the ID of the execution that imports a message, "" while F&O has not scheduled one. It may hold any
+// ExecutionID returns the ID of the execution that imports a message, "" while F&O has not scheduled one. It may hold any
 // characters.
 func (e *Environment) ExecutionID(ctx context.Context, messageID string) (string, error) {
 	id, err := e.action(ctx, "GetExecutionIdByMessageId", "_messageId", messageID)
@@ -40,7 +40,7 @@ func (e *Environment) ExecutionID(ctx context.Context, messageID string) (string
 	return id, err
 }
 
-// ExecutionErrors gives the records F&O refused. It takes an execution ID: with a message ID F&O answers with an empty
+// ExecutionErrors returns the records F&O refused. It takes an execution ID: with a message ID F&O answers with an empty
 // list. An empty list also comes with malformed files, so it does not mean that all is well.
 func (e *Environment) ExecutionErrors(ctx context.Context, executionID string) ([]ExecutionError, error) {
 	const op = "GetExecutionErrors"
@@ -55,7 +55,7 @@ func (e *Environment) ExecutionErrors(ctx context.Context, executionID string) (
 	return errs, nil
 }
 
-// ExecutionSummaryURL gives the page of an execution in F&O's own user interface, for people; "" when there is none.
+// ExecutionSummaryURL returns the page of an execution in F&O's own user interface, for people; "" when there is none.
 func (e *Environment) ExecutionSummaryURL(ctx context.Context, executionID string) (string, error) {
 	u, err := e.action(ctx, "GetExecutionSummaryPageUrl", "executionId", executionID)
 	if notYet(err) {
@@ -64,7 +64,7 @@ func (e *Environment) ExecutionSummaryURL(ctx context.Context, executionID strin
 	return u, err
 }
 
-// action calls one OData action with one parameter and gives its value, which is a string. A null value is "".
+// action calls one OData action with one parameter and returns its value, which is a string. A null value is "".
 func (e *Environment) action(ctx context.Context, name, parameter, value string) (string, error) {
 	body, err := json.Marshal(map[string]string{parameter: value})
 	if err != nil {

@@ -23,7 +23,7 @@ const maxDetail = 1000
 
 // This file makes failures of answers and of missing ones: the verdict comes from the table, the words from here.
 
-// refused gives the failure of an answer with a status that is not 2xx, and closes it.
+// refused returns the failure of an answer with a status that is not 2xx, and closes it.
 func refused(c call, resp *http.Response) error {
 	defer drain(resp.Body)
 	after := retry.Asked(resp.Header.Get("Retry-After"), time.Now())
@@ -39,7 +39,7 @@ func refused(c call, resp *http.Response) error {
 	}
 }
 
-// unusable gives the failure of a 2xx answer that is not what the protocol says.
+// unusable returns the failure of a 2xx answer that is not what the protocol says.
 func unusable(c call, status int, why string) error {
 	r := ruleStatus(c.kind, status, false)
 	return &failure.Failure{
@@ -51,7 +51,7 @@ func unusable(c call, status int, why string) error {
 	}
 }
 
-// broken gives the failure of a call without a (whole) answer. complete says that F&O may have the whole request, which
+// broken returns the failure of a call without a (whole) answer. complete says that F&O may have the whole request, which
 // for an upload makes the outcome unknown, whoever ended it: a caller who stops there leaves a file that F&O may import.
 func broken(ctx context.Context, c call, err error, complete bool) error {
 	f := &failure.Failure{Op: c.op, Err: failure.Scrub(err)}
@@ -68,7 +68,7 @@ func broken(ctx context.Context, c call, err error, complete bool) error {
 	return f
 }
 
-// bodyFailure gives the failure of an upload whose body could not be read. F&O has taken nothing.
+// bodyFailure returns the failure of an upload whose body could not be read. F&O has taken nothing.
 func bodyFailure(ctx context.Context, op string, err error) error {
 	if ctx.Err() != nil {
 		return failure.StoppedCall(ctx)
@@ -79,7 +79,7 @@ func bodyFailure(ctx context.Context, op string, err error) error {
 	return &failure.Failure{Verdict: failure.Retry, Reason: failure.StorageFailed, Op: op, Detail: "the payload could not be read", Err: failure.Scrub(err)}
 }
 
-// tokenFailure gives the failure of a call for want of a token.
+// tokenFailure returns the failure of a call for want of a token.
 func tokenFailure(ctx context.Context, op string, err error) error {
 	if ctx.Err() != nil {
 		return failure.StoppedCall(ctx)
@@ -116,7 +116,7 @@ type odataError struct {
 
 var htmlTitle = regexp.MustCompile(`(?is)<title[^>]*>(.*?)</title>`)
 
-// said gives what the other side said in words for a person, cut and scrubbed: the message of a JSON error, the title of
+// said returns what the other side said in words for a person, cut and scrubbed: the message of a JSON error, the title of
 // an HTML page, or plain text.
 func said(contentType string, body []byte) string {
 	text := strings.TrimSpace(strings.TrimPrefix(string(body), "\ufeff"))

@@ -34,7 +34,7 @@ type call struct {
 	open        func(context.Context) (io.ReadCloser, error) // the body; nil for none
 }
 
-// path gives the URL of a path under the environment. Segments are escaped.
+// path returns the URL of a path under the environment. Segments are escaped.
 func (e *Environment) path(segments ...string) *url.URL {
 	escaped := make([]string, len(segments))
 	for i, s := range segments {
@@ -52,7 +52,7 @@ func query(u *url.URL, key, value string) {
 	u.RawQuery += key + "=" + strings.ReplaceAll(url.QueryEscape(value), "+", "%20")
 }
 
-// fetch makes the call and gives the whole body of a 2xx answer.
+// fetch makes the call and returns the whole body of a 2xx answer.
 func (e *Environment) fetch(ctx context.Context, c call) (status int, body []byte, err error) {
 	callCtx, cancel := context.WithTimeoutCause(ctx, e.timeout, errCallTimeout)
 	defer cancel()
@@ -73,7 +73,7 @@ func (e *Environment) fetch(ctx context.Context, c call) (status int, body []byt
 	return resp.StatusCode, body, nil
 }
 
-// do makes the call, a second time with a fresh token after a 401, and gives a 2xx answer or a *failure.Failure. callCtx
+// do makes the call, a second time with a fresh token after a 401, and returns a 2xx answer or a *failure.Failure. callCtx
 // bounds the call and derives from ctx, which is the caller's.
 func (e *Environment) do(callCtx, ctx context.Context, c call) (*http.Response, error) {
 	token, err := e.tokens.get(callCtx)

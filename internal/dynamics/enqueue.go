@@ -26,15 +26,15 @@ type File struct {
 	Company    string // legal entity, sent when not empty; F&O honours it only with "Use company from message"
 	ExternalID string // found again in F&O's message table; not an idempotency key. See ExternalID
 	Package    bool   // a data package (zip), else one file
-	Size       int64  // bytes that Open gives
+	Size       int64  // bytes that Open returns
 
-	// Open gives the content from its first byte. It is called once per attempt, which may be more than once per Enqueue
+	// Open returns the content from its first byte. It is called once per attempt, which may be more than once per Enqueue
 	// (after a 401, or when a kept connection turns out to be dead before anything was sent). What it returned is closed
 	// by the time Enqueue returns, or shortly after when the call was cut off.
 	Open func(context.Context) (io.ReadCloser, error)
 }
 
-// Enqueue uploads the file and gives F&O's message ID: F&O has stored the file and will import it when its recurring job
+// Enqueue uploads the file and returns F&O's message ID: F&O has stored the file and will import it when its recurring job
 // runs. Its error is always a *failure.Failure, and the verdict says what F&O can have:
 //
 //	Retry, Reject, Pause   nothing
@@ -77,7 +77,7 @@ func (e *Environment) Enqueue(ctx context.Context, f File) (messageID string, er
 	return id, nil
 }
 
-// ExternalID gives the form in which an ID travels in the header: printable ASCII, everything else percent-encoded, at
+// ExternalID returns the form in which an ID travels in the header: printable ASCII, everything else percent-encoded, at
 // most 100 characters. A longer one keeps its beginning and ends in a hash of the whole, so that it stays unique.
 func ExternalID(id string) string {
 	var b strings.Builder

@@ -50,7 +50,7 @@ type Environment struct {
 	log       *slog.Logger
 }
 
-// New checks the options and gives the client. It makes no call.
+// New checks the options and returns the client. It makes no call.
 func New(o Options) (*Environment, error) {
 	base, err := parseBase(o.URL)
 	if err != nil {
@@ -89,10 +89,10 @@ func New(o Options) (*Environment, error) {
 	}, nil
 }
 
-// Name gives the name of the environment in the configuration.
+// Name returns the name of the environment in the configuration.
 func (e *Environment) Name() string { return e.name }
 
-// Gate gives the one gate of this environment.
+// Gate returns the one gate of this environment.
 func (e *Environment) Gate() *admission.Gate { return e.gate }
 
 // Budget returns the budget of OData calls: one turn is for one call of MessageStatus, ExecutionID, ExecutionErrors or
@@ -123,6 +123,6 @@ func parseBase(s string) (*url.URL, error) {
 	return origin.Of(u), nil
 }
 
-// scopeOf gives the token scope: the environment with no slash at the end, because a token whose audience ends in one
+// scopeOf returns the token scope: the environment with no slash at the end, because a token whose audience ends in one
 // is refused by F&O. Source: Microsoft Learn, "Troubleshoot service authentication".
 func scopeOf(base *url.URL) string { return base.String() + "/.default" }

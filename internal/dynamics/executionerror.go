@@ -37,7 +37,7 @@ func (e *ExecutionError) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// String gives one line: record 479625, field CUSTGROUP: the value …
+// String returns one line: record 479625, field CUSTGROUP: the value …
 func (e ExecutionError) String() string {
 	var where []string
 	if e.RecordID != "" {
@@ -97,7 +97,7 @@ func DescribeWithin(errs []ExecutionError, limit int) string {
 // them from ExecutionErrors.
 const maxDescribed = 4000
 
-// ImportFailure gives the failure that a final status and its errors mean; nil for a status that is not final or that is
+// ImportFailure returns the failure that a final status and its errors mean; nil for a status that is not final or that is
 // OK. errs may be empty: F&O has none to show for malformed files and after its staging tables were cleaned.
 func ImportFailure(s Status, errs []ExecutionError) *failure.Failure {
 	r, failed := ruleImport(s.State, errs)

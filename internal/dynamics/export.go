@@ -29,7 +29,7 @@ type Export struct {
 // Redelivered reports whether F&O has offered this message before. It does so every 30 minutes until it is acknowledged.
 func (x *Export) Redelivered() bool { return x.LastDequeued != "" }
 
-// Dequeue gives the next message of an export job, and nil without an error when there is none. Take one, download,
+// Dequeue returns the next message of an export job, and nil without an error when there is none. Take one, download,
 // publish and acknowledge it before the next: receipts go stale.
 //
 // Source: Microsoft Learn, recurring-integrations, "API for dequeue".
@@ -117,7 +117,7 @@ func (e *Environment) Download(ctx context.Context, x *Export) (io.ReadCloser, e
 	return &stallReader{ReadCloser: resp.Body, ctx: ctx, call: callCtx, idle: e.timeout, timer: timer, cancel: cancel}, nil
 }
 
-// locate gives the URL under which the file is fetched.
+// locate returns the URL under which the file is fetched.
 func (e *Environment) locate(location string) (*url.URL, error) {
 	if location == "" {
 		return nil, fmt.Errorf("the export has no file")

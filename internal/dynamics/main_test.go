@@ -57,7 +57,7 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// answer gives a response as a transport would.
+// answer returns a response as a transport would.
 func answer(status int, body string, header ...string) *http.Response {
 	h := http.Header{}
 	for i := 0; i+1 < len(header); i += 2 {
@@ -66,7 +66,7 @@ func answer(status int, body string, header ...string) *http.Response {
 	return &http.Response{StatusCode: status, Header: h, Body: io.NopCloser(strings.NewReader(body))}
 }
 
-// newEnvironment gives a client of url, or of a fake host when a transport is given.
+// newEnvironment returns a client of url, or of a fake host when a transport is given.
 func newEnvironment(t *testing.T, o Options) *Environment {
 	t.Helper()
 	if o.URL == "" {
@@ -98,7 +98,7 @@ func serve(t *testing.T, h http.HandlerFunc) *Environment {
 	return newEnvironment(t, Options{URL: s.URL})
 }
 
-// aFile gives a file whose openings are counted.
+// aFile returns a file whose openings are counted.
 func aFile(content string) (File, *atomic.Int64) {
 	var opened atomic.Int64
 	return File{

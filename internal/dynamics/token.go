@@ -45,12 +45,12 @@ func newTokens(c azcore.TokenCredential, scope string) *tokens {
 	return &tokens{credential: c, scope: scope}
 }
 
-// get gives a token that holds for a while yet.
+// get returns a token that holds for a while yet.
 func (t *tokens) get(ctx context.Context) (string, error) {
 	return t.fetch(ctx, "", policy.TokenRequestOptions{Scopes: []string{t.scope}})
 }
 
-// renew gives a token other than refused, which F&O answered with 401. Credentials cache, and would give the same one
+// renew returns a token other than refused, which F&O answered with 401. Credentials cache, and would give the same one
 // again; claims make them ask the token service. challenge is the WWW-Authenticate header of the answer.
 func (t *tokens) renew(ctx context.Context, refused, challenge string) (string, error) {
 	o := policy.TokenRequestOptions{Scopes: []string{t.scope}, Claims: claimsOf(challenge)}
@@ -61,7 +61,7 @@ func (t *tokens) renew(ctx context.Context, refused, challenge string) (string, 
 	return t.fetch(ctx, refused, o)
 }
 
-// fetch gives the current token when it still holds and is not the refused one, else a new one.
+// fetch returns the current token when it still holds and is not the refused one, else a new one.
 func (t *tokens) fetch(ctx context.Context, refused string, o policy.TokenRequestOptions) (string, error) {
 	for {
 		t.mu.Lock()
@@ -124,7 +124,7 @@ func (t *tokens) fly(ctx context.Context, o policy.TokenRequestOptions, f *fligh
 
 var claimsParam = regexp.MustCompile(`\bclaims="([A-Za-z0-9+/_=-]+)"`)
 
-// claimsOf gives the claims that a challenge asks for, "" when it asks for none.
+// claimsOf returns the claims that a challenge asks for, "" when it asks for none.
 // Source: Microsoft Learn, "Claims challenges, claims requests and client capabilities".
 func claimsOf(challenge string) string {
 	m := claimsParam.FindStringSubmatch(challenge)

@@ -19,7 +19,7 @@ const (
 	keepAlive       = 30 * time.Second
 )
 
-// NewTransport gives the transport that Options.Transport defaults to; wrap it for tracing.
+// NewTransport returns the transport that Options.Transport defaults to; wrap it for tracing.
 //
 // HTTP/1.1 only, on purpose: a connection then carries one call, so that a connection that breaks leaves one outcome
 // unknown and not those of all uploads in flight. The proxy settings of the environment (HTTPS_PROXY, NO_PROXY) hold.

@@ -60,7 +60,7 @@ type Event struct {
 	Order        int // order of arrival over all events
 }
 
-// FromEvent gives a received status event as the checker takes it.
+// FromEvent returns a received status event as the checker takes it.
 func FromEvent(e status.Event, order int) Event {
 	return Event{
 		ID: e.ID(), Session: e.Session, MessageID: e.MessageID, Status: e.Status, Reason: e.Reason,

@@ -29,7 +29,7 @@ type walk struct {
 	fno status.Status // running: the last of F&O's own words, of those that have an order
 }
 
-// step takes one event. It gives what is wrong with it: its order, or an event that must have come before it.
+// step takes one event. It returns what is wrong with it: its order, or an event that must have come before it.
 func (w *walk) step(e Event) (k Kind, what string) {
 	switch kind := e.Status.Kind(); {
 	case e.Status == status.Enqueued:

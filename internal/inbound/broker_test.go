@@ -163,7 +163,7 @@ func (b *fakeBroker) await(ctx context.Context, ok func() bool) error {
 	}
 }
 
-// nextExpiry gives the time until the next lock runs out; mu is held.
+// nextExpiry returns the time until the next lock runs out; mu is held.
 func (b *fakeBroker) nextExpiry() time.Duration {
 	next := time.Duration(0)
 	for _, s := range b.sessions {
@@ -264,7 +264,7 @@ func (b *fakeBroker) wrong(format string, args ...any) {
 	b.broken = append(b.broken, fmt.Sprintf(format, args...))
 }
 
-// left gives the number of messages still in the queue; mu is held.
+// left returns the number of messages still in the queue; mu is held.
 func (b *fakeBroker) left() int {
 	n := 0
 	for _, s := range b.sessions {
@@ -368,7 +368,7 @@ func (a fakeAcceptor) AcceptByID(ctx context.Context, id string) (Session, error
 	return k, nil
 }
 
-// grant gives the session to a process; mu is held.
+// grant returns the session to a process; mu is held.
 func (b *fakeBroker) grant(s *fakeSession, p *process, asked time.Time) *fakeLink {
 	k := &fakeLink{b: b, p: p, s: s, granted: asked, accepted: time.Now(), call: make(chan struct{}, 1)}
 	s.owner, s.until = k, time.Now().Add(b.lock)

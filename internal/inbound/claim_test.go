@@ -27,7 +27,7 @@ type fakeBlob struct {
 	before  func(b *fakeBlob, method string)
 }
 
-// overwrite gives the blob another content, and with it another ETag.
+// overwrite returns the blob another content, and with it another ETag.
 func (b *fakeBlob) overwrite(content string) { b.content, b.version = content, b.version+1 }
 
 func (b *fakeBlob) RoundTrip(req *http.Request) (*http.Response, error) {

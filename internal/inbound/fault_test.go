@@ -72,7 +72,7 @@ func (p *faultPlan) calls(op string) int {
 	return p.count[op]
 }
 
-// story gives the last faults that came about.
+// story returns the last faults that came about.
 func (p *faultPlan) story() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -216,7 +216,7 @@ func (f *fakeFno) find(id string) *fakeImport {
 	return nil
 }
 
-// word gives the status of an import now; mu is held.
+// word returns the status of an import now; mu is held.
 func (f *fakeFno) word(i *fakeImport) string {
 	now := time.Now()
 	if !i.ends.IsZero() && !now.Before(i.ends) {

@@ -106,7 +106,7 @@ func (l *lane) progress(f *fileImport, s dynamics.Status) (next, error) {
 	return goOn, nil
 }
 
-// neverEnds gives up following. The file is not posted again: F&O may still import it.
+// neverEnds returns up following. The file is not posted again: F&O may still import it.
 func (l *lane) neverEnds(f *fileImport, said string) (next, error) {
 	bad := &failure.Failure{
 		Verdict: failure.Reject, Reason: failure.NeverEnds, Op: "follow import",

@@ -186,7 +186,7 @@ func (m *ledgerMachine) mayPost(f *fileImport) {
 	}
 }
 
-// taken gives the last import of a file, as F&O knows it.
+// taken returns the last import of a file, as F&O knows it.
 func (m *ledgerMachine) taken(key string) (last history.Recorded, ok bool) {
 	for _, r := range m.w.fno.recorded() {
 		if r.ExternalID == key {

@@ -163,7 +163,7 @@ func (k *fakeLink) Receive(ctx context.Context, d time.Duration) (*azservicebus.
 	}, nil
 }
 
-// next gives the first message that was not received under this lock; b.mu is held.
+// next returns the first message that was not received under this lock; b.mu is held.
 func (k *fakeLink) next() *fakeMessage {
 	for i, m := range k.s.messages {
 		if m.to != nil {

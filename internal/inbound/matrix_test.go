@@ -20,7 +20,7 @@ var laneCalls = []string{
 
 var long = flag.Bool("long", false, "run the long forms of the matrix and of the random schedules")
 
-// rows gives which occurrences of a call or a point are hit: some, or with -long the first eight.
+// rows returns which occurrences of a call or a point are hit: some, or with -long the first eight.
 func rows(some ...int) []int {
 	if *long {
 		return []int{1, 2, 3, 4, 5, 6, 7, 8}
@@ -53,7 +53,7 @@ var policies = []rowPolicy{
 	}},
 }
 
-// mixed gives files of which some fail for good, one for a passing reason, and the rest pass.
+// mixed returns files of which some fail for good, one for a passing reason, and the rest pass.
 func mixed(_, f int) string {
 	switch f {
 	case 1:

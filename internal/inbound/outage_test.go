@@ -82,7 +82,7 @@ func TestRetryAfterHoldsTheEnvironment(t *testing.T) {
 	})
 }
 
-// twoEnvironments gives routes of which those to Down 0, Down 1 and so on lead to an environment that refuses everything
+// twoEnvironments returns routes of which those to Down 0, Down 1 and so on lead to an environment that refuses everything
 // for an hour. It gives when that is over.
 func (w *world) twoEnvironments(sessions int) time.Time {
 	w.routes = func(r *running, standard Route) []*Route {

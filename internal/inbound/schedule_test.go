@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// seeds gives the seeds of the random schedules: FNOBRIDGE_SEED alone when it is set, else some, many with -long.
+// seeds returns the seeds of the random schedules: FNOBRIDGE_SEED alone when it is set, else some, many with -long.
 func seeds(t *testing.T) []uint64 {
 	if s := os.Getenv("FNOBRIDGE_SEED"); s != "" {
 		n, err := strconv.ParseUint(s, 10, 64)

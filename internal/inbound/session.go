@@ -61,7 +61,7 @@ func (w *Worker) own(intake, work context.Context, src *Source, s Session) *owne
 	return o
 }
 
-// untilStopped gives a question a context that ends when waiting does.
+// untilStopped returns a question a context that ends when waiting does.
 func (o *ownedSession) untilStopped(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	forget := context.AfterFunc(o.waiting, func() { cancel(context.Cause(o.waiting)) })

@@ -24,7 +24,7 @@ var brokerFaults = map[string]servicebus.Fault{
 // alone reports whether a fault may strike every session of its connection, and not just the one it was meant for.
 func alone(f servicebus.Fault) bool { return f.Then != servicebus.Nothing }
 
-// inDoubt gives how many posts can be left in doubt by a fault of a call that strikes one session: none where no post is
+// inDoubt returns how many posts can be left in doubt by a fault of a call that strikes one session: none where no post is
 // under way, or where the message before the intended one is still in the queue.
 func inDoubt(op servicebus.Op, f servicebus.Fault, p tcpPolicy) int {
 	switch op {

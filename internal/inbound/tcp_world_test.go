@@ -100,7 +100,7 @@ func newTCPWorld(t testing.TB, lock time.Duration, p tcpPolicy) *tcpWorld {
 	return w
 }
 
-// acceptor gives bus sessions as the lane's; nil interfaces stay nil.
+// acceptor returns bus sessions as the lane's; nil interfaces stay nil.
 type busAcceptor struct {
 	b        *bus.Bus
 	src      bus.Source

@@ -97,7 +97,7 @@ func (t *fakeTopic) events() []history.Event {
 	return all
 }
 
-// of gives the statuses of one file, in order.
+// of returns the statuses of one file, in order.
 func (t *fakeTopic) of(id string) []status.Status {
 	t.mu.Lock()
 	defer t.mu.Unlock()

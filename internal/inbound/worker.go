@@ -19,7 +19,7 @@ import (
 	"fnobridge/internal/telemetry"
 )
 
-// A Session is an accepted Service Bus session, as bus.Session gives it. An error that wraps bus.ErrLost means that it
+// A Session is an accepted Service Bus session, as bus.Session is one. An error that wraps bus.ErrLost means that it
 // is not ours any more.
 type Session interface {
 	ID() string

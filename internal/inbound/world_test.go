@@ -272,7 +272,7 @@ func (w *world) check() history.Report {
 	return r
 }
 
-// order gives an operator's order for a session, as `bridge sessions` does.
+// order returns an operator's order for a session, as `bridge sessions` does.
 func (w *world) order(session string, do ledger.Do) {
 	w.t.Helper()
 	b, err := ledger.Order{Do: do, By: "a test", At: time.Now()}.Encode()
@@ -308,7 +308,7 @@ func (w *world) operator(do ledger.Do) {
 	})
 }
 
-// letter gives the dead letter of a file.
+// letter returns the dead letter of a file.
 func (w *world) letter(id string) (deadMessage, bool) {
 	w.b.mu.Lock()
 	defer w.b.mu.Unlock()
@@ -319,7 +319,7 @@ func (w *world) letter(id string) (deadMessage, bool) {
 	return w.b.dead[i], true
 }
 
-// posts gives how often F&O took a file.
+// posts returns how often F&O took a file.
 func (w *world) posts(id string) int {
 	n := 0
 	for _, r := range w.fno.recorded() {

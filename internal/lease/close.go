@@ -19,7 +19,7 @@ const (
 	hurriedClose = 300 * time.Millisecond
 )
 
-// Close gives a session back: the broker may hand it out at once. It also tries when work has ended, for a short time.
+// Close returns a session back: the broker may hand it out at once. It also tries when work has ended, for a short time.
 func Close(work context.Context, s Closer) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(work), closeTimeout)
 	defer cancel()

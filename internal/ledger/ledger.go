@@ -90,7 +90,7 @@ func (l *Ledger) Passed(seq int64, inHand func(seq int64) bool) {
 	}
 }
 
-// Hold gives a file up and stops the session at it. Files of a window may fail in any order: the session stands at the
+// Hold returns a file up and stops the session at it. Files of a window may fail in any order: the session stands at the
 // first of them, the others get their turn after it.
 func (l *Ledger) Hold(e *Entry, why failure.Reason, detail string, at time.Time) {
 	if e.Phase != Held {

@@ -26,7 +26,7 @@ type Publisher interface {
 	Publish(ctx context.Context, events ...status.Event) error
 }
 
-// A Store keeps files that are too large for a message and gives the address for the claim check.
+// A Store keeps files that are too large for a message and returns the address for the claim check.
 type Store interface {
 	Upload(ctx context.Context, name string, body io.Reader) (url string, err error)
 }
@@ -69,7 +69,7 @@ type Export struct {
 	published map[string]bool
 }
 
-// NewExport gives an export; Run starts it.
+// NewExport returns an export; Run starts it.
 func NewExport(o ExportOptions) *Export {
 	if o.Entity == "" {
 		o.Entity = o.Name

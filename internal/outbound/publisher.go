@@ -19,7 +19,7 @@ import (
 // A Sender sends to one queue or topic, all of the messages or none; bus.Sender is one.
 type Sender interface {
 	Send(ctx context.Context, messages ...*azservicebus.Message) error
-	// SendIf asks may at the last moment before the messages leave, and gives its error instead of sending.
+	// SendIf asks may at the last moment before the messages leave, and returns its error instead of sending.
 	SendIf(ctx context.Context, may func() error, messages ...*azservicebus.Message) error
 }
 
@@ -30,7 +30,7 @@ type Events struct {
 	telemetry *telemetry.Telemetry
 }
 
-// NewEvents gives a publisher of status events to one topic or queue.
+// NewEvents returns a publisher of status events to one topic or queue.
 func NewEvents(s Sender, to telemetry.Destination, t *telemetry.Telemetry) *Events {
 	return &Events{sender: s, to: to, telemetry: t}
 }
@@ -41,7 +41,7 @@ func (p *Events) Publish(ctx context.Context, events ...status.Event) error {
 }
 
 // PublishIf is Publish for who may say so only while something holds: may is asked at the last moment, and when it
-// gives an error nothing is sent.
+// returns an error nothing is sent.
 func (p *Events) PublishIf(ctx context.Context, may func() error, events ...status.Event) error {
 	if len(events) == 0 {
 		return nil
@@ -67,7 +67,7 @@ func (p *Events) PublishIf(ctx context.Context, may func() error, events ...stat
 	return nil
 }
 
-// message gives the event as a Service Bus message. What subscriptions filter on stands in the application properties
+// message returns the event as a Service Bus message. What subscriptions filter on stands in the application properties
 // too; the session of the file is the session of its events, so that they stay in order behind the topic.
 func message(e status.Event) (*azservicebus.Message, error) {
 	body, err := e.Encode()

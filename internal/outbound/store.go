@@ -19,7 +19,7 @@ type BlobStore struct {
 	options   *blockblob.ClientOptions
 }
 
-// NewBlobStore gives a store in a container (https://account.blob.core.windows.net/name). transport may be nil.
+// NewBlobStore returns a store in a container (https://account.blob.core.windows.net/name). transport may be nil.
 func NewBlobStore(container string, cred azcore.TokenCredential, transport policy.Transporter) *BlobStore {
 	return &BlobStore{
 		container: strings.TrimSuffix(container, "/"), cred: cred,

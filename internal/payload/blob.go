@@ -147,7 +147,7 @@ func (r *blobReader) Close() error {
 	return err
 }
 
-// storageFailure gives the failure of a call to Blob Storage. Only a blob that is not there is the message's fault; rights,
+// storageFailure returns the failure of a call to Blob Storage. Only a blob that is not there is the message's fault; rights,
 // throttling and outages are not, and pass or are put right.
 func storageFailure(ctx context.Context, err error) error {
 	if _, ok := errors.AsType[*failure.Failure](err); ok {

@@ -50,7 +50,7 @@ func compare(have, want []byte) error {
 	return reject(failure.ChecksumMismatch, fmt.Sprintf("the payload's SHA-256 is %x, the message says %x: it was changed or damaged on the way", have, want))
 }
 
-// readFailure gives the failure of reading the content, whatever wrapped it.
+// readFailure returns the failure of reading the content, whatever wrapped it.
 func readFailure(ctx context.Context, err error) error {
 	if f, ok := errors.AsType[*failure.Failure](err); ok {
 		return f

@@ -10,7 +10,7 @@ import (
 	"fnobridge/internal/origin"
 )
 
-// resolve gives the URL of the blob that ref names, when it lies inside one of the containers. The URL is built anew from
+// resolve returns the URL of the blob that ref names, when it lies inside one of the containers. The URL is built anew from
 // the container's own and the blob's name, so that nothing else of ref travels on.
 func resolve(ref string, containers []string) (*url.URL, error) {
 	u, err := parseStorageURL(ref)

@@ -4,7 +4,7 @@
 // What is promised:
 //
 //   - A Payload has a size before it is read, and can be read from its first byte as often as wanted: a post can be
-//     repeated. Every reading gives the same bytes or an error; a blob that changed meanwhile is noticed (If-Match).
+//     repeated. Every reading returns the same bytes or an error; a blob that changed meanwhile is noticed (If-Match).
 //   - A claim-checked payload is never in memory as a whole, nor is it posted before it was checked: size, checksum and
 //     package shape come first, each in a streaming pass of its own where it needs one.
 //   - A claim check points into one of the route's containers. The token for Blob Storage goes to no other place, and to

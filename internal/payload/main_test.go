@@ -27,7 +27,7 @@ func (c *credential) GetToken(_ context.Context, o policy.TokenRequestOptions) (
 	return azcore.AccessToken{Token: "token", ExpiresOn: time.Now().Add(time.Hour)}, nil
 }
 
-// newOpener gives an opener whose connections end with the test.
+// newOpener returns an opener whose connections end with the test.
 func newOpener(t testing.TB) *Opener {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	t.Cleanup(transport.CloseIdleConnections)
@@ -71,7 +71,7 @@ const namespace = ` xmlns:i="http://www.w3.org/2001/XMLSchema-instance" xmlns="h
 
 const aHeader = `<DataManagementPackageHeader` + namespace + `><Description>x</Description><ManifestType>Microsoft.Dynamics.AX.Framework.Tools.DataManagement.Serialization.DataManagementPackageManifest</ManifestType><PackageType>DefinitionGroup</PackageType><PackageVersion>2</PackageVersion></DataManagementPackageHeader>`
 
-// aManifest gives a manifest with one entity per pair of name and file.
+// aManifest returns a manifest with one entity per pair of name and file.
 func aManifest(pairs ...string) string {
 	var b strings.Builder
 	b.WriteString(`<DataManagementPackageManifest` + namespace + `><DefinitionGroupName>x</DefinitionGroupName><PackageEntityList>`)
@@ -82,7 +82,7 @@ func aManifest(pairs ...string) string {
 	return b.String()
 }
 
-// zipOf gives a zip of pairs of name and content.
+// zipOf returns a zip of pairs of name and content.
 func zipOf(t testing.TB, pairs ...string) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -102,7 +102,7 @@ func zipOf(t testing.TB, pairs ...string) string {
 	return b.String()
 }
 
-// aPackage gives a data package as F&O writes it.
+// aPackage returns a data package as F&O writes it.
 func aPackage(t testing.TB) string {
 	t.Helper()
 	return zipOf(t,

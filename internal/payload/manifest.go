@@ -49,7 +49,7 @@ const (
 	encodingUTF16BE // with a byte order mark
 )
 
-// decodeText gives the text of an XML file as UTF-8 without a byte order mark.
+// decodeText returns the text of an XML file as UTF-8 without a byte order mark.
 func decodeText(b []byte) (string, encoding, error) {
 	switch {
 	case bytes.HasPrefix(b, []byte{0xef, 0xbb, 0xbf}):
@@ -102,7 +102,7 @@ func encodeText(s string, e encoding) []byte {
 	return b
 }
 
-// newDecoder gives an XML decoder for decoded text, whatever encoding its declaration names.
+// newDecoder returns an XML decoder for decoded text, whatever encoding its declaration names.
 func newDecoder(text string) *xml.Decoder {
 	d := xml.NewDecoder(strings.NewReader(text))
 	d.CharsetReader = func(_ string, r io.Reader) (io.Reader, error) { return r, nil }

@@ -49,12 +49,12 @@ type Opener struct {
 	tempDir string
 }
 
-// NewOpener gives an Opener.
+// NewOpener returns an Opener.
 func NewOpener(o Options) *Opener {
 	return &Opener{blobs: newBlobs(o.Credential, o.Transport), tempDir: o.TempDir}
 }
 
-// Open checks the payload and gives it. Its error is a *failure.Failure.
+// Open checks the payload and returns it. Its error is a *failure.Failure.
 func (o *Opener) Open(ctx context.Context, s Source, r Rule) (*Payload, error) {
 	if r.MaxSize <= 0 {
 		r.MaxSize = DefaultMaxSize
@@ -130,10 +130,10 @@ type Payload struct {
 	close func() error // may be nil
 }
 
-// Size gives the number of bytes that Reader gives.
+// Size returns the number of bytes that Reader returns.
 func (p *Payload) Size() int64 { return p.size }
 
-// Reader gives the content from its first byte, as often as wanted. Errors, also those of reading, are *failure.Failure.
+// Reader returns the content from its first byte, as often as wanted. Errors, also those of reading, are *failure.Failure.
 func (p *Payload) Reader(ctx context.Context) (io.ReadCloser, error) { return p.open(ctx) }
 
 // Close frees what the payload holds. Readers must not be used after it.
@@ -144,7 +144,7 @@ func (p *Payload) Close() error {
 	return p.close()
 }
 
-// reject gives the failure of a payload that will never do.
+// reject returns the failure of a payload that will never do.
 func reject(r failure.Reason, detail string) error {
 	return &failure.Failure{Verdict: failure.Reject, Reason: r, Op: op, Detail: detail}
 }

@@ -58,7 +58,7 @@ func (s *spool) Close() error {
 	return nil
 }
 
-// spoolFailure gives the failure of our own disk: full, read-only, not there. It passes or is put right.
+// spoolFailure returns the failure of our own disk: full, read-only, not there. It passes or is put right.
 func spoolFailure(err error) error {
 	return &failure.Failure{
 		Verdict: failure.Retry,

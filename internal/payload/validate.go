@@ -25,10 +25,10 @@ type packageFile struct {
 	manifestText string
 	encoding     encoding
 	entities     []manifestEntity
-	files        map[string]*zip.File // by name as fold gives it
+	files        map[string]*zip.File // by name as fold returns it
 }
 
-// fold gives the form in which names are compared: F&O runs on Windows.
+// fold returns the form in which names are compared: F&O runs on Windows.
 func fold(name string) string { return strings.ToLower(strings.ReplaceAll(name, `\`, "/")) }
 
 // validate checks the shape of a data package: files at the root of a readable zip, PackageHeader.xml and Manifest.xml
@@ -57,7 +57,7 @@ func validate(r io.ReaderAt, size int64, entity string) error {
 	return nil
 }
 
-// invalid gives the failure of a package that cannot be read, unless storage is to blame for that.
+// invalid returns the failure of a package that cannot be read, unless storage is to blame for that.
 func invalid(err error) error {
 	if f, ok := errors.AsType[*failure.Failure](err); ok {
 		return f
@@ -101,7 +101,7 @@ func readPackage(r io.ReaderAt, size int64) (*packageFile, error) {
 	return p, nil
 }
 
-// single gives the one file of that name at the root.
+// single returns the one file of that name at the root.
 func (p *packageFile) single(name string) (*zip.File, error) {
 	var found *zip.File
 	elsewhere := ""
@@ -125,7 +125,7 @@ func (p *packageFile) single(name string) (*zip.File, error) {
 	}
 }
 
-// find gives the file that an InputFilePath names, nil when there is none.
+// find returns the file that an InputFilePath names, nil when there is none.
 func (p *packageFile) find(name string) *zip.File { return p.files[fold(name)] }
 
 func (p *packageFile) holds(entity string) bool {
@@ -137,7 +137,7 @@ func (p *packageFile) holds(entity string) bool {
 	return false
 }
 
-// names gives the entities for a message to a person.
+// names returns the entities for a message to a person.
 func (p *packageFile) names() string {
 	const most = 5
 	var names []string

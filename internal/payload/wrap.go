@@ -85,7 +85,7 @@ func CheckTemplate(file, entity string) error {
 	return nil
 }
 
-// unusable gives the failure of a template that makes no package: not the message's fault, so the file goes on waiting
+// unusable returns the failure of a template that makes no package: not the message's fault, so the file goes on waiting
 // within the bounds of the route.
 func unusable(err error) error {
 	return &failure.Failure{Verdict: failure.Retry, Reason: failure.PackageInvalid, Op: op, Detail: "the route's template cannot be used", Err: err}
@@ -184,7 +184,7 @@ func addFile(z *zip.Writer, name string, modified time.Time, r io.Reader) error 
 	return err
 }
 
-// dataName gives the name of the data entry: the producer's, made safe, else the one in the template. F&O shows it in
+// dataName returns the name of the data entry: the producer's, made safe, else the one in the template. F&O shows it in
 // the execution's details.
 func (t *template) dataName(fileName string) string {
 	name := safeName(fileName)
@@ -200,7 +200,7 @@ func (t *template) dataName(fileName string) string {
 	return name
 }
 
-// safeName gives the last element of a path, without what Windows does not take in a file name.
+// safeName returns the last element of a path, without what Windows does not take in a file name.
 func safeName(s string) string {
 	s = path.Base(strings.ReplaceAll(strings.ToValidUTF8(s, "_"), `\`, "/"))
 	s = strings.Map(func(r rune) rune {

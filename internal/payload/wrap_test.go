@@ -26,7 +26,7 @@ func aTemplate(t testing.TB, pairs ...string) string {
 	return file
 }
 
-// unzip gives the entries of a package, in order.
+// unzip returns the entries of a package, in order.
 func unzip(t testing.TB, content string) (names []string, entries map[string]string) {
 	t.Helper()
 	z, err := zip.NewReader(strings.NewReader(content), int64(len(content)))

@@ -18,7 +18,7 @@ const (
 	KeepToOurselves Propagation = false
 )
 
-// HTTPTransport gives a transport that makes a client span and the standard metrics of each request. Everything else
+// HTTPTransport returns a transport that makes a client span and the standard metrics of each request. Everything else
 // about a request, a response or an error is as base has it; base must not be nil.
 //
 // The library writes url.full with its query and an error with its text. Here the query is where file names are, and

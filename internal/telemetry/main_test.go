@@ -34,7 +34,7 @@ func newProbe(t *testing.T) probe {
 	return p
 }
 
-// span gives the one ended span of that name.
+// span returns the one ended span of that name.
 func (p probe) span(t *testing.T, name string) sdktrace.ReadOnlySpan {
 	t.Helper()
 	var found []sdktrace.ReadOnlySpan
@@ -51,7 +51,7 @@ func (p probe) span(t *testing.T, name string) sdktrace.ReadOnlySpan {
 	return found[0]
 }
 
-// metric gives what was recorded under a name.
+// metric returns what was recorded under a name.
 func (p probe) metric(t *testing.T, name string) metricdata.Metrics {
 	t.Helper()
 	var rm metricdata.ResourceMetrics
@@ -69,7 +69,7 @@ func (p probe) metric(t *testing.T, name string) metricdata.Metrics {
 	return metricdata.Metrics{}
 }
 
-// sums gives a counter's or gauge's values by one of its attributes.
+// sums returns a counter's or gauge's values by one of its attributes.
 func (p probe) sums(t *testing.T, name string, by attribute.Key) map[string]int64 {
 	t.Helper()
 	var points []metricdata.DataPoint[int64]
@@ -89,7 +89,7 @@ func (p probe) sums(t *testing.T, name string, by attribute.Key) map[string]int6
 	return out
 }
 
-// values gives a span's attributes as text.
+// values returns a span's attributes as text.
 func values(s sdktrace.ReadOnlySpan) map[string]string {
 	out := map[string]string{}
 	for _, a := range s.Attributes() {

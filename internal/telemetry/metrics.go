@@ -153,7 +153,7 @@ func (t *Telemetry) PickedUp(ctx context.Context, d Destination, enqueued time.T
 	}
 }
 
-// since never gives a negative duration: the broker's clock may be ahead of ours.
+// since never returns a negative duration: the broker's clock may be ahead of ours.
 func since(t time.Time) float64 { return max(0, time.Since(t).Seconds()) }
 
 // DeadLettered counts a message moved to the dead-letter queue.

@@ -137,7 +137,7 @@ func TestMessagingMetricsFollowTheConventions(t *testing.T) {
 	}
 }
 
-// histogram gives the one series of a histogram.
+// histogram returns the one series of a histogram.
 func histogram(t *testing.T, p probe, name string) metricdata.HistogramDataPoint[float64] {
 	t.Helper()
 	h, ok := p.metric(t, name).Data.(metricdata.Histogram[float64])

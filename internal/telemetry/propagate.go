@@ -41,8 +41,8 @@ func carries(props map[string]any) bool {
 	return parent || old
 }
 
-// Extract gives a context whose parent span is the one that the message's producer wrote: traceparent, or else
-// Diagnostic-Id. It gives ctx itself where there is none, or none that is W3C Trace Context: other types, broken
+// Extract returns a context whose parent span is the one that the message's producer wrote: traceparent, or else
+// Diagnostic-Id. It returns ctx itself where there is none, or none that is W3C Trace Context: other types, broken
 // values and the hierarchical IDs ("|4bf9.1.") of old .NET libraries are ignored.
 func Extract(ctx context.Context, props map[string]any) context.Context {
 	for _, key := range []string{TraceParent, DiagnosticID} {
@@ -62,7 +62,7 @@ func Extract(ctx context.Context, props map[string]any) context.Context {
 	return ctx
 }
 
-// Context gives the traceparent and tracestate of the span in ctx, both empty without one: for places other than the
+// Context returns the traceparent and tracestate of the span in ctx, both empty without one: for places other than the
 // properties of a message, as the CloudEvents extension of a status event.
 func Context(ctx context.Context) (parent, state string) {
 	c := propagation.MapCarrier{}

@@ -78,7 +78,7 @@ func (m MessageInfo) attributes() []attribute.KeyValue {
 	return a
 }
 
-// links gives the link to the producer's span, or none.
+// links returns the link to the producer's span, or none.
 func (m MessageInfo) links() []trace.Link {
 	sc := trace.SpanContextFromContext(Extract(context.Background(), m.Properties))
 	if !sc.IsValid() {
@@ -131,7 +131,7 @@ const (
 // Receive records a receive that has returned m or err, begun at began. It is recorded afterwards because only the
 // message says which trace it belongs to, and because waiting in vain is no span. It counts the message as consumed.
 //
-// The context it gives carries the span: it is for Process. Its parent is the producer's span where there is one, and
+// The context it returns carries the span: it is for Process. Its parent is the producer's span where there is one, and
 // it links to it.
 func (t *Telemetry) Receive(ctx context.Context, d Destination, began time.Time, m MessageInfo, err error) context.Context {
 	attrs := d.attributes(semconv.MessagingSystemServiceBus, semconv.MessagingOperationName("receive"), semconv.MessagingOperationTypeReceive)
@@ -225,7 +225,7 @@ func Describe(ctx context.Context, f File) {
 	trace.SpanFromContext(ctx).SetAttributes(a...)
 }
 
-// name gives the span name of the conventions: the operation, then the destination.
+// name returns the span name of the conventions: the operation, then the destination.
 func name(operation string, d Destination) string {
 	if d.Name == "" {
 		return operation
@@ -246,7 +246,7 @@ func (t *Telemetry) call(ctx context.Context, d Destination, operation string, k
 	return ctx, t.end(ctx, span, began, t.operated(d, operation, typed...))
 }
 
-// operated gives the recording of messaging.client.operation.duration for finish.
+// operated returns the recording of messaging.client.operation.duration for finish.
 func (t *Telemetry) operated(d Destination, operation string, typed ...attribute.KeyValue) recording {
 	return func(ctx context.Context, seconds float64, fault []attribute.KeyValue) {
 		t.metrics.operation.Record(ctx, seconds, operation, messagingconv.SystemServiceBus,
@@ -257,7 +257,7 @@ func (t *Telemetry) operated(d Destination, operation string, typed ...attribute
 // A recording notes a duration; fault holds error.type, or nothing.
 type recording func(ctx context.Context, seconds float64, fault []attribute.KeyValue)
 
-// end gives the End of a span.
+// end returns the End of a span.
 func (t *Telemetry) end(ctx context.Context, span trace.Span, began time.Time, record recording) End {
 	ended := false
 	return func(err error) {

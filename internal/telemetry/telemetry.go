@@ -133,7 +133,7 @@ func New(logger *slog.Logger, traces trace.TracerProvider, meters metric.MeterPr
 	return &Telemetry{logger: logger, traces: traces, meters: meters, tracer: traces.Tracer(scope), metrics: m}, nil
 }
 
-// Discard gives a Telemetry that records nothing.
+// Discard returns a Telemetry that records nothing.
 func Discard() *Telemetry {
 	t, err := New(nil, nil, nil)
 	if err != nil { // the no-op meter makes every instrument
@@ -142,17 +142,17 @@ func Discard() *Telemetry {
 	return t
 }
 
-// Logger gives the logger: to stderr with trace_id and span_id of the context, and over OTLP where that is set up.
+// Logger returns the logger: to stderr with trace_id and span_id of the context, and over OTLP where that is set up.
 func (t *Telemetry) Logger() *slog.Logger { return t.logger }
 
-// TracerProvider gives the provider of spans, for instrumentation libraries.
+// TracerProvider returns the provider of spans, for instrumentation libraries.
 func (t *Telemetry) TracerProvider() trace.TracerProvider { return t.traces }
 
-// MeterProvider gives the provider of metrics, for instrumentation libraries.
+// MeterProvider returns the provider of metrics, for instrumentation libraries.
 func (t *Telemetry) MeterProvider() metric.MeterProvider { return t.meters }
 
 // Shutdown sends what is still buffered and ends the exporters, all of them side by side and within flushTime, also
-// when ctx has ended already, as it has after a signal. It gives every error there was. Further calls wait for the
+// when ctx has ended already, as it has after a signal. It returns every error there was. Further calls wait for the
 // first and give its error.
 func (t *Telemetry) Shutdown(ctx context.Context) error {
 	t.once.Do(func() {
