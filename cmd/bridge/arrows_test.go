@@ -70,9 +70,6 @@ var rules = []struct {
 		from: "internal/letter", to: "internal", except: []string{"internal/failure", "internal/redact"},
 		why: "the lane writes it, the commands read it: it knows neither",
 	},
-	{from: "internal/lease", to: "internal", except: []string{"internal/retry"}, why: "the lease serves any lock"},
-	{from: "internal/config", to: "internal", why: "a leaf"},
-	{from: "internal/failure", to: "internal", why: "a leaf"},
 	{from: "internal/retry", to: "internal", except: []string{"internal/failure"}, why: "a leaf but for the reasons"},
 	{from: "internal/status", to: "internal", except: []string{"internal/failure"}, why: "a leaf but for the reasons"},
 }

@@ -39,6 +39,14 @@ func New(t testing.TB, n entity.Namespace) *Broker {
 	return b
 }
 
+// Address returns the path of a queue or a subscription, as Service Bus writes it.
+func Address(src bus.Source) string {
+	if src.Queue != "" {
+		return src.Queue
+	}
+	return src.Topic + "/Subscriptions/" + src.Subscription
+}
+
 // clock is the broker's clock, which may be ahead of ours or behind.
 type clock struct{ b *Broker }
 
@@ -77,7 +85,7 @@ func (b *Broker) PutAMQP(entity string, m *azservicebus.AMQPAnnotatedMessage) er
 
 // SetState writes the state of a session past every lock, as an earlier owner may have left it.
 func (b *Broker) SetState(src bus.Source, id string, state []byte) error {
-	m, refused := b.OpenManager(src.String())
+	m, refused := b.OpenManager(Address(src))
 	if refused != nil {
 		return refused
 	}
@@ -89,7 +97,7 @@ func (b *Broker) SetState(src bus.Source, id string, state []byte) error {
 		}
 		// Nobody owns it: take it for a moment, unless somebody else comes first.
 		c, refused := b.OpenConsumer(broker.ConsumerOptions{
-			Address: src.String(), Accept: broker.SessionByID, Session: id, Sink: b.newLink(src.String()),
+			Address: Address(src), Accept: broker.SessionByID, Session: id, Sink: b.newLink(Address(src)),
 		})
 		if refused != nil {
 			continue
@@ -102,7 +110,7 @@ func (b *Broker) SetState(src bus.Source, id string, state []byte) error {
 
 // State returns the state of a session, whoever owns it; nil when it has none.
 func (b *Broker) State(src bus.Source, id string) []byte {
-	for _, s := range b.SessionsOf(src.String()) {
+	for _, s := range b.SessionsOf(Address(src)) {
 		if s.ID == id {
 			return s.State
 		}

@@ -99,13 +99,13 @@ func (c *Client) forget(l *link) {
 
 // AcceptNext is bus.AcceptNext.
 func (c *Client) AcceptNext(ctx context.Context, src bus.Source, wait time.Duration) (*Session, error) {
-	call, bound := Call{Op: OpAccept, Address: src.String()}, wait+bus.DefaultCallTimeout
+	call, bound := Call{Op: OpAccept, Address: Address(src)}, wait+bus.DefaultCallTimeout
 	return c.accept(ctx, call, bound, broker.ConsumerOptions{Accept: broker.NextSession, Wait: wait})
 }
 
 // AcceptByID is bus.AcceptByID.
 func (c *Client) AcceptByID(ctx context.Context, src bus.Source, id string) (*Session, error) {
-	call := Call{Op: OpAcceptByID, Address: src.String(), Session: id}
+	call := Call{Op: OpAcceptByID, Address: Address(src), Session: id}
 	return c.accept(ctx, call, acceptByIDTimeout, broker.ConsumerOptions{Accept: broker.SessionByID, Session: id})
 }
 
@@ -159,8 +159,8 @@ func (c *Client) noteUnlessRefused(err error) {
 func (c *Client) Sessions(ctx context.Context, src bus.Source) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		var ids []string
-		err := c.do(ctx, &Call{Op: OpSessions, Address: src.String()}, bus.DefaultCallTimeout, func() error {
-			m, refused := c.b.OpenManager(src.String())
+		err := c.do(ctx, &Call{Op: OpSessions, Address: Address(src)}, bus.DefaultCallTimeout, func() error {
+			m, refused := c.b.OpenManager(Address(src))
 			if refused == nil {
 				ids, refused = m.Sessions(nil, 0, math.MaxInt)
 			}

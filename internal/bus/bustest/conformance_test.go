@@ -15,6 +15,7 @@ import (
 	"fnobridge/emulator/servicebus/broker"
 	"fnobridge/emulator/servicebus/entity"
 	"fnobridge/internal/bus"
+	"fnobridge/internal/bus/bustest"
 )
 
 // What the suite needs of Service Bus: what the bridge calls.
@@ -214,7 +215,7 @@ func (w *world) give(s session) {
 	_ = s.Close(w.Context())
 	w.await("the session to be free", func() bool {
 		i := slices.IndexFunc(w.Sessions("files"), func(i broker.SessionInfo) bool { return i.ID == s.ID() })
-		return i < 0 || !w.Sessions("files")[i].Held
+		return i < 0 || !w.Sessions("files")[i].Owned
 	})
 }
 
@@ -268,7 +269,7 @@ func (w *world) idle(p process, src bus.Source) {
 		_, err := p.AcceptNext(w.Context(), src, wait)
 		got <- err
 	}()
-	w.await("an accept", func() bool { return w.Accepting(src.String()) == 1 })
+	w.await("an accept", func() bool { return w.Accepting(bustest.Address(src)) == 1 })
 	select {
 	case err := <-got:
 		w.Fatalf("it did not wait: %v", err)

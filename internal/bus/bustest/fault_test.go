@@ -70,7 +70,7 @@ func TestAFaultSaysWhetherTheCallTookEffect(t *testing.T) {
 				_, err := w.one.AcceptByID(w.Context(), files, "B")
 				return err
 			},
-			func(w *world) bool { return len(w.Sessions("files")) == 2 && w.Sessions("files")[1].Held },
+			func(w *world) bool { return len(w.Sessions("files")) == 2 && w.Sessions("files")[1].Owned },
 		},
 	}
 	for op, e := range effects {

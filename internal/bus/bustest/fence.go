@@ -16,10 +16,10 @@ func (b *Broker) own(l *link, session string) {
 
 // owner returns the link that has a session locked; nil when nobody has.
 func (b *Broker) owner(src bus.Source, id string) *link {
-	b.Accepting(src.String()) // brings the broker up to date: a lock that has run out is gone
+	b.Accepting(Address(src)) // brings the broker up to date: a lock that has run out is gone
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	l := b.owners[sessionKey{src.String(), id}]
+	l := b.owners[sessionKey{Address(src), id}]
 	if l == nil || !l.attached() {
 		return nil
 	}
@@ -34,12 +34,12 @@ func (b *Broker) Steal(src bus.Source, id string) bool {
 		return false
 	}
 	l.client.rob(l, id)
-	return b.ExpireSession(src.String(), id)
+	return b.ExpireSession(Address(src), id)
 }
 
 // StealAll takes every lock of a process away.
 func (c *Client) StealAll(src bus.Source) {
-	for _, s := range c.b.SessionsOf(src.String()) {
+	for _, s := range c.b.SessionsOf(Address(src)) {
 		if c.Owns(src, s.ID) {
 			c.b.Steal(src, s.ID)
 		}

@@ -25,7 +25,7 @@ type Receiver struct {
 
 // Receiver returns a receiver of an entity itself (0), or of one of its sub-queues.
 func (c *Client) Receiver(src bus.Source, sub azservicebus.SubQueue) *Receiver {
-	return &Receiver{c: c, address: src.String() + subQueues[sub]}
+	return &Receiver{c: c, address: Address(src) + subQueues[sub]}
 }
 
 var subQueues = map[azservicebus.SubQueue]string{
