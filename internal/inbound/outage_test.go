@@ -132,14 +132,12 @@ func TestAnOutageDoesNotCollectEverySession(t *testing.T) {
 		w.start()
 		for range 10 {
 			pass(5 * time.Minute)
-			w.b.mu.Lock()
 			held := 0
-			for _, s := range w.b.sessions {
-				if s.owner != nil {
+			for _, s := range w.b.SessionsOf(theQueue) {
+				if s.Owned {
 					held++
 				}
 			}
-			w.b.mu.Unlock()
 			if held > 2*w.o.Sessions {
 				t.Errorf("%d sessions are held with %d slots", held, w.o.Sessions)
 			}
