@@ -272,12 +272,20 @@ func (m *ledgerMachine) stepped(seq int64, key string, next *ledger.Ledger) {
 		m.fail("file %d counts as settled, and is in the queue", seq)
 	case to == ledger.InFno && (!ok || e.FnoID != i.MessageID):
 		m.fail("file %d is noted as F&O's %s, which has %+v", seq, e.FnoID, i)
-	case from == ledger.InFno && (to == ledger.Waiting || to == ledger.Held) && !failedBy(i) && time.Since(i.Accepted) < m.w.route.Deadline:
+	case from == ledger.InFno && (to == ledger.Waiting || to == ledger.Held) && m.works(i):
 		m.fail("file %d goes from %q to %q, and F&O has it: %+v", seq, from, to, i)
-	case from == ledger.Posting && to == "" && (ok || m.last.Find(seq).Attempts > 1 || m.last.Find(seq).Unknown):
+	case from == ledger.Posting && to == "" && (ok || triedBefore(m.last.Find(seq))):
 		m.fail("more than an intent is forgotten: %+v; F&O has %+v", m.last.Find(seq), i)
 	}
 }
+
+// works reports whether F&O works on an import and has time left for it.
+func (m *ledgerMachine) works(i history.Recorded) bool {
+	return !failedBy(i) && time.Since(i.Accepted) < m.w.route.Deadline
+}
+
+// triedBefore reports whether an entry knows more than the intent of a first attempt.
+func triedBefore(e *ledger.Entry) bool { return e.Attempts > 1 || e.Unknown }
 
 func phaseOf(l *ledger.Ledger, seq int64) ledger.Phase {
 	if e := l.Find(seq); e != nil {
