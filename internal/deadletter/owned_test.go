@@ -118,6 +118,37 @@ func TestASessionThatAWorkerHasLocked(t *testing.T) {
 	})
 }
 
+// Whoever lost a session's lock puts nothing more into it: a worker may be at it, and would meet the files out of order.
+func TestNothingIsSentIntoASessionThatWasLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newFake(t)
+		drained(b, "A", 4, 2)
+		sends := 0
+		b.fault = func(c bustest.Call, _ int) bustest.Fault {
+			if c.Op != bustest.OpSend {
+				return bustest.Fault{}
+			}
+			sends++
+			// The broker moves the session while the first copy is on its way, and a renewal finds that out.
+			return bustest.Fault{First: func() { b.Steal(q, "A") }, Delay: shortestLock}
+		}
+		var tr trail
+		rep, err := Resubmit(t.Context(), b, Options{Entity: q, Ledger: fakeLedger{}, Audit: tr.add})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sends != 1 || rep.Lifted != 0 || !standing(t, b, "A") {
+			t.Errorf("%d copies sent, %+v, standing: %v", sends, rep, standing(t, b, "A"))
+		}
+		b.fault = nil
+		rep, err = Resubmit(t.Context(), b, Options{Entity: q, Ledger: fakeLedger{}, Wait: time.Minute})
+		if err != nil || !rep.Complete() || rep.Lifted != 1 {
+			t.Errorf("%+v, %v", rep, err)
+		}
+		equal(t, names("A", 6), b.bodies("A"))
+	})
+}
+
 func TestABusySessionThatCannotStandIsNotWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newFake(t)

@@ -384,6 +384,29 @@ func locks(d time.Duration) func(*entity.QueueDescription) {
 	return func(q *entity.QueueDescription) { q.LockDuration = d }
 }
 
+// A copy is sent only while enough of the lock is left to complete the dead letter behind it: a run that dies in between
+// would leave both, and a queue without duplicate detection keeps both.
+func TestACopyIsNotSentOnAnEndingLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newFake(t, locks(15*time.Second))
+		b.group("A", 5)
+		sends := 0
+		b.fault = func(c bustest.Call, _ int) bustest.Fault {
+			if c.Op != bustest.OpSend {
+				return bustest.Fault{}
+			}
+			sends++
+			if left := time.Until(b.dead()[0].LockedUntil); left < renewBefore {
+				t.Errorf("send %d begins with %v of the lock left", sends, left)
+			}
+			return bustest.Fault{Delay: 6 * time.Second}
+		}
+		rep, err := Resubmit(t.Context(), b, Options{Entity: q})
+		says(t, rep, err, Report{Selected: 5, Done: 5})
+		equal(t, 5, sends)
+	})
+}
+
 // Where the locks end before the scan has passed the messages in front, the run says so instead of going round for ever.
 func TestAScanThatIsSlowerThanTheLocksEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -418,6 +441,19 @@ func TestInterruptFinishesTheMessageInHand(t *testing.T) {
 		rep, err := Resubmit(ctx, b, Options{Entity: q})
 		says(t, rep, err, Report{Selected: 10, Done: 5, Rest: 5, Stopped: true})
 		equal(t, []int{5, 5, 0}, []int{len(b.dead()), len(b.queue()), b.lockedDead()})
+	})
+}
+
+// What is completed is over: a run gives back only what it still has locked.
+func TestWhatIsCompletedIsNotGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newFake(t)
+		b.group("A", 3)
+		rep, err := Resubmit(t.Context(), b, Options{Entity: q})
+		says(t, rep, err, Report{Selected: 3, Done: 3})
+		if b.called(bustest.OpAbandon) {
+			t.Error("a completed message was abandoned")
+		}
 	})
 }
 
