@@ -2,6 +2,8 @@ package deadletter
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -53,6 +55,9 @@ func TestADrainedGroupGoesBeforeWhatCameLater(t *testing.T) {
 		if standing(t, b, "A") || standing(t, b, "B") || b.owned() != 0 || len(b.dead()) != 0 {
 			t.Fatalf("A %v B %v locks %d dead %d", standing(t, b, "A"), standing(t, b, "B"), b.owned(), len(b.dead()))
 		}
+		var lifted Mark
+		b.must(json.Unmarshal(b.State(q, "A"), &lifted))
+		equal(t, []int64{5, 6, 7}, lifted.Busy) // the ledger is told which of its files moved
 		i := slices.IndexFunc(b.queue(), func(m broker.MessageInfo) bool { return string(m.Body) == "A7" })
 		if p := b.queue()[i].Properties; p[PropResubmits] != nil || p[contract.PropKey] != "A-7" {
 			t.Fatalf("a moved message counts as resubmitted: %v", p)
@@ -273,6 +278,9 @@ func cutAt(t *testing.T, at int, applied, duplicates bool) int {
 	calls := len(b.calls)
 	if err == nil && told(cut) {
 		t.Fatalf("cut at call %d (%s) and no error", at, cut)
+	}
+	if errors.Is(err, ErrUnreachable) && cut != "abandon" && b.called(bustest.OpAbandon) {
+		t.Fatalf("cut at call %d (%s): gave back to nobody", at, cut)
 	}
 	b.fault = nil
 	for try := range 4 {

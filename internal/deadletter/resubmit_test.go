@@ -358,6 +358,9 @@ func TestDeferredDeadLettersAreFetched(t *testing.T) {
 		b.deferDead(1)
 		rep, err := Resubmit(t.Context(), b, Options{Entity: q})
 		says(t, rep, err, Report{Selected: 3, Done: 3})
+		if !b.called(bustest.OpRenew) {
+			t.Error("nobody tells how long the lock of a deferred message lasts, and it was not renewed")
+		}
 		equal(t, names("A", 3), b.bodies("A"))
 	})
 }

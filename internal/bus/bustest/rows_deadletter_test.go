@@ -122,6 +122,12 @@ var deadRows = []row{
 		if m == nil || string(m.Body) != "A1" {
 			w.Fatalf("got %v", m)
 		}
+		w.must(d.Abandon(w.Context(), m.LockToken))
+		if got, err := w.dead(w.other).Receive(w.Context(), 10, 50*time.Millisecond); len(got) > 0 || err != nil {
+			w.Errorf("given back, it came by itself: %v, %v", texts(got), err)
+		}
+		m, err = d.ReceiveDeferred(w.Context(), seq)
+		w.must(err)
 		w.must(d.Complete(w.Context(), m.LockToken))
 		w.same([]string{"A2"}, w.bodies(deadFiles))
 		if m, err := d.ReceiveDeferred(w.Context(), seq); m != nil || err != nil {

@@ -35,6 +35,15 @@ var messageRows = []row{
 		}
 		w.alive(s)
 	}},
+	{"a receive ends within the bound of a call, however long it may wait", func(w *world) {
+		s, began := w.take(w.one, "A"), time.Now()
+		if m, err := s.Receive(w.Context(), lockTime); m != nil || err != nil {
+			w.Errorf("got %v, %v", m, err)
+		}
+		if took := time.Since(began); took > bus.DefaultCallTimeout {
+			w.Errorf("it took %v", took)
+		}
+	}},
 	{"a receive that waits gets what comes", func(w *world) {
 		s := w.take(w.one, "A")
 		got := make(chan error, 1)
