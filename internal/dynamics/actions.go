@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"fnobridge/internal/failure"
@@ -66,10 +67,11 @@ func (e *Environment) ExecutionSummaryURL(ctx context.Context, executionID strin
 
 // action calls one OData action with one parameter and returns its value, which is a string. A null value is "".
 func (e *Environment) action(ctx context.Context, name, parameter, value string) (string, error) {
-	body, err := json.Marshal(map[string]string{parameter: value})
+	quoted, err := json.Marshal(value)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", name, err)
 	}
+	body := slices.Concat([]byte(`{"`+parameter+`":`), quoted, []byte("}"))
 	c := call{
 		kind:        kindOData,
 		op:          name,

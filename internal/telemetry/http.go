@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"net/url"
 
@@ -97,7 +98,7 @@ func (u *unobserved) RoundTrip(r *http.Request) (*http.Response, error) {
 		return u.base.RoundTrip(r)
 	}
 	told := r.WithContext(r.Context()) // a copy: a RoundTripper does not change what it is given
-	told.Header = r.Header.Clone()
+	told.Header = maps.Clone(r.Header) // no value of it is written to
 	told.Header.Set(TraceParent, parent)
 	if state != "" {
 		told.Header.Set(TraceState, state)

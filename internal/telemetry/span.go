@@ -67,7 +67,7 @@ func (t *Telemetry) Process(ctx context.Context, d Destination, m MessageInfo) (
 
 // Settle begins the span of settling m, which it links to.
 func (t *Telemetry) Settle(ctx context.Context, d Destination, how Settlement, m MessageInfo) (context.Context, End) {
-	return t.call(ctx, operation{name: string(how), kind: semconv.MessagingOperationTypeSettle, at: d, disposition: how}, trace.SpanKindClient, m)
+	return t.call(ctx, operation{name: string(how), kind: semconv.MessagingOperationTypeSettle, at: d, disposition: how, began: time.Now()}, trace.SpanKindClient, m)
 }
 
 // Send begins the span of sending m and writes its context into m.Properties, which must not be nil. A message that
@@ -77,7 +77,7 @@ func (t *Telemetry) Send(ctx context.Context, d Destination, m MessageInfo) (con
 	if carries(m.Properties) {
 		kind = trace.SpanKindClient // the producer is somebody else
 	}
-	ctx, end := t.call(ctx, operation{name: "send", kind: semconv.MessagingOperationTypeSend, at: d}, kind, m)
+	ctx, end := t.call(ctx, operation{name: "send", kind: semconv.MessagingOperationTypeSend, at: d, began: time.Now()}, kind, m)
 	if m.Properties != nil {
 		Inject(ctx, m.Properties)
 	}
@@ -92,7 +92,7 @@ func (t *Telemetry) Send(ctx context.Context, d Destination, m MessageInfo) (con
 
 // Generic begins the span of op. session may be empty.
 func (t *Telemetry) Generic(ctx context.Context, d Destination, op Operation, session string) (context.Context, End) {
-	return t.call(ctx, operation{name: string(op), at: d}, trace.SpanKindClient, MessageInfo{Session: session})
+	return t.call(ctx, operation{name: string(op), at: d, began: time.Now()}, trace.SpanKindClient, MessageInfo{Session: session})
 }
 
 // Accepted records the accept of a session that has returned, begun at began: afterwards for the same reason as
@@ -165,7 +165,6 @@ func (t *Telemetry) start(ctx context.Context, o operation, kind trace.SpanKind,
 
 // call begins the span of a call to the broker; its end records the duration.
 func (t *Telemetry) call(ctx context.Context, o operation, kind trace.SpanKind, m MessageInfo) (context.Context, End) {
-	o.began = time.Now()
 	ctx, span := t.start(ctx, o, kind, m)
 	return ctx, t.end(ctx, span, o)
 }
