@@ -72,11 +72,13 @@ func (e *Environment) action(ctx context.Context, name, parameter, value string)
 		return "", fmt.Errorf("%s: %w", name, err)
 	}
 	body := slices.Concat([]byte(`{"`+parameter+`":`), quoted, []byte("}"))
+	u := *e.actions
+	u.Path += name // one of the names above, with nothing to escape
 	c := call{
 		kind:        kindOData,
 		op:          name,
 		method:      http.MethodPost,
-		url:         e.path("data", "DataManagementDefinitionGroups", actionPath+name),
+		url:         &u,
 		contentType: "application/json",
 		size:        int64(len(body)),
 		open:        func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },

@@ -131,7 +131,7 @@ func (e *Environment) roundTrip(callCtx, ctx context.Context, c call, token stri
 		return nil, &failure.Failure{Verdict: failure.Reject, Reason: failure.BadMessage, Op: c.op, Detail: "this makes no HTTP request", Err: failure.Scrub(err)}
 	}
 	req.URL, req.Host = c.url, c.url.Host // as it is, not written out and parsed again
-	authorize(req.Header, token)
+	e.tokens.authorize(req.Header, token)
 	req.Header.Set("Accept", "application/json")
 	if c.contentType != "" {
 		req.Header.Set("Content-Type", c.contentType)

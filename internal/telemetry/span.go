@@ -174,13 +174,13 @@ func (t *Telemetry) end(ctx context.Context, span trace.Span, o operation) End {
 	if !t.collected && !t.measured {
 		return func(error) {}
 	}
-	ended := false
+	kept, ended := o, false // a closure over o itself would put every o on the heap
 	return func(err error) {
 		if ended {
 			return
 		}
 		ended = true
-		t.finish(ctx, span, o, err)
+		t.finish(ctx, span, kept, err)
 	}
 }
 
