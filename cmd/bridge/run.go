@@ -25,7 +25,7 @@ finished or written down within the configured grace; the log says per session
 what was left and why that is safe. A second signal ends at once: what is on its
 way is cut short. A third one kills.
 
-In a container with a memory limit the garbage collector is paced by it, unless
+In a container the garbage collector is paced by the memory limit, unless
 GOMEMLIMIT or GOGC say otherwise.
 
 On the configured address (listen): /healthz, /readyz, /sessions, /gates, /scale.

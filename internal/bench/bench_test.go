@@ -61,6 +61,7 @@ func BenchmarkNoLatency(b *testing.B) {
 		p := c.start(st, settings{sessions: lanes, idle: 200 * time.Millisecond})
 		took := st.drain()
 		b.ReportMetric(files/took.Seconds(), "files/s")
+		b.ReportMetric(float64(p.status("VmRSS"))/(1<<20), "MB")
 		b.ReportMetric(float64(p.status("VmHWM"))/(1<<20), "MB-peak")
 		b.ReportMetric(float64(p.stop().Microseconds())/files, "cpu-µs/file")
 	})
