@@ -142,7 +142,8 @@ func bridge(st *stage, s settings) *exec.Cmd {
 	st.must(os.WriteFile(filepath.Join(dir, "bridge.yaml"), []byte(text), 0o600))
 	st.must(os.WriteFile(filepath.Join(dir, "authority.pem"), st.fno.CertificatePEM(), 0o600))
 	cmd := exec.Command(path, "run", "-c", filepath.Join(dir, "bridge.yaml"), "--log-format", "json")
-	cmd.Env = []string{"SERVICEBUS_CONNECTION_STRING=" + st.bus.ConnectionString(), "FNO_SECRET=" + secret, "HOME=" + dir}
+	cmd.Env = []string{"SERVICEBUS_CONNECTION_STRING=" + st.bus.ConnectionString(), "FNO_SECRET=" + secret, "HOME=" + dir,
+		"GOGC=" + os.Getenv("GOGC")}
 	return cmd
 }
 
