@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -84,6 +85,55 @@ func TestPropagationIsASwitch(t *testing.T) {
 	}
 	if got, id := <-seen, p.span(t, "GET").SpanContext().TraceID().String(); !strings.Contains(got, id) {
 		t.Errorf("traceparent %q, want one of trace %s", got, id)
+	}
+}
+
+// Where nobody collects spans, the other side gets the trace all the same, or does not, and the request stays as it was.
+func TestPropagationNeedsNoCollector(t *testing.T) {
+	plain(t)
+	tel, err := Start(t.Context(), Options{Stderr: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := make(chan http.Header, 1)
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen <- r.Header }))
+	defer srv.Close()
+	for name, c := range map[string]struct {
+		p             Propagation
+		parent, state string // beginning of the traceparent, and the tracestate
+	}{
+		"propagated":        {Propagate, "00-" + producerTrace, "vendor=1"},
+		"kept to ourselves": {KeepToOurselves, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, _ := tel.Process(t.Context(), orders, MessageInfo{Properties: map[string]any{TraceParent: producer, TraceState: "vendor=1"}})
+			r, err := http.NewRequestWithContext(ctx, http.MethodGet, srv.URL, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Accept", "text/plain")
+			resp, err := client(t, tel.HTTPTransport(&http.Transport{}, c.p)).Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := resp.Body.Close(); err != nil {
+				t.Fatal(err)
+			}
+			got := <-seen
+			if !strings.HasPrefix(got.Get(TraceParent), c.parent) || (got.Get(TraceParent) == "") != (c.parent == "") {
+				t.Errorf("traceparent %q, want %q", got.Get(TraceParent), c.parent)
+			}
+			own, _ := Context(ctx)
+			if got.Get(TraceParent) == own {
+				t.Error("the request carries the span of the file, not one of its own")
+			}
+			if got.Get(TraceState) != c.state || got.Get("Accept") != "text/plain" {
+				t.Errorf("tracestate %q, want %q; Accept %q", got.Get(TraceState), c.state, got.Get("Accept"))
+			}
+			if len(r.Header) != 1 {
+				t.Errorf("the caller's request was changed: %v", r.Header)
+			}
+		})
 	}
 }
 
