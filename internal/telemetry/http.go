@@ -16,8 +16,8 @@ type Propagation bool
 
 // Whether to write traceparent into requests. F&O makes nothing of it; a gateway in front of it may.
 const (
-	Propagate       Propagation = true
-	KeepToOurselves Propagation = false
+	Propagate Propagation = true
+	Withhold  Propagation = false
 )
 
 // HTTPTransport returns a transport that makes a client span and the standard metrics of each request. Everything else
@@ -89,7 +89,7 @@ type unobserved struct {
 }
 
 func (u *unobserved) RoundTrip(r *http.Request) (*http.Response, error) {
-	if u.p == KeepToOurselves {
+	if u.p == Withhold {
 		return u.base.RoundTrip(r)
 	}
 	ctx, _ := u.tracer.Start(r.Context(), r.Method)

@@ -47,7 +47,7 @@ func TestHTTPSpanIsAChildAndHidesTheQuery(t *testing.T) {
 	p := newProbe(t)
 	ctx, end := p.Process(t.Context(), orders, MessageInfo{})
 	url := strings.Replace(srv.URL, "http://", "http://user:"+secret+"@", 1) + "/a%2Fb/c?sig=" + secret + "#" + secret
-	resp, err := get(ctx, t, client(t, p.HTTPTransport(&http.Transport{}, KeepToOurselves)), url)
+	resp, err := get(ctx, t, client(t, p.HTTPTransport(&http.Transport{}, Withhold)), url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func TestPropagationNeedsNoCollector(t *testing.T) {
 		parent, state string // beginning of the traceparent, and the tracestate
 	}{
 		"propagated":        {Propagate, "00-" + producerTrace, "vendor=1"},
-		"kept to ourselves": {KeepToOurselves, "", ""},
+		"kept to ourselves": {Withhold, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, _ := tel.Process(t.Context(), orders, MessageInfo{Properties: map[string]any{TraceParent: producer, TraceState: "vendor=1"}})
@@ -144,7 +144,7 @@ func (f failing) RoundTrip(*http.Request) (*http.Response, error) { return nil, 
 func TestHTTPErrorReachesTheCallerButNotTheSpan(t *testing.T) {
 	p := newProbe(t)
 	cause := fmt.Errorf("sign in with %s: %w", secret, errors.New("no"))
-	_, err := get(t.Context(), t, client(t, p.HTTPTransport(failing{cause}, KeepToOurselves)), "http://fno.invalid/x?q="+secret)
+	_, err := get(t.Context(), t, client(t, p.HTTPTransport(failing{cause}, Withhold)), "http://fno.invalid/x?q="+secret)
 	if !errors.Is(err, cause) || !strings.Contains(err.Error(), secret) {
 		t.Errorf("the caller got %v, want its own error untouched", err)
 	}
@@ -159,7 +159,7 @@ func TestHTTPStatusIsOnTheSpan(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTooManyRequests) }))
 	defer srv.Close()
 	p := newProbe(t)
-	if _, err := get(t.Context(), t, client(t, p.HTTPTransport(&http.Transport{}, KeepToOurselves)), srv.URL); err != nil {
+	if _, err := get(t.Context(), t, client(t, p.HTTPTransport(&http.Transport{}, Withhold)), srv.URL); err != nil {
 		t.Fatal(err)
 	}
 	if v := values(p.span(t, "GET")); v["http.response.status_code"] != "429" || v["error.type"] != "429" {

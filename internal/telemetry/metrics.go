@@ -121,8 +121,8 @@ func (t *Telemetry) Declare(ctx context.Context, routes, environments []string) 
 	}
 }
 
-// SessionHeld notes a session taken (+1) or given back (-1).
-func (t *Telemetry) SessionHeld(ctx context.Context, d Destination, delta int64) {
+// SessionOwned notes a session taken (+1) or given back (-1).
+func (t *Telemetry) SessionOwned(ctx context.Context, d Destination, delta int64) {
 	if t.measured {
 		t.metrics.sessions.Add(ctx, delta, metric.WithAttributeSet(t.labels.of(labelled{at: d})))
 	}

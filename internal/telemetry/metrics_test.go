@@ -48,9 +48,9 @@ func TestDeclaredRoutesAndEnvironmentsAreThereAtZero(t *testing.T) {
 
 func TestTypedMethodsCount(t *testing.T) {
 	p, ctx := newProbe(t), t.Context()
-	p.SessionHeld(ctx, orders, 1)
-	p.SessionHeld(ctx, orders, 1)
-	p.SessionHeld(ctx, orders, -1)
+	p.SessionOwned(ctx, orders, 1)
+	p.SessionOwned(ctx, orders, 1)
+	p.SessionOwned(ctx, orders, -1)
 	for range 4 {
 		p.FileBegan(ctx, "customers")
 	}
