@@ -62,7 +62,7 @@ func (a *app) confirmPurge(o deadletter.Options) error {
 		what = "ALL dead letters"
 	}
 	_, err := fmt.Fprintf(a.stderr,
-		"%s of %s will be removed for good. Type the name of the entity to go on: ", what, o.Entity)
+		"%s of %s will be removed for good. Type the name of the entity to go on: ", what, o.Source)
 	if err != nil {
 		return fmt.Errorf("ask: %w", err)
 	}
@@ -70,8 +70,8 @@ func (a *app) confirmPurge(o deadletter.Options) error {
 	if err != nil {
 		return usagef("nothing was removed: no answer")
 	}
-	if strings.TrimSpace(line) != o.Entity.String() {
-		return usagef("nothing was removed: %q is not %s", strings.TrimSpace(line), o.Entity)
+	if strings.TrimSpace(line) != o.Source.String() {
+		return usagef("nothing was removed: %q is not %s", strings.TrimSpace(line), o.Source)
 	}
 	return nil
 }

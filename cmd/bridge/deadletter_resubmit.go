@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fnobridge/internal/config"
+	"fnobridge/internal/contract"
 	"fnobridge/internal/deadletter"
 	"fnobridge/internal/inbound"
 )
@@ -39,9 +40,10 @@ func newDeadletterResubmitCommand(a *app) *cobra.Command {
 		Long: `Send the selected dead letters back, those of one session in the order they were first
 enqueued in. The copy is sent first, the dead letter is completed when Service Bus has
 taken it: Ctrl-C, or the end of the connection, at any point loses nothing. Repeat the
-command then: the copies have the same IDs (the original one with ~r1, ~r2, ...), so a
-queue with duplicate detection keeps one of each. A queue without it may get the one
-message twice whose copy was on its way; the report counts it as in doubt.
+command then: the copies have the same IDs (the original one with ~r1-17, ~r2-17, ...:
+which life it begins, and its first sequence number), so a queue with duplicate
+detection keeps one of each. A queue without it may get the one message twice whose
+copy was on its way; the report counts it as in doubt.
 
 A session that is held or drains is locked, its dead letters go before everything newer
 in it, and the hold or drain is lifted when they are all there. While a worker has such
@@ -68,7 +70,7 @@ needs --yes, and rules that would take them. --to QUEUE sends them to one queue.
 			}
 			return a.onDeadLetters(cmd, &f.sel, (*deadLetters).one, args, func(ctx context.Context, d *deadLetters) error {
 				o := f.options(d)
-				o.Edit, o.Edits, o.Parallel, o.To, o.Unchecked, o.Ledger = edit, edits, f.parallel, f.to, f.unchecked, marks{}
+				o.Edit, o.Edits, o.Parallel, o.To, o.Unchecked = edit, edits, f.parallel, f.to, f.unchecked
 				return a.resubmit(ctx, d, o, f)
 			})
 		},
@@ -89,23 +91,23 @@ needs --yes, and rules that would take them. --to QUEUE sends them to one queue.
 }
 
 func (a *app) resubmit(ctx context.Context, d *deadLetters, o deadletter.Options, f resubmitFlags) (err error) {
-	if topic := o.Entity.Topic; topic != "" && o.To == "" {
+	if topic := o.Source.Topic; topic != "" && o.To == "" {
 		if !f.yes && !f.dry {
 			return usagef("%s is a subscription: its dead letters go to topic %s and reach all of its subscriptions; "+
-				"say --yes to that, or --to QUEUE", o.Entity, topic)
+				"say --yes to that, or --to QUEUE", o.Source, topic)
 		}
 		if o.Takes, err = d.takes(ctx, topic); err != nil && !f.unchecked {
-			return d.fail(fmt.Errorf("%w: %w", deadletter.ErrUsage, err), o.Entity, "listen")
+			return d.fail(fmt.Errorf("%w: %w", deadletter.ErrUsage, err), o.Source, "listen")
 		}
 	}
 	seen := map[string]inbound.SessionView{}
 	if f.worker != "" {
-		if seen, err = workerSessions(ctx, f.worker, o.Entity); err != nil {
+		if seen, err = workerSessions(ctx, f.worker, o.Source); err != nil {
 			return err
 		}
 	}
-	o.Ordered = mayBeParked(d.cfg, o.Entity, seen)
-	if slices.Contains(d.sources, o.Entity) {
+	o.MayBeParked = mayBeParked(d.cfg, o.Source, seen)
+	if slices.Contains(d.sources, o.Source) {
 		o.Lock = d.cfg.ServiceBus.Lock // of any other entity nobody told us how long it is
 	}
 	return a.replay(ctx, d, o, f.replayFlags, replayAction{deadletter.Resubmit, "resubmitted", "send"})
@@ -114,7 +116,7 @@ func (a *app) resubmit(ctx context.Context, d *deadLetters, o deadletter.Options
 // mayBeParked returns what the replay asks about a session that a worker owns: whether it may be held or draining. The
 // worker knows, if it can be asked; else the route's policy says whether it can be at all.
 func mayBeParked(
-	cfg *config.Config, e deadletter.Entity, seen map[string]inbound.SessionView,
+	cfg *config.Config, e contract.Source, seen map[string]inbound.SessionView,
 ) func(session, entity, company string) bool {
 	source := e.String()
 	return func(session, entity, company string) bool {

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"fnobridge/internal/bus"
+	"fnobridge/internal/contract"
 )
 
 // A SessionInfo is what can be seen of one session from outside.
@@ -22,12 +23,12 @@ type SessionInfo struct {
 	Oldest   time.Time
 }
 
-// LookAtSessions looks into every session of e that has messages or state, except those that skip names. A free
+// LookAtSessions looks into every session of a source that has messages or state, except those that skip names. A free
 // session is locked for the moment it takes to read its state; its worker, if one wants it, gets it right after.
 // Memory grows with the number of sessions.
-func LookAtSessions(ctx context.Context, b Broker, e Entity, skip func(id string) bool) ([]SessionInfo, error) {
+func LookAtSessions(ctx context.Context, b Broker, of contract.Source, skip func(id string) bool) ([]SessionInfo, error) {
 	var infos []SessionInfo
-	for id, err := range b.Sessions(ctx, e) {
+	for id, err := range b.Sessions(ctx, of) {
 		if err != nil {
 			return nil, err
 		}
@@ -45,7 +46,7 @@ func LookAtSessions(ctx context.Context, b Broker, e Entity, skip func(id string
 		if infos[i].Counted || all {
 			break
 		}
-		foreign, err := look(ctx, b, e, &infos[i], place)
+		foreign, err := look(ctx, b, of, &infos[i], place)
 		if err != nil {
 			return nil, err
 		}
@@ -65,7 +66,7 @@ func LookAtSessions(ctx context.Context, b Broker, e Entity, skip func(id string
 			continue
 		}
 		g.Go(func() error {
-			_, err := look(ctx, b, e, &infos[i], nil)
+			_, err := look(ctx, b, of, &infos[i], nil)
 			return err
 		})
 	}
@@ -74,8 +75,8 @@ func LookAtSessions(ctx context.Context, b Broker, e Entity, skip func(id string
 
 // look reads one session. With place it counts whatever the broker shows, else only when the session is not counted.
 // It reports whether the broker showed messages of other sessions.
-func look(ctx context.Context, b Broker, e Entity, info *SessionInfo, place map[string]*SessionInfo) (foreign bool, err error) {
-	s, err := b.Session(ctx, e, info.ID)
+func look(ctx context.Context, b Broker, of contract.Source, info *SessionInfo, place map[string]*SessionInfo) (foreign bool, err error) {
+	s, err := b.Session(ctx, of, info.ID)
 	if errors.Is(err, bus.ErrTaken) {
 		info.Locked = true
 		return false, nil

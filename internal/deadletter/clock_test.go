@@ -57,7 +57,7 @@ func TestALockIsNotBelievedToLastLongerBecauseTheBrokersClockIsAhead(t *testing.
 					})
 				}
 				ours, others := serviceOver(t, connect), serviceOver(t, connect)
-				o, err := newRun(ours, Options{Entity: q, Lock: c.told}).own(t.Context(), "A", 0)
+				o, err := newRun(ours, Options{Source: q, Lock: c.told}).own(t.Context(), "A", 0)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -45,7 +45,7 @@ func TestThousandCut(t *testing.T) {
 	w := start(t)
 	sessions := w.killMany(t, "whole")
 	all := w.Faults().Add(servicebus.Fault{Effect: servicebus.Pass, Times: -1})
-	if rep, err := Resubmit(t.Context(), w.svc, Options{Entity: q, Ledger: fakeLedger{}}); err != nil || rep.Done != manySessions*filesInSession {
+	if rep, err := Resubmit(t.Context(), w.svc, Options{Source: q}); err != nil || rep.Done != manySessions*filesInSession {
 		t.Fatalf("%+v %v", rep, err)
 	}
 	calls := all.Count()
@@ -90,7 +90,7 @@ func (w *world) cutOnce(t *testing.T, name string, f servicebus.Fault, stays boo
 	}
 	tries, begin := 0, time.Now()
 	for {
-		rep, err := Resubmit(t.Context(), w.svc, Options{Entity: q, Ledger: fakeLedger{}})
+		rep, err := Resubmit(t.Context(), w.svc, Options{Source: q})
 		if tries++; tries == 1 {
 			close(over)
 			wg.Wait()

@@ -56,17 +56,18 @@ func (m Message) Time() time.Time {
 }
 
 // view reads the head of a message: everything but properties and body.
-func view(e Entity, rm *azservicebus.ReceivedMessage) Message {
+func view(s contract.Source, rm *azservicebus.ReceivedMessage) Message {
 	p := rm.ApplicationProperties
-	said, _ := contract.Read(e.String(), rm) // other programs' messages are listed, too
+	said, _ := contract.Read(s.String(), rm) // other programs' messages are listed, too
 	about := contract.Pair{Entity: text(p[letter.PropEntity]), Company: text(p[letter.PropCompany])}.Or(said.Pair)
 	m := Message{
-		Source: e.String(), SequenceNumber: seqOf(rm), MessageID: contract.MessageID(rm), Session: rm.SessionID, Deliveries: rm.DeliveryCount,
+		Source: s.String(), SequenceNumber: seqOf(rm), MessageID: contract.MessageID(rm),
+		Session: rm.SessionID, Deliveries: rm.DeliveryCount,
 		Reason: deref(rm.DeadLetterReason), Description: deref(rm.DeadLetterErrorDescription),
 		Entity: about.Entity, Company: about.Company, Key: text(p[contract.PropKey]), Resubmits: number(p[PropResubmits]),
 		Deferred: rm.State == azservicebus.MessageStateDeferred, Bytes: bodySize(rm),
 	}
-	if k := orderKey(e, rm); k != m.SequenceNumber {
+	if k := orderKey(s, rm); k != m.SequenceNumber {
 		m.Original = k
 	}
 	if rm.EnqueuedTime != nil {
@@ -79,8 +80,8 @@ func view(e Entity, rm *azservicebus.ReceivedMessage) Message {
 }
 
 // viewFull reads all of a message, the body up to most bytes (all of it when most < 0).
-func viewFull(e Entity, rm *azservicebus.ReceivedMessage, most int) Message {
-	m := view(e, rm)
+func viewFull(s contract.Source, rm *azservicebus.ReceivedMessage, most int) Message {
+	m := view(s, rm)
 	m.ContentType, m.Subject, m.CorrelationID = deref(rm.ContentType), deref(rm.Subject), deref(rm.CorrelationID)
 	m.Properties = map[string]any{}
 	for k, v := range rm.ApplicationProperties {
@@ -129,13 +130,19 @@ func seqOf(rm *azservicebus.ReceivedMessage) int64 {
 }
 
 // orderKey is the number that says which of two messages of an entity came first: the sequence number of the message's
-// first life in this entity. A message that was never resubmitted has it from the move, else from the broker.
-func orderKey(e Entity, rm *azservicebus.ReceivedMessage) int64 {
+// first life in this entity.
+func orderKey(s contract.Source, rm *azservicebus.ReceivedMessage) int64 {
 	p := rm.ApplicationProperties
-	if n := number(p[PropOriginalSequenceNumber]); n > 0 && e.Is(text(p[PropResubmittedFrom])) {
+	if n := number(p[PropOriginalSequenceNumber]); n > 0 && s.Is(text(p[PropResubmittedFrom])) {
 		return n
 	}
-	if n := number(p[letter.PropSequenceNumber]); n > 0 && rm.DeadLetterReason != nil {
+	return lived(rm)
+}
+
+// lived is the sequence number that the message had in the queue itself, as the bridge wrote it down when it moved the
+// message to the dead letters; else the one it has.
+func lived(rm *azservicebus.ReceivedMessage) int64 {
+	if n := number(rm.ApplicationProperties[letter.PropSequenceNumber]); n > 0 && rm.DeadLetterReason != nil {
 		return n
 	}
 	return seqOf(rm)

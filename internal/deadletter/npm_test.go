@@ -36,7 +36,7 @@ func TestWhatTheNpmClientDeadLettered(t *testing.T) {
 	if n != 40 {
 		t.Fatalf("%d listed", n)
 	}
-	rep, err := Resubmit(t.Context(), w.svc, Options{Entity: q, Ledger: fakeLedger{}, Filter: Filter{Session: new("session-1")}})
+	rep, err := Resubmit(t.Context(), w.svc, Options{Source: q, Filter: Filter{Session: new("session-1")}})
 	if err != nil || rep.Done != 20 {
 		t.Fatalf("%+v %v", rep, err)
 	}
@@ -48,10 +48,10 @@ func TestWhatTheNpmClientDeadLettered(t *testing.T) {
 		t.Fatal(d)
 	}
 	m := w.Messages("q")[0]
-	if m.MessageID != "session-1-1~r1" || m.Properties["entity"] != "session-1" || m.Properties[contract.PropKey] != "session-1-1" || m.Properties["DeadLetterReason"] != nil {
+	if m.MessageID != fmt.Sprintf("session-1-1~r1-%v", m.Properties[PropOriginalSequenceNumber]) || m.Properties["entity"] != "session-1" || m.Properties[contract.PropKey] != "session-1-1" || m.Properties["DeadLetterReason"] != nil {
 		t.Fatalf("%s %v", m.MessageID, m.Properties)
 	}
-	if rep, err := Purge(t.Context(), w.svc, Options{Entity: q}); err != nil || rep.Done != 20 {
+	if rep, err := Purge(t.Context(), w.svc, Options{Source: q}); err != nil || rep.Done != 20 {
 		t.Fatalf("%+v %v", rep, err)
 	}
 }

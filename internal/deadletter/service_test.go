@@ -15,6 +15,7 @@ import (
 	"fnobridge/emulator/servicebus/entity"
 	"fnobridge/internal/bus"
 	"fnobridge/internal/contract"
+	"fnobridge/internal/ledger"
 	"fnobridge/internal/letter"
 )
 
@@ -26,7 +27,7 @@ type world struct {
 	svc    *Service
 }
 
-func start(t testing.TB) *world {
+func start(t testing.TB, more ...func(*servicebus.Options)) *world {
 	t.Helper()
 	q := entity.NewQueue("q")
 	q.RequiresSession, q.RequiresDuplicateDetection = true, true
@@ -35,9 +36,13 @@ func start(t testing.TB) *world {
 	sub := entity.NewSubscription("s")
 	sub.RequiresSession = true
 	topic.Subscriptions = append(topic.Subscriptions, sub)
-	srv, err := servicebus.Start(servicebus.Options{Namespace: entity.Namespace{
+	o := servicebus.Options{Namespace: entity.Namespace{
 		Queues: []entity.QueueDescription{q, entity.NewQueue("p")}, Topics: []entity.TopicDescription{topic},
-	}})
+	}}
+	for _, f := range more {
+		f(&o)
+	}
+	srv, err := servicebus.Start(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,11 +170,11 @@ func TestServiceListsAndResubmits(t *testing.T) {
 	if g := groups.Sorted(); n != 240 || len(g) != 1 || g[0].Count != 240 || g[0].Reason != "ProcessedWithErrors" {
 		t.Fatalf("%d listed, %+v", n, g)
 	}
-	rep, err := Resubmit(t.Context(), w.svc, Options{Entity: q, Ledger: fakeLedger{}, Filter: Filter{Session: new("B")}})
+	rep, err := Resubmit(t.Context(), w.svc, Options{Source: q, Filter: Filter{Session: new("B")}})
 	if err != nil || rep.Done != 120 {
 		t.Fatalf("%+v %v", rep, err)
 	}
-	rep, err = Resubmit(t.Context(), w.svc, Options{Entity: q, Ledger: fakeLedger{}})
+	rep, err = Resubmit(t.Context(), w.svc, Options{Source: q})
 	if err != nil || rep.Done != 120 {
 		t.Fatalf("%+v %v", rep, err)
 	}
@@ -179,7 +184,7 @@ func TestServiceListsAndResubmits(t *testing.T) {
 		}
 	}
 	m := w.Messages("q")[0]
-	if m.MessageID != "B-1~r1" || m.Properties[contract.PropKey] != "B-1" || m.Properties["traceparent"] == nil {
+	if m.MessageID != "B-1~r1-121" || m.Properties[contract.PropKey] != "B-1" || m.Properties["traceparent"] == nil {
 		t.Fatalf("the copy says too little: %s %v", m.MessageID, m.Properties)
 	}
 	if m.Properties["DeadLetterReason"] != nil || m.Properties[letter.PropAttempts] != nil {
@@ -200,17 +205,17 @@ func TestServiceKeepsAStandingSessionInOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := rx.SetSessionState(t.Context(), marked(Mark{Mode: "drain", Seq: 1}), nil); err != nil {
+	if err := rx.SetSessionState(t.Context(), parkedAt(t, ledger.Draining, 1), nil); err != nil {
 		t.Fatal(err)
 	}
-	rep, err := Resubmit(t.Context(), w.svc, Options{Entity: q, Ledger: fakeLedger{}})
+	rep, err := Resubmit(t.Context(), w.svc, Options{Source: q})
 	if err != nil || rep.Blocked != 5 {
 		t.Fatalf("while a worker has it: %+v %v", rep, err)
 	}
 	if err := rx.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	rep, err = Resubmit(t.Context(), w.svc, Options{Entity: q, Ledger: fakeLedger{}})
+	rep, err = Resubmit(t.Context(), w.svc, Options{Source: q})
 	if err != nil || rep.Done != 5 || rep.Requeued != 3 || rep.Lifted != 1 {
 		t.Fatalf("%+v %v", rep, err)
 	}
@@ -218,24 +223,24 @@ func TestServiceKeepsAStandingSessionInOrder(t *testing.T) {
 		t.Fatal(d)
 	}
 	for _, s := range w.Sessions("q") {
-		if m, err := (fakeLedger{}).Mark(s.State); err != nil || m != nil {
-			t.Fatalf("still stands: %v %v", m, err)
+		if l, err := ledger.Decode(s.State); err != nil || l.Park != nil {
+			t.Fatalf("still parked: %v %v", l, err)
 		}
 	}
 }
 
 func TestServiceNamesWhatIsWrong(t *testing.T) {
 	w := start(t)
-	if _, err := Resubmit(t.Context(), w.svc, Options{Entity: Entity{Queue: "nowhere"}}); !errors.Is(err, bus.ErrNotFound) {
+	if _, err := Resubmit(t.Context(), w.svc, Options{Source: contract.Source{Queue: "nowhere"}}); !errors.Is(err, bus.ErrNotFound) {
 		t.Errorf("unknown queue: %v", err)
 	}
-	if _, err := Resubmit(t.Context(), w.svc, Options{Entity: q, To: "t"}); !errors.Is(err, bus.ErrNotFound) {
+	if _, err := Resubmit(t.Context(), w.svc, Options{Source: q, To: "t"}); !errors.Is(err, bus.ErrNotFound) {
 		t.Errorf("a topic as the target: %v", err)
 	}
-	if _, err := Resubmit(t.Context(), w.svc, Options{Entity: Entity{Topic: "t", Subscription: "s"}}); !errors.Is(err, ErrCannotTell) {
+	if _, err := Resubmit(t.Context(), w.svc, Options{Source: contract.Source{Topic: "t", Subscription: "s"}}); !errors.Is(err, ErrCannotTell) {
 		t.Errorf("a topic whose rules are unknown: %v", err)
 	}
-	if _, err := w.svc.Session(t.Context(), Entity{Queue: "p"}, "A"); !errors.Is(err, bus.ErrNoSessions) {
+	if _, err := w.svc.Session(t.Context(), contract.Source{Queue: "p"}, "A"); !errors.Is(err, bus.ErrNoSessions) {
 		t.Errorf("a session of a queue without: %v", err)
 	}
 	err := w.svc.Sender("q").Send(t.Context(), &azservicebus.AMQPAnnotatedMessage{
@@ -264,7 +269,7 @@ func TestServiceCutAtOperations(t *testing.T) {
 				cut = w.Faults().Add(servicebus.Fault{Op: op, Effect: effect, Then: servicebus.Cut})
 			}
 			for try := 0; ; try++ {
-				rep, err := Resubmit(t.Context(), w.svc, Options{Entity: q, Ledger: fakeLedger{}, Filter: Filter{Session: &session}})
+				rep, err := Resubmit(t.Context(), w.svc, Options{Source: q, Filter: Filter{Session: &session}})
 				if err == nil && rep.Complete() {
 					break
 				}
@@ -298,7 +303,7 @@ func TestServicePurgesAndExports(t *testing.T) {
 	if _, err := ExportDir(t.Context(), w.svc, q, Filter{}, dir); err == nil {
 		t.Fatal("exported twice into one directory")
 	}
-	rep, err := Purge(t.Context(), w.svc, Options{Entity: q, Filter: Filter{From: 3}})
+	rep, err := Purge(t.Context(), w.svc, Options{Source: q, Filter: Filter{From: 3}})
 	if err != nil || rep.Done != 148 {
 		t.Fatalf("%+v %v", rep, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"fnobridge/internal/bus/bustest"
+	"fnobridge/internal/contract"
 	"testing"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
@@ -51,12 +52,12 @@ func TestATopicThatTakesNothingKeepsTheDeadLetters(t *testing.T) {
 		"unknown": {ErrCannotTell, false, 0}, "unknown, unchecked": {ErrCannotTell, true, 2},
 	} {
 		b := newFake(t)
-		e := Entity{Topic: "t", Subscription: "s"}
+		e := contract.Source{Topic: "t", Subscription: "s"}
 		for i := range 2 {
 			b.must(b.Put("t", &azservicebus.Message{SessionID: new("A"), MessageID: new(fmt.Sprint(i)), Body: []byte("x")}))
 			b.killAs(e, "A", "Timeout", 0)
 		}
-		rep, err := Resubmit(t.Context(), b, Options{Entity: e, Unchecked: c.unchecked, Takes: func(*azservicebus.AMQPAnnotatedMessage) error { return c.takes }})
+		rep, err := Resubmit(t.Context(), b, Options{Source: e, Unchecked: c.unchecked, Takes: func(*azservicebus.AMQPAnnotatedMessage) error { return c.takes }})
 		queue, dead := len(b.Messages(bustest.Address(e))), len(b.Messages(bustest.Address(e)+"/$DeadLetterQueue"))
 		if err != nil || rep.Done != c.done || queue != c.done || dead != 2-c.done {
 			t.Errorf("%s: %+v %v", name, rep, err)

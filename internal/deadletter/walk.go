@@ -10,6 +10,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
+	"fnobridge/internal/contract"
 	"fnobridge/internal/lease"
 )
 
@@ -17,18 +18,18 @@ import (
 // messages does not become a page of 25 MB.
 const peekPage = 100
 
-// Walk peeks at the dead letters of e in sequence order, one page in memory at a time. Nothing is locked or counted.
+// Walk peeks at the dead letters of s in sequence order, one page in memory at a time. Nothing is locked or counted.
 // It ends at the first empty page, so messages that arrive while it runs may or may not be seen.
-func Walk(ctx context.Context, b Broker, e Entity, f Filter) iter.Seq2[Message, error] {
+func Walk(ctx context.Context, b Broker, s contract.Source, f Filter) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
-		src := b.DeadLetters(e)
-		defer closeQuietly(src)
-		for rm, err := range peekAll(ctx, src, max(f.From, 1), f.To) {
+		q := b.DeadLetters(s)
+		defer closeQuietly(q)
+		for rm, err := range peekAll(ctx, q, max(f.From, 1), f.To) {
 			if err != nil {
-				yield(Message{}, fmt.Errorf("list dead letters of %s: %w", e, err))
+				yield(Message{}, fmt.Errorf("list dead letters of %s: %w", s, err))
 				return
 			}
-			if m := view(e, rm); f.Match(m) && !yield(m, nil) {
+			if m := view(s, rm); f.Match(m) && !yield(m, nil) {
 				return
 			}
 		}
@@ -36,16 +37,16 @@ func Walk(ctx context.Context, b Broker, e Entity, f Filter) iter.Seq2[Message, 
 }
 
 // WalkFull is Walk with properties and bodies; most bounds the bytes of a body, -1 returns all of it.
-func WalkFull(ctx context.Context, b Broker, e Entity, f Filter, most int) iter.Seq2[Message, error] {
+func WalkFull(ctx context.Context, b Broker, s contract.Source, f Filter, most int) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
-		src := b.DeadLetters(e)
-		defer closeQuietly(src)
-		for rm, err := range peekAll(ctx, src, max(f.From, 1), f.To) {
+		q := b.DeadLetters(s)
+		defer closeQuietly(q)
+		for rm, err := range peekAll(ctx, q, max(f.From, 1), f.To) {
 			if err != nil {
-				yield(Message{}, fmt.Errorf("read dead letters of %s: %w", e, err))
+				yield(Message{}, fmt.Errorf("read dead letters of %s: %w", s, err))
 				return
 			}
-			if f.Match(view(e, rm)) && !yield(viewFull(e, rm, most), nil) {
+			if f.Match(view(s, rm)) && !yield(viewFull(s, rm, most), nil) {
 				return
 			}
 		}
