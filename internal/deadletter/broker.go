@@ -17,7 +17,8 @@ import (
 // every other failure is passed on as it came.
 var ErrUnreachable = errors.New("service bus cannot be reached")
 
-// A Broker gives access to queues, topics and subscriptions. All calls are bounded; connections that fail are replaced behind it.
+// A Broker gives access to queues, topics and subscriptions. All calls are bounded; connections that fail are
+// replaced behind it.
 type Broker interface {
 	DeadLetters(s contract.Source) Queue
 	Sender(target string) Target

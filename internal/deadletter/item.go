@@ -13,7 +13,7 @@ import (
 // thousand of them are some megabytes.
 type item struct {
 	seq    int64 // in its source
-	lived  int64 // its sequence number in the queue itself: another one than seq where the move to the dead letters changed it
+	lived  int64 // in the queue itself: another one where the move to the dead letters changed it
 	key    int64 // order: the sequence number of its first life
 	id     string
 	reason string

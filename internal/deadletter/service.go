@@ -79,7 +79,9 @@ func (s serviceQueue) Peek(ctx context.Context, from int64, most int) ([]*azserv
 	return repeated(ctx, func() ([]*azservicebus.ReceivedMessage, error) { return s.Receiver.Peek(ctx, from, most) })
 }
 
-func (s serviceQueue) Receive(ctx context.Context, most int, wait time.Duration) ([]*azservicebus.ReceivedMessage, error) {
+func (s serviceQueue) Receive(
+	ctx context.Context, most int, wait time.Duration,
+) ([]*azservicebus.ReceivedMessage, error) {
 	return repeated(ctx, func() ([]*azservicebus.ReceivedMessage, error) { return s.Receiver.Receive(ctx, most, wait) })
 }
 

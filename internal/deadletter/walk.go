@@ -21,6 +21,18 @@ const peekPage = 100
 // Walk peeks at the dead letters of s in sequence order, one page in memory at a time. Nothing is locked or counted.
 // It ends at the first empty page, so messages that arrive while it runs may or may not be seen.
 func Walk(ctx context.Context, b Broker, s contract.Source, f Filter) iter.Seq2[Message, error] {
+	return walk(ctx, b, s, f, func(_ *azservicebus.ReceivedMessage, m Message) Message { return m })
+}
+
+// WalkFull is Walk with properties and bodies; most bounds the bytes of a body, -1 returns all of it.
+func WalkFull(ctx context.Context, b Broker, s contract.Source, f Filter, most int) iter.Seq2[Message, error] {
+	return walk(ctx, b, s, f, func(rm *azservicebus.ReceivedMessage, m Message) Message { return m.full(rm, most) })
+}
+
+func walk(
+	ctx context.Context, b Broker, s contract.Source, f Filter,
+	show func(*azservicebus.ReceivedMessage, Message) Message,
+) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		q := b.DeadLetters(s)
 		defer closeQuietly(q)
@@ -29,24 +41,7 @@ func Walk(ctx context.Context, b Broker, s contract.Source, f Filter) iter.Seq2[
 				yield(Message{}, fmt.Errorf("list dead letters of %s: %w", s, err))
 				return
 			}
-			if m := view(s, rm); f.Match(m) && !yield(m, nil) {
-				return
-			}
-		}
-	}
-}
-
-// WalkFull is Walk with properties and bodies; most bounds the bytes of a body, -1 returns all of it.
-func WalkFull(ctx context.Context, b Broker, s contract.Source, f Filter, most int) iter.Seq2[Message, error] {
-	return func(yield func(Message, error) bool) {
-		q := b.DeadLetters(s)
-		defer closeQuietly(q)
-		for rm, err := range peekAll(ctx, q, max(f.From, 1), f.To) {
-			if err != nil {
-				yield(Message{}, fmt.Errorf("read dead letters of %s: %w", s, err))
-				return
-			}
-			if f.Match(view(s, rm)) && !yield(viewFull(s, rm, most), nil) {
+			if m := view(s, rm); f.Match(m) && !yield(show(rm, m), nil) {
 				return
 			}
 		}
