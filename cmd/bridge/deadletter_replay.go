@@ -87,6 +87,9 @@ func (a *app) printReport(o deadletter.Options, rep deadletter.Report, act repla
 			p.line("  %d %s", x.n, x.what)
 		}
 	}
+	if rep.LeftOut > 0 {
+		p.line("  %s", leftOut(rep.LeftOut))
+	}
 	return p.err
 }
 

@@ -103,8 +103,8 @@ func (r *run) arrangeAll(ctx context.Context, plans []*plan) (err error) {
 			p.blocked = err
 		}
 	}
-	ix, err := r.index(ctx, func(m Message) bool {
-		return m.Session != nil && ours[*m.Session] != nil && r.o.Filter.Match(m)
+	ix, err := makeIndex(ctx, r.queue, r.o.Source, r.o.to(), func(m Message) bool {
+		return m.Session != nil && ours[*m.Session] != nil && r.o.Filter.Match(m) && !r.o.LeavesOut(m)
 	})
 	if err != nil {
 		return err

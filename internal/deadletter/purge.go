@@ -8,11 +8,10 @@ func Purge(ctx context.Context, b Broker, o Options) (Report, error) {
 	r := newRun(b, o)
 	defer closeQuietly(r.queue)
 	r.act = r.remove
-	ix, err := r.index(ctx, o.Filter.Match)
+	ix, err := r.index(ctx)
 	if err != nil {
 		return Report{}, err
 	}
-	r.report = Report{Selected: ix.selected, Highest: ix.highest, DryRun: o.DryRun}
 	plans := ix.each()
 	if o.DryRun {
 		err = r.rehearse(plans)

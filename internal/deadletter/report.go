@@ -21,6 +21,7 @@ type Report struct {
 	Doubt    int   `json:"inDoubt,omitempty"`
 	Requeued int   `json:"requeued,omitempty"` // newer messages moved behind
 	Lifted   int   `json:"lifted,omitempty"`   // sessions whose hold or drain ended
+	LeftOut  int   `json:"leftOut,omitempty"`  // not selected, because somebody has to look first
 	Highest  int64 `json:"highestSequenceNumber,omitempty"`
 	DryRun   bool  `json:"dryRun,omitempty"`
 	Stopped  bool  `json:"interrupted,omitempty"`

@@ -30,14 +30,13 @@ func Resubmit(ctx context.Context, b Broker, o Options) (Report, error) {
 	if err := r.checkTarget(ctx); err != nil {
 		return Report{}, err
 	}
-	ix, err := r.index(ctx, o.Filter.Match)
+	ix, err := r.index(ctx)
 	if err != nil {
 		return Report{}, err
 	}
 	if err := r.checkEdits(ix); err != nil {
 		return Report{Selected: ix.selected}, err
 	}
-	r.report = Report{Selected: ix.selected, Highest: ix.highest, DryRun: o.DryRun}
 
 	free, parked := ix.plans, []*plan(nil)
 	if o.to() == o.Source.Target() {

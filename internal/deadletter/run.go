@@ -14,6 +14,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"fnobridge/internal/contract"
+	"fnobridge/internal/failure"
 )
 
 const (
@@ -39,6 +40,11 @@ type Options struct {
 	Progress func(done, all int) // may be nil
 	Waiting  func(n int)         // told when the run waits for locks of others; may be nil
 
+	// LeaveOut are reasons that need a look first: such a dead letter is not selected unless the filter names its reason
+	// or its message ID.
+	LeaveOut []failure.Reason
+	Limit    int // at most so many, the first ones of the dead-letter queue; 0 is no limit
+
 	// Of a resubmit only.
 	To    string           // another queue; the source's own target when empty
 	Edit  []byte           // replaces the payload of the one selected message
@@ -48,6 +54,12 @@ type Options struct {
 	Unchecked bool
 	// MayBeParked says whether a session that cannot be locked may be held or draining; nil means that any may.
 	MayBeParked func(session, entity, company string) bool
+}
+
+// LeavesOut reports whether a dead letter that the filter matches needs a look first, and is not selected.
+func (o Options) LeavesOut(m Message) bool {
+	reason := failure.Reason(m.Reason)
+	return slices.Contains(o.LeaveOut, reason) && len(o.Filter.Reasons) == 0 && o.Filter.MessageID == ""
 }
 
 // to is where the copies go.
@@ -87,9 +99,28 @@ func newRun(b Broker, o Options) *run {
 	return r
 }
 
-// index selects what the run works on.
-func (r *run) index(ctx context.Context, match func(Message) bool) (*index, error) {
-	return makeIndex(ctx, r.queue, r.o.Source, r.o.to(), match)
+// index selects what the run works on, and begins the report.
+func (r *run) index(ctx context.Context) (*index, error) {
+	leftOut, n, last := 0, 0, int64(0)
+	ix, err := makeIndex(ctx, r.queue, r.o.Source, r.o.to(), func(m Message) bool {
+		switch {
+		case r.o.Limit > 0 && n == r.o.Limit || !r.o.Filter.Match(m):
+			return false
+		case r.o.LeavesOut(m):
+			leftOut++
+			return false
+		}
+		n, last = n+1, m.SequenceNumber
+		return true
+	})
+	if err != nil {
+		return nil, err
+	}
+	if n > 0 && n == r.o.Limit { // whoever selects again stays within it
+		r.o.Filter.To = last
+	}
+	r.report = Report{Selected: ix.selected, LeftOut: leftOut, Highest: ix.highest, DryRun: r.o.DryRun}
+	return ix, nil
 }
 
 // work drives the plans until all are done, blocked or out of reach. The dead-letter queue hands out messages in its own
