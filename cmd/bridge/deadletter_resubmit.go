@@ -85,6 +85,12 @@ needs --yes, and rules that would take them. --to QUEUE sends them to one queue.
 		},
 	}
 	f.flags(cmd)
+	return cmd
+}
+
+// flags adds the flags to a command.
+func (f *resubmitFlags) flags(cmd *cobra.Command) {
+	f.replayFlags.flags(cmd)
 	fl := cmd.Flags()
 	fl.BoolVar(&f.dry, "dry-run", false, "say what would be done, and change nothing")
 	fl.BoolVar(&f.all, "all", false, "all dead letters, when there is no filter")
@@ -98,7 +104,6 @@ needs --yes, and rules that would take them. --to QUEUE sends them to one queue.
 	fl.DurationVar(&f.wait, "wait", longestLock+30*time.Second,
 		"how long to wait for messages and sessions that somebody else has locked")
 	fl.StringVar(&f.worker, "worker", "", "`URL` of a running worker's listen address, to know what locked sessions do")
-	return cmd
 }
 
 func (a *app) resubmit(ctx context.Context, d *deadLetters, o deadletter.Options, f resubmitFlags) (err error) {

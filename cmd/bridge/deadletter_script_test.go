@@ -20,7 +20,7 @@ import (
 // More commands of the scripts:
 //
 //	deadletter ENTITY SESSION REASON [N]   dead-letter what waits there as the lane does; - for no SESSION
-//	park SESSION hold|drain SEQ            write the mark of a lane into the session's ledger, in queue in
+//	park SESSION hold|drain SEQ            write a hold or drain into the session's ledger, in queue in
 //	lock SESSION                           own the session's lock, in queue in, to the end of the script
 //	orders SESSION                         print the order that waits for the session, in queue in
 

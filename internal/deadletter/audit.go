@@ -16,7 +16,7 @@ const (
 	OutcomeWould   = "would"   // a dry run
 	OutcomeAlready = "already" // its copy was there from an earlier run; the dead letter was completed
 	OutcomeGone    = "gone"    // somebody else took it meanwhile
-	OutcomeLocked  = "locked"  // somebody else holds it
+	OutcomeLocked  = "locked"  // somebody else has it
 	OutcomeBlocked = "blocked" // not touched: an earlier message of its session could not go, or the session could not
 	OutcomeFailed  = "failed"
 	OutcomeDoubt   = "in-doubt" // the copy was sent (or may have been), the dead letter is still there

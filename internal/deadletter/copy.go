@@ -94,7 +94,7 @@ func copyOf(
 		c.Properties.GroupID, c.Properties.ContentType, c.Properties.Subject = rm.SessionID, rm.ContentType, rm.Subject
 	}
 	c.Properties.MessageID = it.copyID
-	// What was to happen at a time that has passed must not happen to the copy: it would expire or be held back.
+	// What was to happen at a time that has passed must not happen to the copy: it would expire at once.
 	if t := c.Properties.AbsoluteExpiryTime; t != nil && t.Before(time.Now()) {
 		c.Properties.AbsoluteExpiryTime = nil
 	}

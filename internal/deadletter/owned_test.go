@@ -302,7 +302,7 @@ func cutAt(t *testing.T, at int, applied, duplicates bool) int {
 	}
 	if b.parked("A") {
 		// When only the lift was missing, no dead letter is left to find the session by. It is in order, but still
-		// stands, where it can be seen: `bridge sessions release`.
+		// parked, where it can be seen: `bridge sessions release`.
 		if cut != "session set state" && (!applied || cut != "complete") {
 			t.Fatalf("cut at call %d (%s): the session is still parked", at, cut)
 		}

@@ -32,7 +32,7 @@ type plan struct {
 	last *item
 }
 
-// A position is where a dead letter stands that was not selected.
+// A position is the place of a dead letter: in its queue, and in the order.
 type position struct{ lived, key int64 }
 
 // errLockedElsewhere blocks a plan whose head somebody else works on.
@@ -84,7 +84,7 @@ func positions(items []*item) (all []position) {
 	return all
 }
 
-// index is the selection: plans in the order their first message stands in the dead-letter queue.
+// index is the selection: plans in the order of their first messages in the dead-letter queue.
 type index struct {
 	plans    []*plan
 	selected int
