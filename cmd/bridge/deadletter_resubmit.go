@@ -177,8 +177,8 @@ func (a *app) confirmAll(ctx context.Context, d *deadLetters, o deadletter.Optio
 
 // leftOut says of how many dead letters somebody has to look first.
 func leftOut(n int) string {
-	return fmt.Sprintf("%d left out: F&O may have their files (%s). Look there, then name them by --reason or --message-id",
-		n, failure.UnknownOutcome)
+	return fmt.Sprintf("%d left out: F&O may have their files (%s). Look there, then name them by --reason or "+
+		"--message-id", n, failure.UnknownOutcome)
 }
 
 // mayBeParked returns what the replay asks about a session that a worker owns: whether it may be held or draining. The

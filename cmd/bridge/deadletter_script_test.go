@@ -27,7 +27,8 @@ import (
 // dialScript returns a client; the script closes it at its end.
 func dialScript(ts *testscript.TestScript) (*azservicebus.Client, context.Context) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	client, err := azservicebus.NewClientFromConnectionString(ts.Value(scriptBus).(*servicebus.Server).ConnectionString(), nil)
+	srv := ts.Value(scriptBus).(*servicebus.Server)
+	client, err := azservicebus.NewClientFromConnectionString(srv.ConnectionString(), nil)
 	ts.Check(err)
 	ts.Defer(func() { closeQuietly(client); cancel() })
 	return client, ctx
@@ -90,7 +91,10 @@ func scriptPark(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	seq, err := strconv.ParseInt(args[2], 10, 64)
 	ts.Check(err)
-	l := ledger.Ledger{Park: &ledger.Park{Mode: ledger.ParkMode(args[1]), Seq: seq, Reason: failure.ProcessedWithErrors, Detail: "the value is not found", Since: time.Now()}}
+	l := ledger.Ledger{Park: &ledger.Park{
+		Mode: ledger.ParkMode(args[1]), Seq: seq, Reason: failure.ProcessedWithErrors,
+		Detail: "the value is not found", Since: time.Now(),
+	}}
 	state, err := l.Encode()
 	ts.Check(err)
 	client, ctx := dialScript(ts)

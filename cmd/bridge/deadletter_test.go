@@ -18,7 +18,8 @@ func TestWhetherALockedSessionMayBeParked(t *testing.T) {
 			return
 		}
 		reply(w, []inbound.SessionView{
-			{Source: "in", Session: "parked", Parked: ledger.Holding}, {Source: "in", Session: "busy"}, {Source: "other", Session: "elsewhere", Parked: ledger.Holding},
+			{Source: "in", Session: "parked", Parked: ledger.Holding}, {Source: "in", Session: "busy"},
+			{Source: "other", Session: "elsewhere", Parked: ledger.Holding},
 		})
 	}))
 	defer worker.Close()
@@ -56,7 +57,9 @@ func TestWhetherALockedSessionMayBeParked(t *testing.T) {
 }
 
 func TestNearestNamesComeFirst(t *testing.T) {
-	d := &deadLetters{server: "ns", known: []contract.Source{{Queue: "zzz"}, {Topic: "orders", Subscription: "fno"}, {Queue: "fno-inbound"}, {Queue: "fno-exports"}}}
+	d := &deadLetters{server: "ns", known: []contract.Source{
+		{Queue: "zzz"}, {Topic: "orders", Subscription: "fno"}, {Queue: "fno-inbound"}, {Queue: "fno-exports"},
+	}}
 	if got := d.nearest("fno-inbond"); got != "There is no fno-inbond in ns. The configuration names: fno-inbound, fno-exports, orders/fno." && got != "There is no fno-inbond in ns. The configuration names: fno-inbound, fno-exports, zzz." {
 		t.Fatal(got)
 	}

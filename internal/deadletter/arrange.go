@@ -5,11 +5,11 @@ import (
 	"slices"
 )
 
-// arrange decides what has to be done so that a session's queue ends up in order: the messages waiting in it (queue, in
-// queue order) and the dead letters that return (group). A queue can only be added to at its end, so the longest
+// arrange decides what has to be done so that a session's queue ends up in order: the messages waiting in it (queue,
+// in queue order) and the dead letters that return (group). A queue can only be added to at its end, so the longest
 // beginning of the wanted order that is in the queue already stays; everything after it is sent again behind it, in
-// order. What an earlier, interrupted run has sent is recognised by its ID and place and not sent again, which makes the
-// result the same however often the run is cut and repeated.
+// order. What an earlier, interrupted run has sent is recognised by its ID and place and not sent again, which makes
+// the result the same however often the run is cut and repeated.
 func arrange(queue, group []*item) []*item {
 	inQueue := map[copyName]bool{}
 	for _, it := range queue {
@@ -46,8 +46,8 @@ func arrange(queue, group []*item) []*item {
 	return append(leftovers, wanted[inOrder(wanted, live):]...)
 }
 
-// inOrder returns how many items at the beginning of the wanted order may stay in the queue: they are in it already, one
-// behind the other.
+// inOrder returns how many items at the beginning of the wanted order may stay in the queue: they are in it already,
+// one behind the other.
 func inOrder(wanted, live []*item) int {
 	place := map[*item]int{}
 	for i, it := range live {

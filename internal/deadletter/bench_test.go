@@ -48,12 +48,15 @@ type syntheticSource struct {
 	b *syntheticBroker
 }
 
-func (s *syntheticSource) Peek(_ context.Context, from int64, most int) (page []*azservicebus.ReceivedMessage, _ error) {
+func (s *syntheticSource) Peek(
+	_ context.Context, from int64, most int,
+) (page []*azservicebus.ReceivedMessage, _ error) {
 	for i := from; i <= int64(s.b.n) && len(page) < most; i++ {
 		session, reason := fmt.Sprintf("session %d", i%64), "Timeout"
 		body := make([]byte, s.b.size)
 		page = append(page, &azservicebus.ReceivedMessage{
-			SequenceNumber: &i, MessageID: fmt.Sprintf("message-%d", i), SessionID: &session, DeadLetterReason: &reason, Body: body, EnqueuedTime: new(time.Now()),
+			SequenceNumber: &i, MessageID: fmt.Sprintf("message-%d", i), SessionID: &session,
+			DeadLetterReason: &reason, Body: body, EnqueuedTime: new(time.Now()),
 		})
 	}
 	return page, nil

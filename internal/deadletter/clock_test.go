@@ -25,8 +25,8 @@ type aheadClock struct {
 
 func (c aheadClock) Now() time.Time { return time.Now().Add(c.by) }
 
-// The broker's clock is a minute ahead, and locks are short: what it says of the end of a lock is wrong, and who believes
-// it goes on in a session that somebody else has.
+// The broker's clock is a minute ahead, and locks are short: what it says of the end of a lock is wrong, and who
+// believes it goes on in a session that somebody else has.
 func TestALockIsNotBelievedToLastLongerBecauseTheBrokersClockIsAhead(t *testing.T) {
 	const lock = 6 * time.Second
 	for name, c := range map[string]struct {

@@ -30,8 +30,8 @@ const (
 	maxMessageID    = 128 // Source: Microsoft Learn, service-bus-quotas
 )
 
-// copyID returns the MessageID of a copy: the original one, a tilde, and what kind of copy it is. It is a function of what
-// the message carries, so an interrupted and repeated resubmit sends the same ID again.
+// copyID returns the MessageID of a copy: the original one, a tilde, and what kind of copy it is. It is a function of
+// what the message carries, so an interrupted and repeated resubmit sends the same ID again.
 func copyID(original, suffix string) string {
 	if len(original)+len(suffix) <= maxMessageID {
 		return original + suffix

@@ -11,6 +11,7 @@
 // Not promised: that a resubmit which was cut between the send and the completion leaves no second copy in a queue
 // without duplicate detection. That window is one message wide.
 //
-// How it reads: resubmit.go and purge.go are the two runs; plan.go and item.go what they work through, run.go how; parked.go
-// is for sessions that are held or draining, arrange.go for the order in them; report.go tells what became of each message.
+// How it reads: resubmit.go and purge.go are the two runs; plan.go and item.go what they work through, run.go how;
+// parked.go is for sessions that are held or draining, arrange.go for the order in them; report.go tells what became
+// of each message.
 package deadletter

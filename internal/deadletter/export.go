@@ -14,8 +14,8 @@ import (
 	"fnobridge/internal/contract"
 )
 
-// ExportLines writes the selected dead letters as JSON lines, bodies included, and returns their number. Nothing is locked
-// or removed; one page is in memory at a time.
+// ExportLines writes the selected dead letters as JSON lines, bodies included, and returns their number. Nothing is
+// locked or removed; one page is in memory at a time.
 func ExportLines(ctx context.Context, b Broker, s contract.Source, f Filter, w io.Writer) (int, error) {
 	n := 0
 	enc := json.NewEncoder(w)

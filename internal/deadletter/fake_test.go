@@ -102,9 +102,12 @@ func (b *fakeBroker) killAs(of contract.Source, session, reason string, seq int6
 		if seq == 0 {
 			seq = *m.SequenceNumber
 		}
-		return &azservicebus.DeadLetterOptions{Reason: &reason, ErrorDescription: new("description"), PropertiesToModify: map[string]any{
-			letter.PropSequenceNumber: seq, letter.PropAttempts: int64(3), letter.PropLastAttempt: letter.Stamp(time.Now()),
-		}}
+		return &azservicebus.DeadLetterOptions{
+			Reason: &reason, ErrorDescription: new("description"),
+			PropertiesToModify: map[string]any{
+				letter.PropSequenceNumber: seq, letter.PropAttempts: int64(3), letter.PropLastAttempt: letter.Stamp(time.Now()),
+			},
+		}
 	}
 	s, err := b.worker.AcceptByID(ctx, of, session)
 	if errors.Is(err, bus.ErrNoSessions) {

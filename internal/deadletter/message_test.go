@@ -29,7 +29,8 @@ func TestTheSessionIsReadAsTheLaneReadsIt(t *testing.T) {
 func TestWhatTheBridgeRecordedWins(t *testing.T) {
 	session := "usmf/Customers"
 	m := view(contract.Source{Queue: "q"}, &azservicebus.ReceivedMessage{
-		SessionID: &session, ApplicationProperties: map[string]any{letter.PropEntity: "Recorded", "entity": "Said", "company": "dat"},
+		SessionID:             &session,
+		ApplicationProperties: map[string]any{letter.PropEntity: "Recorded", "entity": "Said", "company": "dat"},
 	})
 	if m.Entity != "Recorded" || m.Company != "dat" {
 		t.Errorf("entity %q, company %q", m.Entity, m.Company)

@@ -30,8 +30,8 @@ type ownedSession struct {
 const (
 	// ownWait is how often a session that somebody else has locked is asked for again.
 	ownWait = 250 * time.Millisecond
-	// shortestLock is the shortest lock duration that Service Bus allows: what a lock lasts for sure, whatever the broker's
-	// clock says, where nobody told us how long it is.
+	// shortestLock is the shortest lock duration that Service Bus allows: what a lock lasts for sure, whatever the
+	// broker's clock says, where nobody told us how long it is.
 	shortestLock = 5 * time.Second
 )
 
@@ -81,8 +81,8 @@ func (o *ownedSession) queue(s contract.Source) ([]*item, error) {
 	return items, nil
 }
 
-// receive receives from the session until the message is locked. It returns nil for one that came earlier: messages stay
-// locked with the session.
+// receive receives from the session until the message is locked. It returns nil for one that came earlier: messages
+// stay locked with the session.
 func (o *ownedSession) receive(it *item) (*azservicebus.ReceivedMessage, error) {
 	if _, ok := o.tokens[it.seq]; ok {
 		return nil, nil

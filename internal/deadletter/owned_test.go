@@ -25,7 +25,8 @@ import (
 func drained(b *fakeBroker, session string, dead, waiting int) {
 	b.group(session, dead)
 	all := b.dead()
-	l := ledger.Ledger{Park: &ledger.Park{Mode: ledger.Draining, Seq: all[len(all)-dead].Sequence, Reason: "ProcessedWithErrors"}}
+	first := all[len(all)-dead].Sequence
+	l := ledger.Ledger{Park: &ledger.Park{Mode: ledger.Draining, Seq: first, Reason: "ProcessedWithErrors"}}
 	l.Files = []*ledger.Entry{{Seq: 2, Phase: ledger.Waiting}} // that does not move, unlike those that wait
 	for i := range waiting {
 		seq := b.put(session, fmt.Sprintf("%s-%d", session, dead+i+1), fmt.Sprintf("%s%d", session, dead+i+1), nil)
@@ -119,7 +120,8 @@ func TestASessionThatAWorkerHasLocked(t *testing.T) {
 	})
 }
 
-// Whoever lost a session's lock puts nothing more into it: a worker may be at it, and would meet the files out of order.
+// Whoever lost a session's lock puts nothing more into it: a worker may be at it, and would meet the files out of
+// order.
 func TestNothingIsSentIntoASessionThatWasLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newFake(t)
@@ -218,7 +220,8 @@ func TestLateDrainedFilesJoinTheGroup(t *testing.T) {
 var errCut = fmt.Errorf("%w: cut", ErrUnreachable)
 
 // The matrix: the run is cut at every call, once before the call took effect and once after; then the command is
-// repeated until it says that it is complete. Nothing lost, nothing doubled, every session in order, holds and drains lifted.
+// repeated until it says that it is complete. Nothing lost, nothing doubled, every session in order, holds and drains
+// lifted.
 func TestCutAtEveryCallAndRepeated(t *testing.T) {
 	for _, applied := range []bool{false, true} {
 		for _, duplicates := range []bool{true, false} {

@@ -64,9 +64,9 @@ func (p *plan) postponed(it *item) bool {
 	return true
 }
 
-// splits reports whether the selection leaves a part of a parked group behind: of what died after the file that failed, in
-// the queue or by its first life. The failed file itself may stay. It is in the dead-letter queue or, held, in the
-// session's own.
+// splits reports whether the selection leaves a part of a parked group behind: of what died after the file that
+// failed, in the queue or by its first life. The failed file itself may stay. It is in the dead-letter queue or, held,
+// in the session's own.
 func (p *plan) splits(park *ledger.Park, queue []*item) bool {
 	failed := position{lived: park.Seq, key: park.Seq} // a key is never higher than the number
 	for _, x := range slices.Concat(p.left, positions(p.items), positions(queue)) {

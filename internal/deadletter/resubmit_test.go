@@ -80,7 +80,9 @@ func TestCopySaysWhatTheOriginalSaid(t *testing.T) {
 				MessageID: "m1", GroupID: new("usmf/Groups"), CorrelationID: "c1", Subject: new("subject"), ContentType: new("text/csv"),
 				AbsoluteExpiryTime: new(time.Now().Add(-time.Hour)),
 			},
-			Header:             &azservicebus.AMQPAnnotatedMessageHeader{Durable: true, Priority: 7, TTL: time.Hour, DeliveryCount: 9},
+			Header: &azservicebus.AMQPAnnotatedMessageHeader{
+				Durable: true, Priority: 7, TTL: time.Hour, DeliveryCount: 9,
+			},
 			MessageAnnotations: map[any]any{"x-opt-partition-key": "p", "custom": "kept"},
 		}))
 		enqueued := b.queue()[0].Enqueued
@@ -182,7 +184,8 @@ func TestOnlyTheSelectedGo(t *testing.T) {
 			b.kill("A", reason)
 		}
 		var tr trail
-		rep, err := Resubmit(t.Context(), b, Options{Source: q, Filter: Filter{Reasons: []string{"noroute"}}, Audit: tr.add, By: "ann"})
+		noRoute := Filter{Reasons: []string{"noroute"}}
+		rep, err := Resubmit(t.Context(), b, Options{Source: q, Filter: noRoute, Audit: tr.add, By: "ann"})
 		says(t, rep, err, Report{Selected: 5, Done: 5})
 		equal(t, []string{"77", "177", "277", "377", "477"}, b.bodies("A"))
 		if len(b.dead()) != 495 || b.lockedDead() != 0 {
@@ -252,10 +255,12 @@ func TestEditReplacesThePayloadOfOneMessage(t *testing.T) {
 		b.put("A", "a", "", map[string]any{"dataref": "https://x/y", "sha256": "00", "filename": "f.csv"})
 		b.kill("A", "ClaimCheckMissing")
 		b.group("B", 2)
-		if _, err := Resubmit(t.Context(), b, Options{Source: q, Edit: []byte("x")}); !errors.Is(err, ErrUsage) || len(b.queue()) != 0 {
+		if _, err := Resubmit(t.Context(), b, Options{Source: q, Edit: []byte("x")}); !errors.Is(err, ErrUsage) ||
+			len(b.queue()) != 0 {
 			t.Fatalf("edit of three messages: %v", err)
 		}
-		if _, err := Resubmit(t.Context(), b, Options{Source: q, Edits: map[int64][]byte{9: nil}}); !errors.Is(err, ErrUsage) {
+		_, err := Resubmit(t.Context(), b, Options{Source: q, Edits: map[int64][]byte{9: nil}})
+		if !errors.Is(err, ErrUsage) {
 			t.Fatalf("edit of an unknown message: %v", err)
 		}
 		var tr trail
@@ -388,8 +393,8 @@ func locksLast(d time.Duration) func(*entity.QueueDescription) {
 	return func(q *entity.QueueDescription) { q.LockDuration = d }
 }
 
-// A copy is sent only while enough of the lock is left to complete the dead letter behind it: a run that dies in between
-// would leave both, and a queue without duplicate detection keeps both.
+// A copy is sent only while enough of the lock is left to complete the dead letter behind it: a run that dies in
+// between would leave both, and a queue without duplicate detection keeps both.
 func TestACopyIsNotSentOnAnEndingLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newFake(t, locksLast(15*time.Second))
@@ -411,7 +416,8 @@ func TestACopyIsNotSentOnAnEndingLock(t *testing.T) {
 	})
 }
 
-// Where the locks end before the scan has passed the messages in front, the run says so instead of going round for ever.
+// Where the locks end before the scan has passed the messages in front, the run says so instead of going round for
+// ever.
 func TestAScanThatIsSlowerThanTheLocksEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newFake(t, locksLast(5*time.Second))
@@ -509,7 +515,9 @@ func TestToAnotherQueueLeavesTheSessionAlone(t *testing.T) {
 
 func TestCopyIDsFitAndRepeat(t *testing.T) {
 	long := strings.Repeat("ü", 64)
-	for _, c := range []struct{ original, want string }{{"m", "m~r1"}, {strings.Repeat("x", 125), strings.Repeat("x", 125) + "~r1"}} {
+	for _, c := range []struct{ original, want string }{
+		{"m", "m~r1"}, {strings.Repeat("x", 125), strings.Repeat("x", 125) + "~r1"},
+	} {
 		if got := copyID(c.original, "~r1"); got != c.want {
 			t.Errorf("%q became %q", c.original, got)
 		}
@@ -528,7 +536,8 @@ func TestPurgeTakesTheSelectedAndNothingElse(t *testing.T) {
 		b.kill("A", "NoRoute")
 		b.deferDead(3)
 		var tr trail
-		rep, err := Purge(t.Context(), b, Options{Source: q, Filter: Filter{Reasons: []string{"ProcessedWithErrors"}}, Audit: tr.add})
+		failed := Filter{Reasons: []string{"ProcessedWithErrors"}}
+		rep, err := Purge(t.Context(), b, Options{Source: q, Filter: failed, Audit: tr.add})
 		says(t, rep, err, Report{Selected: 250, Done: 250})
 		equal(t, []int{1, 0}, []int{len(b.dead()), len(b.queue())})
 		if len(tr.recs) != 250 || tr.recs[0].Action != ActionPurge {

@@ -123,9 +123,9 @@ func (r *run) index(ctx context.Context) (*index, error) {
 	return ix, nil
 }
 
-// work drives the plans until all are done, blocked or out of reach. The dead-letter queue hands out messages in its own
-// order and cannot be asked for one: whatever comes before its turn stays locked (as a token, not as a message) until
-// its turn comes or the run ends. Giving it back at once would only bring it again.
+// work drives the plans until all are done, blocked or out of reach. The dead-letter queue hands out messages in its
+// own order and cannot be asked for one: whatever comes before its turn stays locked (as a token, not as a message)
+// until its turn comes or the run ends. Giving it back at once would only bring it again.
 func (r *run) work(ctx context.Context, plans []*plan) error {
 	for _, p := range plans {
 		for _, it := range p.items {

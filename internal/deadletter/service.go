@@ -14,8 +14,8 @@ import (
 )
 
 // Service is Service Bus itself as a Broker. Package bus repeats nothing; a command repeats what it may make twice, so
-// that one broken connection does not end it. That is everything but calls on a session: a receive, and what is idempotent
-// by lock token, by message ID or by nature. Safe for concurrent use.
+// that one broken connection does not end it. That is everything but calls on a session: a receive, and what is
+// idempotent by lock token, by message ID or by nature. Safe for concurrent use.
 type Service struct{ bus *bus.Bus }
 
 // NewService returns a Service over b, which Close closes.

@@ -47,7 +47,8 @@ func start(t testing.TB, more ...func(*servicebus.Options)) *world {
 		t.Fatal(err)
 	}
 	connect := func(r azservicebus.RetryOptions) (*azservicebus.Client, error) {
-		return azservicebus.NewClientFromConnectionString(srv.ConnectionString(), &azservicebus.ClientOptions{RetryOptions: r})
+		return azservicebus.NewClientFromConnectionString(srv.ConnectionString(),
+			&azservicebus.ClientOptions{RetryOptions: r})
 	}
 	client, err := connect(azservicebus.RetryOptions{})
 	if err != nil {
@@ -100,8 +101,11 @@ func (w *world) send(t testing.TB, to, session string, from, n int) {
 		}
 		for range min(n, 100) {
 			m := &azservicebus.Message{
-				MessageID: new(fmt.Sprintf("%s-%d", session, from)), SessionID: &session, Body: fmt.Appendf(nil, "%s%d", session, from),
-				ApplicationProperties: map[string]any{"entity": "Groups", "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
+				MessageID: new(fmt.Sprintf("%s-%d", session, from)), SessionID: &session,
+				Body: fmt.Appendf(nil, "%s%d", session, from),
+				ApplicationProperties: map[string]any{
+					"entity": "Groups", "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+				},
 			}
 			if session == "" {
 				m.SessionID = nil
@@ -133,7 +137,10 @@ func (w *world) kill(t testing.TB, queue, session, reason string) {
 			t.Fatal(err)
 		}
 		for _, m := range got {
-			l := letter.Letter{Reason: "ProcessedWithErrors", Description: "the value is not found", Entity: "Groups", SequenceNumber: *m.SequenceNumber, Attempts: 2}
+			l := letter.Letter{
+				Reason: "ProcessedWithErrors", Description: "the value is not found", Entity: "Groups",
+				SequenceNumber: *m.SequenceNumber, Attempts: 2,
+			}
 			o := l.Options(ctx, nil)
 			o.Reason = &reason
 			if err := rx.DeadLetterMessage(ctx, m, o); err != nil {
@@ -231,13 +238,15 @@ func TestServiceKeepsAStandingSessionInOrder(t *testing.T) {
 
 func TestServiceNamesWhatIsWrong(t *testing.T) {
 	w := start(t)
-	if _, err := Resubmit(t.Context(), w.svc, Options{Source: contract.Source{Queue: "nowhere"}}); !errors.Is(err, bus.ErrNotFound) {
+	nowhere := contract.Source{Queue: "nowhere"}
+	if _, err := Resubmit(t.Context(), w.svc, Options{Source: nowhere}); !errors.Is(err, bus.ErrNotFound) {
 		t.Errorf("unknown queue: %v", err)
 	}
 	if _, err := Resubmit(t.Context(), w.svc, Options{Source: q, To: "t"}); !errors.Is(err, bus.ErrNotFound) {
 		t.Errorf("a topic as the target: %v", err)
 	}
-	if _, err := Resubmit(t.Context(), w.svc, Options{Source: contract.Source{Topic: "t", Subscription: "s"}}); !errors.Is(err, ErrCannotTell) {
+	sub := contract.Source{Topic: "t", Subscription: "s"}
+	if _, err := Resubmit(t.Context(), w.svc, Options{Source: sub}); !errors.Is(err, ErrCannotTell) {
 		t.Errorf("a topic whose rules are unknown: %v", err)
 	}
 	if _, err := w.svc.Session(t.Context(), contract.Source{Queue: "p"}, "A"); !errors.Is(err, bus.ErrNoSessions) {
@@ -258,7 +267,9 @@ func TestServiceNamesWhatIsWrong(t *testing.T) {
 // The connection is cut at one operation after the other, and the command is repeated until it is complete.
 func TestServiceCutAtOperations(t *testing.T) {
 	w := start(t)
-	for _, op := range []servicebus.Op{servicebus.OpPeek, servicebus.OpReceive, servicebus.OpSend, servicebus.OpComplete, servicebus.OpAccept} {
+	for _, op := range []servicebus.Op{
+		servicebus.OpPeek, servicebus.OpReceive, servicebus.OpSend, servicebus.OpComplete, servicebus.OpAccept,
+	} {
 		for _, effect := range []servicebus.Effect{servicebus.Lose, servicebus.LoseReply} {
 			session := fmt.Sprintf("%s %s", op, effect)
 			w.send(t, "q", session, 1, 30)
@@ -308,7 +319,8 @@ func TestServicePurgesAndExports(t *testing.T) {
 		t.Fatalf("%+v %v", rep, err)
 	}
 	left := w.Messages("q/$DeadLetterQueue")
-	if len(left) != 2 || slices.ContainsFunc(left, func(m servicebus.Message) bool { return string(m.Body) != "A1" && string(m.Body) != "A2" }) {
+	foreign := func(m servicebus.Message) bool { return string(m.Body) != "A1" && string(m.Body) != "A2" }
+	if len(left) != 2 || slices.ContainsFunc(left, foreign) {
 		t.Fatalf("%d left", len(left))
 	}
 }

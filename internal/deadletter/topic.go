@@ -95,7 +95,8 @@ func correlates(f *admin.CorrelationFilter, m *azservicebus.AMQPAnnotatedMessage
 		want *string
 		have any
 	}{
-		{f.ContentType, p.ContentType}, {f.CorrelationID, p.CorrelationID}, {f.MessageID, p.MessageID}, {f.ReplyTo, p.ReplyTo},
+		{f.ContentType, p.ContentType}, {f.CorrelationID, p.CorrelationID}, {f.MessageID, p.MessageID},
+		{f.ReplyTo, p.ReplyTo},
 		{f.ReplyToSessionID, p.ReplyToGroupID}, {f.SessionID, p.GroupID}, {f.Subject, p.Subject}, {f.To, p.To},
 	} {
 		have := c.have

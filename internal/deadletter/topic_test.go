@@ -13,7 +13,9 @@ import (
 
 func TestATopicIsJudgedAsTheBrokerWould(t *testing.T) {
 	m := &azservicebus.AMQPAnnotatedMessage{
-		Properties:            &azservicebus.AMQPAnnotatedMessageProperties{GroupID: new("usmf/Groups"), Subject: new("group"), CorrelationID: "c1"},
+		Properties: &azservicebus.AMQPAnnotatedMessageProperties{
+			GroupID: new("usmf/Groups"), Subject: new("group"), CorrelationID: "c1",
+		},
 		ApplicationProperties: map[string]any{"entity": "Groups", "weight": int32(3)},
 	}
 	type filters []admin.RuleFilter
@@ -21,10 +23,12 @@ func TestATopicIsJudgedAsTheBrokerWould(t *testing.T) {
 		filters filters
 		want    error
 	}{
-		"no subscription":          {nil, ErrNotTaken},
-		"takes all":                {filters{&admin.FalseFilter{}, &admin.TrueFilter{}}, nil},
-		"takes nothing":            {filters{&admin.FalseFilter{}}, ErrNotTaken},
-		"correlates":               {filters{&admin.CorrelationFilter{SessionID: new("usmf/Groups"), CorrelationID: new("c1"), Subject: new("group")}}, nil},
+		"no subscription": {nil, ErrNotTaken},
+		"takes all":       {filters{&admin.FalseFilter{}, &admin.TrueFilter{}}, nil},
+		"takes nothing":   {filters{&admin.FalseFilter{}}, ErrNotTaken},
+		"correlates": {filters{&admin.CorrelationFilter{
+			SessionID: new("usmf/Groups"), CorrelationID: new("c1"), Subject: new("group"),
+		}}, nil},
 		"correlates with another":  {filters{&admin.CorrelationFilter{Subject: new("vendor")}}, ErrNotTaken},
 		"property, any case":       {filters{&admin.CorrelationFilter{ApplicationProperties: map[string]any{"Entity": "Groups"}}}, nil},
 		"property, other value":    {filters{&admin.CorrelationFilter{ApplicationProperties: map[string]any{"entity": "groups"}}}, ErrNotTaken},
@@ -57,7 +61,8 @@ func TestATopicThatTakesNothingKeepsTheDeadLetters(t *testing.T) {
 			b.must(b.Put("t", &azservicebus.Message{SessionID: new("A"), MessageID: new(fmt.Sprint(i)), Body: []byte("x")}))
 			b.killAs(e, "A", "Timeout", 0)
 		}
-		rep, err := Resubmit(t.Context(), b, Options{Source: e, Unchecked: c.unchecked, Takes: func(*azservicebus.AMQPAnnotatedMessage) error { return c.takes }})
+		takes := func(*azservicebus.AMQPAnnotatedMessage) error { return c.takes }
+		rep, err := Resubmit(t.Context(), b, Options{Source: e, Unchecked: c.unchecked, Takes: takes})
 		queue, dead := len(b.Messages(bustest.Address(e))), len(b.Messages(bustest.Address(e)+"/$DeadLetterQueue"))
 		if err != nil || rep.Done != c.done || queue != c.done || dead != 2-c.done {
 			t.Errorf("%s: %+v %v", name, rep, err)

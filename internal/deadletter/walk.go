@@ -115,10 +115,12 @@ func (g Groups) Sorted() []Group {
 	return out
 }
 
-// closeTimeout bounds the closing of a source, session or target; if the broker does not hear of it, it notices by itself.
+// closeTimeout bounds the closing of a source, session or target; if the broker does not hear of it, it notices by
+// itself.
 const closeTimeout = 2 * time.Second
 
-// closeQuietly closes a source, session or target whose work is done or has failed already: there is nothing left to report.
+// closeQuietly closes a source, session or target whose work is done or has failed already: there is nothing left to
+// report.
 func closeQuietly(s lease.Closer) {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
