@@ -12,9 +12,7 @@ import (
 // An item is one message of a plan: what is needed to find it again and to know its copy, not the message itself. Fifty
 // thousand of them are some megabytes.
 type item struct {
-	seq    int64 // in its source
-	lived  int64 // in the queue itself: another one where the move to the dead letters changed it
-	key    int64 // order: the sequence number of its first life
+	position
 	id     string
 	reason string
 	place  place
@@ -106,9 +104,7 @@ func (it *item) name() copyName { return copyName{it.id, it.key} }
 func (it *item) copyNames() []copyName { return []copyName{{it.copyID, it.key}, {it.formerID, it.key}} }
 
 func newItem(s contract.Source, to string, rm *azservicebus.ReceivedMessage, m Message) *item {
-	it := &item{
-		seq: m.SequenceNumber, lived: lived(rm), key: orderKey(s, rm), id: m.MessageID, reason: m.Reason,
-	}
+	it := &item{position: positionOf(s, rm), id: m.MessageID, reason: m.Reason}
 	if m.Deferred {
 		it.place = deferred
 	}
@@ -120,7 +116,5 @@ func newItem(s contract.Source, to string, rm *azservicebus.ReceivedMessage, m M
 
 func newWaiting(s contract.Source, rm *azservicebus.ReceivedMessage) *item {
 	id := copyID(contract.Key(s.String(), rm), moved(seqOf(rm)))
-	return &item{
-		seq: seqOf(rm), lived: seqOf(rm), key: orderKey(s, rm), id: rm.MessageID, place: waiting, copyID: id, formerID: id,
-	}
+	return &item{position: positionOf(s, rm), id: rm.MessageID, place: waiting, copyID: id, formerID: id}
 }

@@ -146,8 +146,9 @@ func (r *run) arrange(p *plan) error {
 	if err != nil {
 		return fmt.Errorf("look into the session: %w", err)
 	}
-	if p.splits(park, queue) {
-		return fmt.Errorf("%s and later dead letters of it are not selected: its group goes back as a whole", parked)
+	if seq := p.torn(park, queue); seq > 0 {
+		return fmt.Errorf("%s and dead letter %d, which comes behind, is not selected: its group goes back as a whole",
+			parked, seq)
 	}
 	if len(p.items) > 0 {
 		p.last = p.items[len(p.items)-1]

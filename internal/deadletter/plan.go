@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+
 	"fnobridge/internal/contract"
 	"fnobridge/internal/ledger"
 )
@@ -23,8 +25,8 @@ type plan struct {
 	next    int
 	blocked error // why nothing of it moves any more
 
-	entity, company string // of its first message
-	left            []position
+	entity, company string        // of its first message
+	left            []position    // of its dead letters that were not selected
 	owned           *ownedSession // while the plan needs its session
 
 	// last is the dead letter that is copied in its turn and completed after everything else: while it is there, a
@@ -32,8 +34,16 @@ type plan struct {
 	last *item
 }
 
-// A position is the place of a dead letter: in its queue, and in the order.
-type position struct{ lived, key int64 }
+// A position says where a message is, and was.
+type position struct {
+	seq   int64 // in its source
+	lived int64 // in the queue itself: another one where the move to the dead letters changed it
+	key   int64 // order: the sequence number of its first life
+}
+
+func positionOf(s contract.Source, rm *azservicebus.ReceivedMessage) position {
+	return position{seqOf(rm), lived(rm), orderKey(s, rm)}
+}
 
 // errLockedElsewhere blocks a plan whose head somebody else works on.
 var errLockedElsewhere = errors.New("somebody else has it locked; its lock ends within the entity's lock duration")
@@ -64,22 +74,27 @@ func (p *plan) postponed(it *item) bool {
 	return true
 }
 
-// splits reports whether the selection leaves a part of a parked group behind: of what died after the file that
-// failed, in the queue or by its first life. The failed file itself may stay. It is in the dead-letter queue or, held,
-// in the session's own.
-func (p *plan) splits(park *ledger.Park, queue []*item) bool {
+// torn returns the first dead letter of a parked group that the selection leaves behind, 0 when there is none. The group
+// is what died after the file that failed, in the queue or by its first life; the failed file itself may stay. It is in
+// the dead-letter queue or, held, in the session's own (queue).
+func (p *plan) torn(park *ledger.Park, queue []*item) (seq int64) {
 	failed := position{lived: park.Seq, key: park.Seq} // a key is never higher than the number
 	for _, x := range slices.Concat(p.left, positions(p.items), positions(queue)) {
 		if x.lived == park.Seq {
 			failed = x
 		}
 	}
-	return slices.ContainsFunc(p.left, func(x position) bool { return x.lived > failed.lived || x.key > failed.key })
+	for _, x := range p.left {
+		if x.lived > failed.lived || x.key > failed.key {
+			return x.seq
+		}
+	}
+	return 0
 }
 
 func positions(items []*item) (all []position) {
 	for _, it := range items {
-		all = append(all, position{it.lived, it.key})
+		all = append(all, it.position)
 	}
 	return all
 }
@@ -109,7 +124,7 @@ func makeIndex(ctx context.Context, q Queue, s contract.Source, to string, match
 			ix.plans = append(ix.plans, p)
 		}
 		if !match(m) {
-			p.left = append(p.left, position{lived(rm), orderKey(s, rm)})
+			p.left = append(p.left, positionOf(s, rm))
 			continue
 		}
 		ix.selected++
