@@ -77,7 +77,8 @@ func scriptDeadletter(ts *testscript.TestScript, neg bool, args []string) {
 		for _, m := range got {
 			entity, _ := m.ApplicationProperties["entity"].(string)
 			l := letter.Letter{
-				Reason: failure.Reason(args[2]), Description: "record 7, field CustGroupId: the value 'X' is not found", Entity: entity, Company: "usmf",
+				Reason: failure.Reason(args[2]), Description: "record 7, field CustGroupId: the value 'X' is not found",
+				Entity: entity, Company: "usmf",
 				Attempts: 3, LastAttempt: time.Now(), Environment: "prod", SequenceNumber: *m.SequenceNumber,
 			}
 			ts.Check(rx.DeadLetterMessage(ctx, m, l.Options(ctx, nil)))

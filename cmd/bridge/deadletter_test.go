@@ -60,7 +60,8 @@ func TestNearestNamesComeFirst(t *testing.T) {
 	d := &deadLetters{server: "ns", known: []contract.Source{
 		{Queue: "zzz"}, {Topic: "orders", Subscription: "fno"}, {Queue: "fno-inbound"}, {Queue: "fno-exports"},
 	}}
-	if got := d.nearest("fno-inbond"); got != "There is no fno-inbond in ns. The configuration names: fno-inbound, fno-exports, orders/fno." && got != "There is no fno-inbond in ns. The configuration names: fno-inbound, fno-exports, zzz." {
+	const best = "There is no fno-inbond in ns. The configuration names: fno-inbound, fno-exports, "
+	if got := d.nearest("fno-inbond"); got != best+"orders/fno." && got != best+"zzz." {
 		t.Fatal(got)
 	}
 }

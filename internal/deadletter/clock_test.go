@@ -43,7 +43,8 @@ func TestALockIsNotBelievedToLastLongerBecauseTheBrokersClockIsAhead(t *testing.
 				queue := entity.NewQueue("q")
 				queue.RequiresSession, queue.LockDuration = true, lock
 				srv, err := servicebus.Start(servicebus.Options{
-					Addr: "none", Clock: aheadClock{by: time.Minute}, Namespace: entity.Namespace{Queues: []entity.QueueDescription{queue}},
+					Addr: "none", Clock: aheadClock{by: time.Minute},
+					Namespace: entity.Namespace{Queues: []entity.QueueDescription{queue}},
 				})
 				if err != nil {
 					t.Fatal(err)

@@ -74,9 +74,9 @@ func (p *plan) postponed(it *item) bool {
 	return true
 }
 
-// torn returns the first dead letter of a parked group that the selection leaves behind, 0 when there is none. The group
-// is what died after the file that failed, in the queue or by its first life; the failed file itself may stay. It is in
-// the dead-letter queue or, held, in the session's own (queue).
+// torn returns the first dead letter of a parked group that the selection leaves behind, 0 when there is none. The
+// group is what died after the file that failed, in the queue or by its first life; the failed file itself may stay. It
+// is in the dead-letter queue or, held, in the session's own (queue).
 func (p *plan) torn(park *ledger.Park, queue []*item) (seq int64) {
 	failed := position{lived: park.Seq, key: park.Seq} // a key is never higher than the number
 	for _, x := range slices.Concat(p.left, positions(p.items), positions(queue)) {

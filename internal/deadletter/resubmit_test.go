@@ -77,7 +77,8 @@ func TestCopySaysWhatTheOriginalSaid(t *testing.T) {
 			ApplicationProperties: map[string]any{"entity": "Groups", "traceparent": trace, "weight": int64(3)},
 			Body:                  azservicebus.AMQPAnnotatedMessageBody{Data: [][]byte{[]byte("payload")}},
 			Properties: &azservicebus.AMQPAnnotatedMessageProperties{
-				MessageID: "m1", GroupID: new("usmf/Groups"), CorrelationID: "c1", Subject: new("subject"), ContentType: new("text/csv"),
+				MessageID: "m1", GroupID: new("usmf/Groups"), CorrelationID: "c1",
+				Subject: new("subject"), ContentType: new("text/csv"),
 				AbsoluteExpiryTime: new(time.Now().Add(-time.Hour)),
 			},
 			Header: &azservicebus.AMQPAnnotatedMessageHeader{
@@ -101,7 +102,8 @@ func TestCopySaysWhatTheOriginalSaid(t *testing.T) {
 			},
 			Body: azservicebus.AMQPAnnotatedMessageBody{Data: [][]byte{[]byte("payload")}},
 			Properties: &azservicebus.AMQPAnnotatedMessageProperties{
-				MessageID: "m1~r1-1", GroupID: new("usmf/Groups"), CorrelationID: "c1", Subject: new("subject"), ContentType: new("text/csv"),
+				MessageID: "m1~r1-1", GroupID: new("usmf/Groups"), CorrelationID: "c1",
+				Subject: new("subject"), ContentType: new("text/csv"),
 			},
 			Header:             &azservicebus.AMQPAnnotatedMessageHeader{Durable: true, Priority: 7, TTL: time.Hour},
 			MessageAnnotations: map[any]any{"x-opt-partition-key": "p", "custom": "kept"},

@@ -253,7 +253,8 @@ func TestServiceNamesWhatIsWrong(t *testing.T) {
 		t.Errorf("a session of a queue without: %v", err)
 	}
 	err := w.svc.Sender("q").Send(t.Context(), &azservicebus.AMQPAnnotatedMessage{
-		Properties: &azservicebus.AMQPAnnotatedMessageProperties{MessageID: "x"}, Body: azservicebus.AMQPAnnotatedMessageBody{Data: [][]byte{[]byte("x")}},
+		Properties: &azservicebus.AMQPAnnotatedMessageProperties{MessageID: "x"},
+		Body:       azservicebus.AMQPAnnotatedMessageBody{Data: [][]byte{[]byte("x")}},
 	})
 	if !errors.Is(err, bus.ErrNeedSession) {
 		t.Errorf("no session where one is needed: %v", err)

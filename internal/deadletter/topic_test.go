@@ -11,6 +11,13 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus/admin"
 )
 
+type filters []admin.RuleFilter
+
+// having is the filter that wants one property to have one value.
+func having(name string, value any) filters {
+	return filters{&admin.CorrelationFilter{ApplicationProperties: map[string]any{name: value}}}
+}
+
 func TestATopicIsJudgedAsTheBrokerWould(t *testing.T) {
 	m := &azservicebus.AMQPAnnotatedMessage{
 		Properties: &azservicebus.AMQPAnnotatedMessageProperties{
@@ -18,7 +25,6 @@ func TestATopicIsJudgedAsTheBrokerWould(t *testing.T) {
 		},
 		ApplicationProperties: map[string]any{"entity": "Groups", "weight": int32(3)},
 	}
-	type filters []admin.RuleFilter
 	for name, c := range map[string]struct {
 		filters filters
 		want    error
@@ -30,10 +36,10 @@ func TestATopicIsJudgedAsTheBrokerWould(t *testing.T) {
 			SessionID: new("usmf/Groups"), CorrelationID: new("c1"), Subject: new("group"),
 		}}, nil},
 		"correlates with another":  {filters{&admin.CorrelationFilter{Subject: new("vendor")}}, ErrNotTaken},
-		"property, any case":       {filters{&admin.CorrelationFilter{ApplicationProperties: map[string]any{"Entity": "Groups"}}}, nil},
-		"property, other value":    {filters{&admin.CorrelationFilter{ApplicationProperties: map[string]any{"entity": "groups"}}}, ErrNotTaken},
-		"property, another width":  {filters{&admin.CorrelationFilter{ApplicationProperties: map[string]any{"weight": int64(3)}}}, nil},
-		"property that is missing": {filters{&admin.CorrelationFilter{ApplicationProperties: map[string]any{"color": "red"}}}, ErrNotTaken},
+		"property, any case":       {having("Entity", "Groups"), nil},
+		"property, other value":    {having("entity", "groups"), ErrNotTaken},
+		"property, another width":  {having("weight", int64(3)), nil},
+		"property that is missing": {having("color", "red"), ErrNotTaken},
 		"SQL that takes all":       {filters{&admin.SQLFilter{Expression: "1 = 1"}}, nil},
 		"SQL":                      {filters{&admin.SQLFilter{Expression: "entity = 'Groups'"}}, ErrCannotTell},
 		"SQL beside one that does": {filters{&admin.SQLFilter{Expression: "x > 1"}, &admin.TrueFilter{}}, nil},
