@@ -73,6 +73,7 @@ func assemble(cfg *config.Config, tel *telemetry.Telemetry, via access) (*bridge
 		b.events = outbound.NewEvents(b.sender(cfg.Status.Topic), to, tel)
 		b.notices = outbound.NewNotices(b.events, tel.Logger())
 	}
+	b.watchJobs(environments)
 	if err := b.inbound(environments, storage, via); err != nil {
 		return nil, err
 	}
@@ -137,7 +138,7 @@ func route(r config.Route, e *config.Environment, env *dynamics.Environment, pol
 			Package: r.Format == config.FormatPackage, Template: r.Template, Containers: r.ClaimCheck, MaxSize: int64(r.MaxSize),
 		},
 		Window: r.Window, Overlap: r.Order == config.OrderEnqueued, ResendUnknown: r.UnknownOutcome == config.UnknownResend,
-		OnFailure: inbound.OnFailure(r.OnFailure), Deadline: r.Deadline,
+		RepeatPartial: r.PartialImport == config.PartialRepeat, OnFailure: inbound.OnFailure(r.OnFailure), Deadline: r.Deadline,
 		Retry: retries(r),
 		Poll:  inbound.Poll{First: poll.First, Fraction: poll.Fraction, Max: poll.Max},
 	}

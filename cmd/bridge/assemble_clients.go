@@ -1,16 +1,11 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"net/http"
-	"time"
 
-	"fnobridge/internal/admission"
 	"fnobridge/internal/config"
 	"fnobridge/internal/dynamics"
-	"fnobridge/internal/letter"
-	"fnobridge/internal/status"
 	"fnobridge/internal/telemetry"
 )
 
@@ -47,33 +42,8 @@ func (b *bridge) environment(e config.Environment, via access) (*dynamics.Enviro
 		return nil, err
 	}
 	b.endpoints.gates[e.Name] = env.Gate()
-	env.Gate().OnChange(b.gateChanged(e.Name))
+	env.Gate().OnChange(b.watch(guarded{environment: e.Name}))
 	return env, nil
-}
-
-// gateChanged returns a function that makes a change of a gate visible: as a log line, a metric, and an event. A probe
-// changes nothing for anybody outside.
-func (b *bridge) gateChanged(name string) func(admission.GateState) {
-	open := true
-	return func(s admission.GateState) {
-		if s.Open() == open || s.Phase == admission.GateProbing {
-			return
-		}
-		open = s.Open()
-		ctx := context.Background()
-		b.tel.GateChanged(ctx, name, !open)
-		e := status.Event{Status: status.Resumed, Environment: name, Time: time.Now()}
-		if open {
-			b.tel.Logger().Info("environment resumed", "environment", name)
-		} else {
-			b.tel.Logger().Warn("environment paused: nothing is posted, no attempt is counted, it is probed until it answers",
-				"environment", name, "reason", s.Reason, "detail", s.Detail, "check", letter.Check(s.Reason), "until", s.Until)
-			e.Status, e.Reason, e.Detail = status.Paused, s.Reason, letter.Explain(s.Reason, s.Detail)
-		}
-		if b.notices != nil {
-			b.notices.Say(e)
-		}
-	}
 }
 
 // toStorage returns the traced transport to Blob Storage, which gets no trace of ours: its logs are somebody else's.

@@ -142,7 +142,7 @@ func TestClaimChecksArriveAsTheyAre(t *testing.T) {
 
 // A post that F&O refused after all of it was sent is made again from its first byte.
 func TestAClaimCheckIsPostedAgainFromItsBeginning(t *testing.T) {
-	for _, status := range []int{http.StatusInternalServerError, http.StatusUnauthorized} {
+	for _, status := range []int{http.StatusBadRequest, http.StatusUnauthorized} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			w := newWorld(t, []string{"in"}, "prod")
 			s := w.claims()
@@ -245,7 +245,7 @@ func TestARawClaimCheckBecomesAPackage(t *testing.T) {
 	}))
 	file := aFile(20_000)
 	s.Put("/inbound/assets.csv", file)
-	w.fno["prod"].Faults().MustAdd(fno.Fault{Operation: fno.Enqueue, Act: fno.Answer, Status: 500, Times: 1})
+	w.fno["prod"].Faults().MustAdd(fno.Fault{Operation: fno.Enqueue, Act: fno.Answer, Status: 400, Times: 1})
 	w.run()
 	w.claim("in", "Fixed assets V2", "assets", container+"/assets.csv", map[string]any{
 		contract.PropFileName: "assets & more.csv", contract.PropSHA256: sumOf(file),

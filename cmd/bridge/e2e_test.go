@@ -223,7 +223,7 @@ func TestAnOutageOfOneEnvironmentIsNobodyElses(t *testing.T) {
 	w := newWorld(t, []string{"one", "two"}, "prod", "test")
 	w.route("to-prod", "prod", fileJob, config.Match{Source: "one"}, nil)
 	w.route("to-test", "test", fileJob, config.Match{}, nil)
-	w.fno["prod"].Faults().MustAdd(fno.Fault{Operation: fno.Enqueue, Act: fno.Answer, Status: 503})
+	w.fno["prod"].Faults().MustAdd(fno.Fault{Operation: fno.Enqueue, Act: fno.Refuse, Status: 503})
 	w.run()
 	w.send("one", message("A", "held", "A\n1\n", nil))
 	w.await("the outage is told", func() bool { return len(w.bus.Messages("fno-status/Subscriptions/all")) > 0 })

@@ -31,17 +31,12 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, fault *Fault, do 
 		_, _ = io.WriteString(w, signIn) // a client that is gone needs no answer
 	case Answer:
 		s.drain(r)
-		fault.header(w.Header(), s.clock.Now())
-		status := fault.Status
-		if status == 0 {
-			status = http.StatusInternalServerError
-		}
-		body := fault.Body
-		if body == "" && status == http.StatusTooManyRequests {
-			body = throttled(w.Header().Get("Retry-After"))
-		}
-		w.WriteHeader(status)
-		_, _ = io.WriteString(w, body)
+		s.say(w, fault)
+	case Refuse:
+		s.say(w, fault)
+	case AnswerAfter:
+		do(newAnswer(), r)
+		s.say(w, fault)
 	case Hang:
 		s.drain(r)
 		s.hang(w)
@@ -65,6 +60,21 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, fault *Fault, do 
 		}
 		s.truncate(w, a)
 	}
+}
+
+// say answers what the fault says.
+func (s *Server) say(w http.ResponseWriter, fault *Fault) {
+	fault.header(w.Header(), s.clock.Now())
+	status := fault.Status
+	if status == 0 {
+		status = http.StatusInternalServerError
+	}
+	body := fault.Body
+	if body == "" && status == http.StatusTooManyRequests {
+		body = throttled(w.Header().Get("Retry-After"))
+	}
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, body) // a client that is gone needs no answer
 }
 
 // throttled is the text of a resource-based limit. Source: Microsoft Learn, service protection API limits.

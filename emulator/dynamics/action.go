@@ -55,7 +55,7 @@ func (s *Server) action(w http.ResponseWriter, r *http.Request, name string) {
 	}
 	s.serve(w, r, s.faults.pick(c.target, false), func(w http.ResponseWriter, r *http.Request) {
 		if _, ok := s.bearer(r); !ok {
-			unauthorized(w)
+			s.challenge(w)
 			return
 		}
 		if c.bad {
@@ -104,12 +104,26 @@ func (s *Server) executionErrors(w http.ResponseWriter, r *http.Request, c *call
 	if c.rec != nil && c.rec.ended(s.clock.Now()) && !c.rec.job.NoErrors && len(c.rec.errors) > 0 {
 		list = c.rec.errors
 	}
+	if c.rec != nil && c.rec.broken {
+		value(w, r, unescaped(list))
+		return
+	}
 	b, err := json.Marshal(list)
 	if err != nil {
 		failed(w, "GetExecutionErrors", err.Error())
 		return
 	}
 	value(w, r, string(b))
+}
+
+// unescaped writes the list as F&O does: what a message quotes, and its line breaks, stand in it as they are. Source: Fo.Api,
+// ConvertFrom-FoExecutionErrors.
+func unescaped(list []ExecutionError) string {
+	var rows []string
+	for _, e := range list {
+		rows = append(rows, `{"RecordId":"`+e.RecordID+`","Field":"`+e.Field+`","ErrorMessage":"`+e.ErrorMessage+`"}`)
+	}
+	return "[" + strings.Join(rows, ",") + "]"
 }
 
 func (s *Server) summaryURL(w http.ResponseWriter, r *http.Request, c *call) {

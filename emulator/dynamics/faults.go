@@ -38,6 +38,8 @@ type Act string
 // The acts. "Before" and "after" are about the effect of the call: what F&O did although the client never heard.
 const (
 	Answer      Act = "answer"      // read the request, do nothing, answer Status with Headers and Body
+	Refuse      Act = "refuse"      // as answer, but before the body is read, as a service that is down does
+	AnswerAfter Act = "answerAfter" // do it, then answer as answer does: a gateway that lost the connection behind it
 	HTML        Act = "html"        // answer 200 with a sign-in page
 	Delay       Act = "delay"       // only the Delay, then as usual
 	Hang        Act = "hang"        // do nothing, answer nothing, until the client goes
@@ -72,7 +74,7 @@ type Fault struct {
 
 	Act        Act               `json:"act"`                  // required
 	Delay      Duration          `json:"delay,omitempty"`      // before the act
-	Status     int               `json:"status,omitempty"`     // Answer: HTTP status, default 500
+	Status     int               `json:"status,omitempty"`     // Answer, Refuse, AnswerAfter: HTTP status, default 500
 	Headers    map[string]string `json:"headers,omitempty"`    // Answer
 	Body       string            `json:"body,omitempty"`       // Answer
 	RetryAfter Duration          `json:"retryAfter,omitempty"` // Answer: the header, in whole seconds rounded up
@@ -80,6 +82,8 @@ type Fault struct {
 
 	Outcome string           `json:"outcome,omitempty"` // ImportEnds: a status of F&O, NeverEnds or Deadlock
 	Errors  []ExecutionError `json:"errors,omitempty"`  // ImportEnds
+	Broken  bool             `json:"broken,omitempty"`  // ImportEnds: the list of errors is not escaped, as F&O's own is not
+	Requeue Duration         `json:"requeue,omitempty"` // ImportEnds: after this long the import goes back into the queue, once
 }
 
 // Duration is a time.Duration that JSON writes as "2s".
@@ -106,7 +110,7 @@ func (f Fault) check() error {
 		return fmt.Errorf("fault: unknown operation %q", f.Operation)
 	}
 	switch f.Act {
-	case Answer, HTML, Delay, Hang, ResetBefore, ResetHalf, ResetAfter, HangAfter, Truncate:
+	case Answer, Refuse, AnswerAfter, HTML, Delay, Hang, ResetBefore, ResetHalf, ResetAfter, HangAfter, Truncate:
 	case ImportEnds:
 		if f.Operation != Enqueue {
 			return fmt.Errorf("fault: %s is for operation %s only", ImportEnds, Enqueue)
@@ -181,9 +185,9 @@ func (f *Faults) MustAdd(fault Fault) *Armed {
 	return a
 }
 
-// Outage makes every call answer status for d, with the time that is left as Retry-After when say is true.
+// Outage makes every call be refused with status for d, with the time that is left as Retry-After when say is true.
 func (f *Faults) Outage(d time.Duration, status int, say bool) (*Armed, error) {
-	fault := Fault{Operation: Any, Act: Answer, Status: status, For: Duration(d)}
+	fault := Fault{Operation: Any, Act: Refuse, Status: status, For: Duration(d)}
 	if say {
 		fault.RetryAfter = Duration(d)
 	}

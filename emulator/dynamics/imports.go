@@ -67,6 +67,8 @@ type record struct {
 	errors   []ExecutionError
 	detail   string
 	order    int
+	broken   bool          // the list of its errors is written without escaping
+	requeue  time.Duration // after this long it waits in the queue again, for as long; 0: never
 }
 
 // arrival is a file that has been read and checked, about to be accepted.
@@ -132,6 +134,9 @@ func (t *imports) accept(a arrival) (*record, error) {
 	r.outcome, r.errors, r.detail = a.outcome(collides)
 	if r.outcome == NeverEnds {
 		r.ends = time.Time{}
+	}
+	if a.fault != nil {
+		r.broken, r.requeue = a.fault.Broken, time.Duration(a.fault.Requeue)
 	}
 	r.order = len(t.list)
 	if t.journal != nil {
@@ -201,6 +206,9 @@ func (r *record) status(now time.Time) string {
 	}
 	if !now.Before(r.ends) {
 		return r.outcome
+	}
+	if since := now.Sub(r.starts); r.requeue > 0 && since >= r.requeue && since < 2*r.requeue {
+		return statusEnqueued
 	}
 	switch done := float64(now.Sub(r.starts)) / float64(r.ends.Sub(r.starts)); {
 	case done < 0.10:

@@ -1,7 +1,9 @@
 package dynamics
 
 import (
+	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -152,7 +154,7 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, c *call) bool {
 	g, ok := s.bearer(r)
 	switch {
 	case !ok:
-		unauthorized(w)
+		s.challenge(w)
 		return false
 	case c.bad:
 		http.Error(w, "Bad Request", http.StatusBadRequest)
@@ -180,6 +182,16 @@ func (s *Server) bearer(r *http.Request) (grant, bool) {
 	return g, ok && g.audience == origin(r)
 }
 
+// challenge refuses a token, and asks for one that is not older than now. Source: Microsoft Learn, "Claims challenges, claims
+// requests and client capabilities".
+func (s *Server) challenge(w http.ResponseWriter) {
+	claims := fmt.Sprintf(`{"access_token":{"nbf":{"essential":true,"value":"%d"}}}`, s.clock.Now().Unix())
+	w.Header().Set("WWW-Authenticate", `Bearer authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", `+
+		`error="insufficient_claims", claims="`+base64.StdEncoding.EncodeToString([]byte(claims))+`"`)
+	w.WriteHeader(http.StatusUnauthorized)
+}
+
+// unauthorized refuses a client whose token is good.
 func unauthorized(w http.ResponseWriter) {
 	w.Header().Set("WWW-Authenticate",
 		`Bearer authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize"`)

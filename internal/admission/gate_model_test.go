@@ -17,7 +17,7 @@ func TestTheGateFollowsItsModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		synctest.Test(t, func(t *testing.T) {
 			const slots = 3
-			g := NewGate(slots)
+			g := openGate(slots)
 			type entry struct {
 				pass   chan *Pass
 				cancel context.CancelFunc
@@ -28,6 +28,7 @@ func TestTheGateFollowsItsModel(t *testing.T) {
 				probe   *Pass
 				phase   = GateOpen
 				until   time.Time
+				opened  = time.Now()
 				nominal = gateFirst // of the next closing for which F&O names no time
 			)
 			// settle moves the model on as the gate should have moved, and takes what the gate let through.
@@ -64,6 +65,9 @@ func TestTheGateFollowsItsModel(t *testing.T) {
 			}
 			// closes moves the model to closed. The gate jitters when F&O named no time: its word is taken, within the range.
 			closes := func(after time.Duration) {
+				if phase == GateOpen && time.Since(opened) > gateMax {
+					nominal = gateFirst
+				}
 				phase, until = GateClosed, time.Now().Add(after)
 				if after == 0 {
 					until = g.State().Until
@@ -86,7 +90,7 @@ func TestTheGateFollowsItsModel(t *testing.T) {
 					probe = nil
 					switch heard {
 					case heardAnswer:
-						phase, nominal = GateOpen, gateFirst
+						phase, opened = GateOpen, time.Now()
 					case heardPause, heardSilence:
 						closes(after)
 					default:

@@ -29,7 +29,7 @@ func enter(t *testing.T, g *Gate) *Pass {
 
 func TestRetryAfterClosesTheGateForThatLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := NewGate(4)
+		g := openGate(4)
 		begin := time.Now()
 		enter(t, g).Leave(pauseFor(17 * time.Second))
 		s := g.State()
@@ -51,7 +51,7 @@ func TestRetryAfterClosesTheGateForThatLong(t *testing.T) {
 
 func TestOneProbeAndThenEverybody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := NewGate(100)
+		g := openGate(100)
 		enter(t, g).Leave(pauseFor(time.Second))
 		var in atomic.Int64
 		release := make(chan error)
@@ -101,7 +101,7 @@ func TestOneProbeAndThenEverybody(t *testing.T) {
 
 func TestClosedTimesGrowAndStartAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := NewGate(1)
+		g := openGate(1)
 		closings := func(n int) (ds []time.Duration) {
 			for range n {
 				p := enter(t, g)
@@ -118,8 +118,14 @@ func TestClosedTimesGrowAndStartAnew(t *testing.T) {
 			base = min(base*gateMultiplier, gateMax)
 		}
 		enter(t, g).Leave(nil)
+		elapse(gateMax)
+		if d := closings(1)[0]; d < gateMax/2 {
+			t.Errorf("it closed again within a minute, for %v: that flaps", d)
+		}
+		enter(t, g).Leave(nil)
+		elapse(gateMax + 1)
 		if d := closings(1)[0]; d > gateFirst*3/2 {
-			t.Errorf("the first closing after an opening lasts %v", d)
+			t.Errorf("the first closing after a quiet time lasts %v", d)
 		}
 	})
 }
@@ -137,7 +143,7 @@ func TestAProbeWithoutAVerdictPassesTheRightOn(t *testing.T) {
 	for name, end := range rows {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				g := NewGate(4)
+				g := openGate(4)
 				begin := time.Now()
 				enter(t, g).Leave(pauseFor(time.Second))
 				first := enter(t, g)
@@ -170,7 +176,9 @@ func TestWhatAnAnswerDoesToTheGate(t *testing.T) {
 		{"rejection", &failure.Failure{Verdict: failure.Reject, Reason: failure.PayloadTooLarge, Status: 413}, GateOpen, GateOpen},
 		{"rejection without a status", &failure.Failure{Verdict: failure.Reject, Reason: failure.ProcessedWithErrors}, GateOpen, GateOpen},
 		{"HTTP 500", &failure.Failure{Verdict: failure.Retry, Reason: failure.ServerError, Status: 500}, GateOpen, GateOpen},
-		{"HTTP 504", &failure.Failure{Verdict: failure.Unknown, Reason: failure.GatewayTimeout, Status: 504}, GateOpen, GateOpen},
+		{"HTTP 504", &failure.Failure{Verdict: failure.Unknown, Reason: failure.GatewayTimeout, Status: 504}, GateClosed, GateOpen},
+		{"a page", &failure.Failure{Verdict: failure.Retry, Reason: failure.BadAnswer, Status: 200}, GateClosed, GateOpen},
+		{"a job that refuses", &failure.Failure{Verdict: failure.PauseJob, Reason: failure.Forbidden, Status: 403}, GateClosed, GateOpen},
 		{"wrapped pause", fmt.Errorf("x: %w", pauseFor(time.Second)), GateClosed, GateClosed},
 		{"silence: timeout", &failure.Failure{Verdict: failure.Retry, Reason: failure.Timeout}, GateClosed, GateOpen},
 		{"silence: broken", &failure.Failure{Verdict: failure.Retry, Reason: failure.ConnectionBroken}, GateClosed, GateOpen},
@@ -178,12 +186,12 @@ func TestWhatAnAnswerDoesToTheGate(t *testing.T) {
 	}
 	for _, r := range rows {
 		synctest.Test(t, func(t *testing.T) {
-			g := NewGate(1)
+			g := openGate(1)
 			enter(t, g).Leave(r.err)
 			if got := g.State().Phase; got != r.otherwise {
 				t.Errorf("%s at an open gate: %s, want %s", r.name, got, r.otherwise)
 			}
-			g = NewGate(1)
+			g = openGate(1)
 			enter(t, g).Leave(pauseFor(time.Second))
 			enter(t, g).Leave(r.err)
 			if got := g.State().Phase; got != r.probe {
@@ -195,7 +203,7 @@ func TestWhatAnAnswerDoesToTheGate(t *testing.T) {
 
 func TestCallsUnderWayDoNotOpenTheGate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := NewGate(4)
+		g := openGate(4)
 		begin := time.Now()
 		a, b, c, d := enter(t, g), enter(t, g), enter(t, g), enter(t, g)
 		a.Leave(pauseFor(10 * time.Second))
@@ -220,7 +228,7 @@ func TestCallsUnderWayDoNotOpenTheGate(t *testing.T) {
 
 func TestTheGateBoundsWhatRunsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := NewGate(3)
+		g := openGate(3)
 		var in, most, done atomic.Int64
 		var wg sync.WaitGroup
 		for range 20 {
@@ -247,7 +255,7 @@ func TestTheGateBoundsWhatRunsAtOnce(t *testing.T) {
 
 func TestTryPassNeverWaitsNorOvertakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := NewGate(2)
+		g := openGate(2)
 		a, b := g.TryPass(), g.TryPass()
 		if a == nil || b == nil || g.TryPass() != nil {
 			t.Fatal("two slots, no more and no less")
@@ -282,7 +290,7 @@ func TestTryPassNeverWaitsNorOvertakes(t *testing.T) {
 
 func TestGoingAwayWhileWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := NewGate(1)
+		g := openGate(1)
 		held := enter(t, g)
 		ctx, cancel := context.WithCancelCause(t.Context())
 		gone := make(chan error)
@@ -310,7 +318,7 @@ func TestGoingAwayWhileWaiting(t *testing.T) {
 
 // The grant and the end of the context happen at the same time: whoever wins, the slot must not be lost.
 func TestNoSlotIsLostToThoseWhoGoAway(t *testing.T) {
-	g := NewGate(1)
+	g := openGate(1)
 	for range 2000 {
 		held, err := g.AwaitPass(t.Context(), nil)
 		if err != nil {
@@ -334,7 +342,7 @@ func TestNoSlotIsLostToThoseWhoGoAway(t *testing.T) {
 
 func TestChangesAreToldInOrderAndUnderNoLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := NewGate(8)
+		g := openGate(8)
 		var told []GatePhase
 		g.OnChange(func(s GateState) {
 			_ = g.State() // would hang under the lock
@@ -354,7 +362,7 @@ func TestChangesAreToldInOrderAndUnderNoLock(t *testing.T) {
 
 func TestChangesStayInOrderFromManyGoroutines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := NewGate(4)
+		g := openGate(4)
 		last := GateOpen
 		told, telling := 0, false
 		g.OnChange(func(s GateState) { // no lock of its own: the gate promises one call at a time
@@ -408,4 +416,12 @@ func legal(from, to GatePhase) bool {
 	default:
 		return to == GateOpen || to == GateClosed
 	}
+}
+
+// openGate returns a gate that somebody has heard a good answer through.
+func openGate(calls int) *Gate {
+	g := NewGate(calls)
+	p, _ := g.AwaitPass(context.Background(), nil) // its context does not end
+	p.Leave(nil)
+	return g
 }

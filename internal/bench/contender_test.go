@@ -125,7 +125,7 @@ environments:
     requests: 256
     statusCalls: 1000000
 routes:
-  - {name: all, environment: fno, activity: 2fd2c2a1-8f6d-4b7e-9a8e-3d3f3f1f7c11, unknownOutcome: resend}
+  - {name: all, environment: fno, activity: 2fd2c2a1-8f6d-4b7e-9a8e-3d3f3f1f7c11, unknownOutcome: resend, partialImport: repeat}
 sessions: %d
 accepts: %d
 idle: %s

@@ -98,6 +98,15 @@ const (
 	UnknownResend     UnknownOutcome = "resend"     // imported at least once, perhaps twice: for data where that is harmless
 )
 
+// PartialImport says what happens to a file whose import collided with another one when some of its records may be in.
+type PartialImport string
+
+// The policies for a partial import.
+const (
+	PartialDeadLetter PartialImport = "deadletter" // imported once is imported: a person looks
+	PartialRepeat     PartialImport = "repeat"     // for entities that are updated by their key: a second import does no harm
+)
+
 // OnFailure says what a dead-lettered file means for the files behind it.
 type OnFailure string
 
@@ -122,6 +131,7 @@ type Route struct {
 	Order          Order          `yaml:"order" enum:"processed|enqueued" doc:"The next file of a session is posted after the one before it was processed, or already after it was enqueued."`
 	Window         int            `yaml:"window" form:"positive" doc:"order enqueued only: files of one session in flight, at most 100."`
 	UnknownOutcome UnknownOutcome `yaml:"unknownOutcome" enum:"deadletter|resend" doc:"When the answer to a post never came: dead-letter the file, or post it again and risk importing it twice."`
+	PartialImport  PartialImport  `yaml:"partialImport" enum:"deadletter|repeat" doc:"When an import met a deadlock and some of its records may be in: dead-letter the file, or post it again, which imports those a second time."`
 	OnFailure      OnFailure      `yaml:"onFailure" enum:"skip|hold|drain" doc:"After a file was dead-lettered: go on with the next, hold the session, or dead-letter the rest of it."`
 	Deadline       time.Duration  `yaml:"deadline" form:"positive" doc:"An import that has not ended after this time counts as one that never ends."`
 	MaxSize        Size           `yaml:"maxSize" form:"positive" doc:"Larger files are dead-lettered instead of posted."`

@@ -44,6 +44,7 @@ func (r *Route) setDefaults() {
 	r.Order = OrderProcessed
 	r.Window = 1
 	r.UnknownOutcome = UnknownDeadLetter
+	r.PartialImport = PartialDeadLetter
 	r.OnFailure = FailureSkip
 	r.Deadline = 2 * time.Hour
 	r.MaxSize = 28 * MB // F&O's connector refuses bodies somewhere above it

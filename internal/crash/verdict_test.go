@@ -16,7 +16,7 @@ import (
 // history collects what everybody saw.
 func (w *world) history() history.History {
 	w.mu.Lock()
-	h := history.History{Sent: slices.Clone(w.sent), Modes: map[string]history.Mode{}}
+	h := history.History{Sent: slices.Clone(w.sent), Modes: map[string]history.Mode{}, Repeatable: true}
 	w.mu.Unlock()
 	for _, s := range h.Sent {
 		if s.Session[:len(windowed)] == windowed {

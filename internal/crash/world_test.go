@@ -60,13 +60,13 @@ environments:
     timeout: %[4]s
 routes:
   - {name: keeping, match: {company: usmf}, environment: fno, activity: 2fd2c2a1-8f6d-4b7e-9a8e-3d3f3f1f7c11,
-    unknownOutcome: deadletter, deadline: 1h, retry: &retry {attempts: 10, first: 20ms, max: 500ms, total: 30m}, claimCheck: [%[6]q]}
+    unknownOutcome: deadletter, partialImport: repeat, deadline: 1h, retry: &retry {attempts: 10, first: 20ms, max: 500ms, total: 30m}, claimCheck: [%[6]q]}
   - {name: resending, match: {company: frrt}, environment: fno, activity: 2fd2c2a1-8f6d-4b7e-9a8e-3d3f3f1f7c11,
-    unknownOutcome: resend, deadline: 1h, retry: *retry, claimCheck: [%[6]q]}
+    unknownOutcome: resend, partialImport: repeat, deadline: 1h, retry: *retry, claimCheck: [%[6]q]}
   - {name: windowed, match: {company: demf}, environment: fno, activity: 2fd2c2a1-8f6d-4b7e-9a8e-3d3f3f1f7c12,
-    unknownOutcome: deadletter, order: enqueued, window: 3, deadline: 1h, retry: *retry, claimCheck: [%[6]q]}
+    unknownOutcome: deadletter, order: enqueued, window: 3, partialImport: repeat, deadline: 1h, retry: *retry, claimCheck: [%[6]q]}
   - {name: draining, match: {company: gbsi}, environment: fno, activity: 2fd2c2a1-8f6d-4b7e-9a8e-3d3f3f1f7c11,
-    unknownOutcome: resend, onFailure: drain, deadline: 1h, retry: *retry, claimCheck: [%[6]q]}
+    unknownOutcome: resend, onFailure: drain, partialImport: repeat, deadline: 1h, retry: *retry, claimCheck: [%[6]q]}
 sessions: 32
 accepts: 8
 idle: 100ms

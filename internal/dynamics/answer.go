@@ -1,6 +1,7 @@
 package dynamics
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -23,13 +24,14 @@ const maxDetail = 1000
 
 // This file makes failures of answers and of missing ones: the verdict comes from the table, the words from here.
 
-// refused returns the failure of an answer with a status that is not 2xx, and closes it.
-func refused(c call, resp *http.Response) error {
+// refused returns the failure of an answer with a status that is not 2xx, and closes it. complete says that F&O may have
+// the whole request.
+func refused(c call, resp *http.Response, complete bool) error {
 	defer drain(resp.Body)
 	after := retry.Asked(resp.Header.Get("Retry-After"), time.Now())
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxError)) // what came of it is worth having, and the status decides
-	r := ruleStatus(c.kind, resp.StatusCode, after > 0)
-	return &failure.Failure{
+	r := ruleStatus(answered{kind: c.kind, status: resp.StatusCode, asked: after > 0, complete: complete})
+	f := &failure.Failure{
 		Verdict: r.verdict,
 		Reason:  r.reason,
 		Op:      c.op,
@@ -37,16 +39,39 @@ func refused(c call, resp *http.Response) error {
 		After:   after,
 		Detail:  said(resp.Header.Get("Content-Type"), body),
 	}
+	if speaksOData(resp.StatusCode, body) {
+		f.Err = &refusedByFno{f.Detail}
+	}
+	return f
+}
+
+// refusedByFno marks a refusal in the words of the protocol. What stands in front of F&O, and answers in its place while it
+// is away, has other words.
+type refusedByFno struct{ said string }
+
+func (r *refusedByFno) Error() string { return r.said }
+
+// speaksOData reports whether a refusal is F&O's own: an OData error, or a bare 400, which is seen for an ID that F&O does
+// not know.
+func speaksOData(status int, body []byte) bool {
+	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff")))
+	if len(body) == 0 {
+		return status == http.StatusBadRequest
+	}
+	var e struct {
+		Error *odataError `json:"error"`
+	}
+	return json.Unmarshal(body, &e) == nil && e.Error != nil
 }
 
 // unusable returns the failure of a 2xx answer that is not what the protocol says.
-func unusable(c call, status int, why string) error {
-	r := ruleStatus(c.kind, status, false)
+func unusable(c call, a result, why string) error {
+	r := ruleStatus(answered{kind: c.kind, status: a.status, complete: a.complete})
 	return &failure.Failure{
 		Verdict: r.verdict,
 		Reason:  r.reason,
 		Op:      c.op,
-		Status:  status,
+		Status:  a.status,
 		Detail:  why,
 	}
 }

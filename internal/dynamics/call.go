@@ -54,73 +54,81 @@ func query(u *url.URL, key, value string) {
 	u.RawQuery += key + "=" + strings.ReplaceAll(url.QueryEscape(value), "+", "%20")
 }
 
-// fetch makes the call and returns the whole body of a 2xx answer.
-func (e *Environment) fetch(ctx context.Context, c call) (status int, body []byte, err error) {
+// A result is what came back of a call that had a 2xx answer.
+type result struct {
+	status   int
+	body     []byte
+	complete bool // F&O may have the whole request
+}
+
+// fetch makes the call and returns the whole of a 2xx answer.
+func (e *Environment) fetch(ctx context.Context, c call) (result, error) {
 	callCtx, cancel := context.WithTimeoutCause(ctx, e.timeout, errCallTimeout)
 	defer cancel()
-	resp, err := e.do(callCtx, ctx, c)
+	resp, complete, err := e.do(callCtx, ctx, c)
 	if err != nil {
-		return 0, nil, err
+		return result{}, err
 	}
 	defer drain(resp.Body)
-	body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	a := result{resp.StatusCode, body, complete}
 	switch {
 	case err != nil && ctx.Err() != nil && c.kind != kindEnqueue:
-		return 0, nil, failure.StoppedCall(ctx)
+		return result{}, failure.StoppedCall(ctx)
 	case err != nil:
-		return 0, nil, broken(ctx, c, err, true)
+		return result{}, broken(ctx, c, err, true)
 	case len(body) > maxAnswer:
-		return 0, nil, unusable(c, resp.StatusCode, fmt.Sprintf("F&O's answer is longer than %d bytes", maxAnswer))
+		return result{}, unusable(c, a, fmt.Sprintf("F&O's answer is longer than %d bytes", maxAnswer))
 	}
-	return resp.StatusCode, body, nil
+	return a, nil
 }
 
 // do makes the call, a second time with a fresh token after a 401, and returns a 2xx answer or a *failure.Failure. callCtx
-// bounds the call and derives from ctx, which is the caller's.
-func (e *Environment) do(callCtx, ctx context.Context, c call) (*http.Response, error) {
+// bounds the call and derives from ctx, which is the caller's. complete says that F&O may have the whole request.
+func (e *Environment) do(callCtx, ctx context.Context, c call) (resp *http.Response, complete bool, err error) {
 	token, err := e.tokens.get(callCtx)
 	if err != nil {
-		return nil, tokenFailure(ctx, c.op, err)
+		return nil, false, tokenFailure(ctx, c.op, err)
 	}
 	expect := c.kind == kindEnqueue
-	resp, err := e.roundTrip(callCtx, ctx, c, token, expect)
+	resp, complete, err = e.roundTrip(callCtx, ctx, c, token, expect)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if expect && resp.StatusCode == http.StatusExpectationFailed {
 		// Something on the way does not know "Expect: 100-continue". It has refused the request, body unseen.
 		drain(resp.Body)
 		expect = false
-		if resp, err = e.roundTrip(callCtx, ctx, c, token, expect); err != nil {
-			return nil, err
+		if resp, complete, err = e.roundTrip(callCtx, ctx, c, token, expect); err != nil {
+			return nil, false, err
 		}
 	}
 	if resp.StatusCode == http.StatusUnauthorized {
 		challenge := resp.Header.Get("WWW-Authenticate")
-		refusal := refused(c, resp) // reads and closes the body
+		refusal := refused(c, resp, complete) // reads and closes the body
 		fresh, err := e.tokens.renew(callCtx, token, challenge)
 		switch {
 		case ctx.Err() != nil:
-			return nil, failure.StoppedCall(ctx)
+			return nil, false, failure.StoppedCall(ctx)
 		case err != nil:
 			e.log.WarnContext(ctx, "no fresh token after a 401", "environment", e.name, "error", tokenFailure(ctx, c.op, err))
-			return nil, refusal
+			return nil, false, refusal
 		case fresh == token:
-			return nil, refusal
+			return nil, false, refusal
 		}
-		if resp, err = e.roundTrip(callCtx, ctx, c, fresh, expect); err != nil {
-			return nil, err
+		if resp, complete, err = e.roundTrip(callCtx, ctx, c, fresh, expect); err != nil {
+			return nil, false, err
 		}
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return nil, refused(c, resp)
+		return nil, false, refused(c, resp, complete)
 	}
-	return resp, nil
+	return resp, complete, nil
 }
 
 // roundTrip makes one attempt. It calls the transport itself, without http.Client around it: nothing there could follow a
 // redirect or keep a cookie.
-func (e *Environment) roundTrip(callCtx, ctx context.Context, c call, token string, expect bool) (*http.Response, error) {
+func (e *Environment) roundTrip(callCtx, ctx context.Context, c call, token string, expect bool) (_ *http.Response, complete bool, _ error) {
 	up := &upload{ctx: callCtx, size: c.size, open: c.open}
 	tracedCtx := callCtx
 	if c.size == 0 { // nobody reads a body of no bytes
@@ -128,7 +136,7 @@ func (e *Environment) roundTrip(callCtx, ctx context.Context, c call, token stri
 	}
 	req, err := http.NewRequestWithContext(tracedCtx, c.method, "", nil)
 	if err != nil {
-		return nil, &failure.Failure{Verdict: failure.Reject, Reason: failure.BadMessage, Op: c.op, Detail: "this makes no HTTP request", Err: failure.Scrub(err)}
+		return nil, false, &failure.Failure{Verdict: failure.Reject, Reason: failure.BadMessage, Op: c.op, Detail: "this makes no HTTP request", Err: failure.Scrub(err)}
 	}
 	req.URL, req.Host = c.url, c.url.Host // as it is, not written out and parsed again
 	e.tokens.authorize(req.Header, token)
@@ -142,7 +150,7 @@ func (e *Environment) roundTrip(callCtx, ctx context.Context, c call, token stri
 	if c.open != nil && c.size > 0 {
 		body, err := up.reader()
 		if err != nil {
-			return nil, bodyFailure(ctx, c.op, err)
+			return nil, false, bodyFailure(ctx, c.op, err)
 		}
 		req.Body, req.GetBody, req.ContentLength = body, up.reader, c.size
 		if expect {
@@ -158,7 +166,7 @@ func (e *Environment) roundTrip(callCtx, ctx context.Context, c call, token stri
 		err = errors.New("the transport gave neither answer nor error")
 	}
 	if err == nil {
-		return resp, nil
+		return resp, up.handedOver(), nil
 	}
 	complete, bodyErr := up.seal()
 	if callCtx.Err() != nil {
@@ -166,13 +174,13 @@ func (e *Environment) roundTrip(callCtx, ctx context.Context, c call, token stri
 	}
 	switch {
 	case c.kind == kindEnqueue && complete:
-		return nil, broken(ctx, c, err, true)
+		return nil, false, broken(ctx, c, err, true)
 	case ctx.Err() != nil:
-		return nil, failure.StoppedCall(ctx)
+		return nil, false, failure.StoppedCall(ctx)
 	case bodyErr != nil && callCtx.Err() == nil:
-		return nil, bodyFailure(ctx, c.op, bodyErr)
+		return nil, false, bodyFailure(ctx, c.op, bodyErr)
 	default:
-		return nil, broken(ctx, c, err, false)
+		return nil, false, broken(ctx, c, err, false)
 	}
 }
 

@@ -90,7 +90,7 @@ func TestAnImportIsFollowedToItsEnd(t *testing.T) {
 	if err != nil || Describe(errs) != "record 2, field CUSTGROUP: The value '10' is not found" {
 		t.Errorf("%v %v", errs, err)
 	}
-	failed(t, ImportFailure(last, errs), failure.Reject, failure.ProcessedWithErrors)
+	failed(t, ImportFailure(last, errs, false), failure.Reject, failure.ProcessedWithErrors)
 	if u, err := e.ExecutionSummaryURL(t.Context(), x); err != nil || !strings.HasPrefix(u, "http") {
 		t.Errorf("%q %v", u, err)
 	}
@@ -113,14 +113,22 @@ func TestTheVerdictIsTrueOfWhatFnORecorded(t *testing.T) {
 		{"hang after", fno.Fault{Act: fno.HangAfter}, failure.Unknown, failure.UnknownOutcome, 0},
 		{"sign-in page", fno.Fault{Act: fno.HTML}, failure.Unknown, failure.BadAnswer, 0},
 		{"400", fno.Fault{Act: fno.Answer, Status: 400}, failure.Retry, failure.BadRequest, 0},
-		{"404", fno.Fault{Act: fno.Answer, Status: 404}, failure.Reject, failure.NotFound, 0},
+		{"404", fno.Fault{Act: fno.Answer, Status: 404}, failure.PauseJob, failure.NotFound, 0},
 		{"429", fno.Fault{Act: fno.Answer, Status: 429, RetryAfter: fno.Duration(2 * time.Second)}, failure.Pause, failure.Throttled, 2 * time.Second},
 		{"429 with a date", fno.Fault{Act: fno.Answer, Status: 429, RetryAfter: fno.Duration(2 * time.Hour), RetryDate: true}, failure.Pause, failure.Throttled, time.Hour},
-		{"500", fno.Fault{Act: fno.Answer, Status: 500}, failure.Retry, failure.ServerError, 0},
-		{"502", fno.Fault{Act: fno.Answer, Status: 502}, failure.Retry, failure.BadGateway, 0},
-		{"503", fno.Fault{Act: fno.Answer, Status: 503}, failure.Pause, failure.Unavailable, 0},
-		{"504", fno.Fault{Act: fno.Answer, Status: 504}, failure.Unknown, failure.GatewayTimeout, 0},
-		{"401 for good", fno.Fault{Act: fno.Answer, Status: 401}, failure.Pause, failure.Unauthorized, 0},
+		{"401 for good", fno.Fault{Act: fno.Answer, Status: 401}, failure.PauseJob, failure.Unauthorized, 0},
+		{"403", fno.Fault{Act: fno.Answer, Status: 403}, failure.PauseJob, failure.Forbidden, 0},
+
+		// Before the body: nothing was taken. With the body, and after the import, it cannot be told apart.
+		{"500 at once", fno.Fault{Act: fno.Refuse, Status: 500}, failure.Retry, failure.ServerError, 0},
+		{"500", fno.Fault{Act: fno.Answer, Status: 500}, failure.Unknown, failure.ServerError, 0},
+		{"500 after", fno.Fault{Act: fno.AnswerAfter, Status: 500}, failure.Unknown, failure.ServerError, 0},
+		{"502 at once", fno.Fault{Act: fno.Refuse, Status: 502}, failure.Retry, failure.BadGateway, 0},
+		{"502 after", fno.Fault{Act: fno.AnswerAfter, Status: 502}, failure.Unknown, failure.BadGateway, 0},
+		{"503 at once", fno.Fault{Act: fno.Refuse, Status: 503}, failure.Pause, failure.Unavailable, 0},
+		{"503 after", fno.Fault{Act: fno.AnswerAfter, Status: 503}, failure.Unknown, failure.Unavailable, 0},
+		{"504 at once", fno.Fault{Act: fno.Refuse, Status: 504}, failure.Retry, failure.GatewayTimeout, 0},
+		{"504 after", fno.Fault{Act: fno.AnswerAfter, Status: 504}, failure.Unknown, failure.GatewayTimeout, 0},
 	}
 	imported := make(chan string, len(rows))
 	s, e := emulate(t, fno.Options{OnImport: func(im fno.Import) { imported <- im.ExternalID }}, time.Minute)
@@ -129,7 +137,7 @@ func TestTheVerdictIsTrueOfWhatFnORecorded(t *testing.T) {
 			r.fault.Operation, r.fault.ExternalID = fno.Enqueue, fmt.Sprintf("m-%d", i)
 			r.fault.Times = 1
 			if r.fault.Status == 401 {
-				r.fault.Times = 2 // it is met twice
+				r.fault.Times = 2 // the emulator's credential has no cache: a second token is tried
 			}
 			armed := s.Faults().MustAdd(r.fault)
 			f, _ := aFile(strings.Repeat("0123456789", 100_000))
@@ -178,12 +186,14 @@ func TestTheVerdictIsTrueOfWhatFnORecorded(t *testing.T) {
 
 func TestARevokedTokenCostsOneMoreCall(t *testing.T) {
 	s, e := emulate(t, fno.Options{}, time.Minute)
-	s.Faults().MustAdd(fno.Fault{Operation: fno.Enqueue, Act: fno.Answer, Status: 401, Times: 1})
 	f, opened := aFile("x")
-	if _, err := e.Enqueue(t.Context(), f); err != nil {
-		t.Fatal(err)
+	for range 2 {
+		if _, err := e.Enqueue(t.Context(), f); err != nil {
+			t.Fatal(err)
+		}
+		s.RevokeTokens()
 	}
-	if len(s.Imports()) != 1 || opened.Load() != 2 {
+	if len(s.Imports()) != 2 || opened.Load() != 3 {
 		t.Errorf("%d imports, %d openings", len(s.Imports()), opened.Load())
 	}
 }

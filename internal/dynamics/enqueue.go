@@ -37,8 +37,9 @@ type File struct {
 // Enqueue uploads the file and returns F&O's message ID: F&O has stored the file and will import it when its recurring job
 // runs. Its error is always a *failure.Failure, and the verdict says what F&O can have:
 //
-//	Retry, Reject, Pause   nothing
-//	Unknown                the file or nothing: the whole body was handed to the connection, and no usable answer came
+//	Retry, Reject, Pause, PauseJob   nothing
+//	Unknown                          the file or nothing: the whole body was handed to the connection, and no usable answer
+//	                                 came, or one that says only that something broke behind whoever gave it (5xx)
 //
 // The upload waits for F&O's "100 Continue" before it sends the body (two seconds at most, for servers that do not
 // know it), so that a dead connection shows before the outcome can be in doubt.
@@ -66,13 +67,13 @@ func (e *Environment) Enqueue(ctx context.Context, f File) (messageID string, er
 		size:        f.Size,
 		open:        f.Open,
 	}
-	status, body, err := e.fetch(ctx, c)
+	a, err := e.fetch(ctx, c)
 	if err != nil {
 		return "", err
 	}
-	id, ok := parseMessageID(body)
+	id, ok := parseMessageID(a.body)
 	if !ok {
-		return "", unusable(c, status, "F&O answered, but not with a message ID: "+said("", body))
+		return "", unusable(c, a, "F&O answered, but not with a message ID: "+said("", a.body))
 	}
 	return id, nil
 }

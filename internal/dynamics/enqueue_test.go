@@ -2,6 +2,7 @@ package dynamics
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"io"
 	"net/http"
@@ -15,6 +16,9 @@ import (
 	"time"
 
 	"fnobridge/internal/failure"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 )
 
 func TestEnqueueSendsWhatFnOExpects(t *testing.T) {
@@ -88,7 +92,13 @@ func TestEnqueueTakesEveryFormOfAMessageID(t *testing.T) {
 		aMessageID + "0", `{"value":"` + zeroGUID + `"}`, `"` + zeroGUID + `"`, `{"id":"` + aMessageID + `"}`,
 	}
 	var body string
-	e := newEnvironment(t, Options{Transport: roundTripper(func(*http.Request) (*http.Response, error) { return answer(200, body), nil })})
+	var whole bool
+	e := newEnvironment(t, Options{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		if whole {
+			_, _ = io.Copy(io.Discard, r.Body)
+		}
+		return answer(200, body), nil
+	})})
 	f, _ := aFile("x")
 	for _, body = range good {
 		if id, err := e.Enqueue(t.Context(), f); err != nil || id != aMessageID {
@@ -96,13 +106,18 @@ func TestEnqueueTakesEveryFormOfAMessageID(t *testing.T) {
 		}
 	}
 	for _, body = range bad {
+		whole = true
 		_, err := e.Enqueue(t.Context(), f)
 		failed(t, err, failure.Unknown, failure.BadAnswer)
+		whole = false // a page that comes before the body: nobody has taken it
+		_, err = e.Enqueue(t.Context(), f)
+		failed(t, err, failure.Retry, failure.BadAnswer)
 	}
 }
 
 func TestEnqueueWithA401TakesOneFreshTokenAndTheWholeBodyAgain(t *testing.T) {
 	credential := &fakeCredential{}
+	challenge := `Bearer claims="` + base64.StdEncoding.EncodeToString([]byte(`{"access_token":{"nbf":{}}}`)) + `"`
 	for _, stubborn := range []bool{false, true} {
 		var bodies []string
 		var sent []string
@@ -110,14 +125,14 @@ func TestEnqueueWithA401TakesOneFreshTokenAndTheWholeBodyAgain(t *testing.T) {
 			b, err := io.ReadAll(r.Body)
 			bodies, sent = append(bodies, string(b)), append(sent, r.Header.Get("Authorization"))
 			if len(sent) == 1 || stubborn {
-				return answer(401, `{"Message":"Authorization has been denied for this request."}`, "WWW-Authenticate", "Bearer"), err
+				return answer(401, `{"Message":"Authorization has been denied for this request."}`, "WWW-Authenticate", challenge), err
 			}
 			return answer(200, aMessageID), err
 		})})
 		f, opened := aFile("whole body")
 		_, err := e.Enqueue(t.Context(), f)
 		if stubborn {
-			got := failed(t, err, failure.Pause, failure.Unauthorized)
+			got := failed(t, err, failure.PauseJob, failure.Unauthorized)
 			if !strings.Contains(got.Detail, "denied") {
 				t.Errorf("detail %q", got.Detail)
 			}
@@ -141,6 +156,48 @@ func TestEnqueueWithA401TakesOneFreshTokenAndTheWholeBodyAgain(t *testing.T) {
 	}
 }
 
+// A job that does not list the client answers 401 to a good token: no other one is asked for with force, of a service that
+// counts requests.
+func TestA401WithoutAClaimsChallengeForcesNoToken(t *testing.T) {
+	credential := &fakeCredential{get: func(context.Context, int64, policy.TokenRequestOptions) (azcore.AccessToken, error) {
+		return azcore.AccessToken{Token: secretToken, ExpiresOn: time.Now().Add(time.Hour)}, nil
+	}}
+	calls := 0
+	e := newEnvironment(t, Options{Credential: credential, Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+		calls++
+		return answer(401, "", "WWW-Authenticate", `Bearer authorization_uri="https://login.example/common"`), nil
+	})})
+	f, _ := aFile("x")
+	_, err := e.Enqueue(t.Context(), f)
+	failed(t, err, failure.PauseJob, failure.Unauthorized)
+	for _, o := range credential.asked {
+		if o.Claims != "" {
+			t.Errorf("asked with claims %q", o.Claims)
+		}
+	}
+	if calls != 1 {
+		t.Errorf("%d calls with the same token", calls)
+	}
+}
+
+// Whether a server error leaves the outcome unknown says how much of the body had left.
+func TestAServerErrorAfterTheWholeBodyIsAnUnknownOutcome(t *testing.T) {
+	for _, status := range []int{500, 501, 502, 503, 504, 599} {
+		for _, part := range []int64{0, 4, 10} {
+			e := newEnvironment(t, Options{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+				_, _ = io.CopyN(io.Discard, r.Body, part)
+				return answer(status, "broken"), nil
+			})})
+			f, _ := aFile("0123456789")
+			_, err := e.Enqueue(t.Context(), f)
+			got := failure.Of(err)
+			if unknown := part == 10; unknown != (got.Verdict == failure.Unknown) || got.Status != status {
+				t.Errorf("HTTP %d after %d of 10 bytes: %v", status, part, got.Verdict)
+			}
+		}
+	}
+}
+
 func TestEnqueueSaysWhatFnOSaid(t *testing.T) {
 	page := "<!DOCTYPE html><html><head><title>502 - Web server received\n an invalid response</title></head><body>" + strings.Repeat("x", 1<<20) + "</body></html>"
 	rows := []struct {
@@ -154,15 +211,15 @@ func TestEnqueueSaysWhatFnOSaid(t *testing.T) {
 	}{
 		{302, "", []string{"Location", "https://login.example/?sig=1"}, failure.Pause, failure.Redirected, 0, ""},
 		{400, `{"error":{"code":"","message":"An error has occurred.","innererror":{"message":"duplicate key","type":"X","stacktrace":"at ..."}}}`, nil, failure.Retry, failure.BadRequest, 0, "duplicate key"},
-		{403, `{"Message":"Forbidden"}`, nil, failure.Pause, failure.Forbidden, 0, "Forbidden"},
-		{404, "", nil, failure.Reject, failure.NotFound, 0, ""},
+		{403, `{"Message":"Forbidden"}`, nil, failure.PauseJob, failure.Forbidden, 0, "Forbidden"},
+		{404, "", nil, failure.PauseJob, failure.NotFound, 0, ""},
 		{413, "Request Entity Too Large", nil, failure.Reject, failure.PayloadTooLarge, 0, "Request Entity Too Large"},
 		{429, "slow down", []string{"Retry-After", "17"}, failure.Pause, failure.Throttled, 17 * time.Second, "slow down"},
 		{500, `"just a string"`, nil, failure.Retry, failure.ServerError, 0, "just a string"},
 		{502, page, nil, failure.Retry, failure.BadGateway, 0, "502 - Web server received an invalid response"},
 		{503, "", []string{"Retry-After", "3"}, failure.Pause, failure.Throttled, 3 * time.Second, ""},
 		{503, "<html>no title</html>", nil, failure.Pause, failure.Unavailable, 0, ""},
-		{504, "", nil, failure.Unknown, failure.GatewayTimeout, 0, ""},
+		{504, "", nil, failure.Retry, failure.GatewayTimeout, 0, ""},
 		{500, "see https://x.blob.core.windows.net/a?sv=1&sig=abc with Bearer eyJsecretsecret.a.b", nil, failure.Retry, failure.ServerError, 0, "see https://x.blob.core.windows.net/a with"},
 	}
 	for _, r := range rows {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -49,6 +50,10 @@ type Environment struct {
 	gate      *admission.Gate
 	budget    *admission.Budget
 	log       *slog.Logger
+	requests  int
+
+	mu   sync.Mutex
+	jobs map[string]*admission.Gate // by activity
 }
 
 // New checks the options and returns the client. It makes no call.
@@ -87,6 +92,8 @@ func New(o Options) (*Environment, error) {
 		gate:      admission.NewGate(o.Requests),
 		budget:    admission.NewBudget(o.StatusCalls),
 		log:       o.Logger,
+		requests:  o.Requests,
+		jobs:      map[string]*admission.Gate{},
 	}
 	e.actions = e.path("data", "DataManagementDefinitionGroups", actionPath)
 	return e, nil
@@ -97,6 +104,20 @@ func (e *Environment) Name() string { return e.name }
 
 // Gate returns the one gate of this environment.
 func (e *Environment) Gate() *admission.Gate { return e.gate }
+
+// Job returns the one gate of a recurring job of this environment. F&O admits clients by job: one that refuses is closed
+// alone. Whoever calls a job has a pass of its gate first, and then one of the environment's.
+func (e *Environment) Job(activity string) *admission.Gate {
+	activity = strings.ToLower(trimGUID(activity))
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	g := e.jobs[activity]
+	if g == nil {
+		g = admission.NewJobGate(e.requests)
+		e.jobs[activity] = g
+	}
+	return g
+}
 
 // Budget returns the budget of OData calls: one turn is for one call of MessageStatus, ExecutionID, ExecutionErrors or
 // ExecutionSummaryURL.

@@ -99,8 +99,10 @@ const maxDescribed = 4000
 
 // ImportFailure returns the failure that a final status and its errors mean; nil for a status that is not final or that is
 // OK. errs may be empty: F&O has none to show for malformed files and after its staging tables were cleaned.
-func ImportFailure(s Status, errs []ExecutionError) *failure.Failure {
-	r, failed := ruleImport(s.State, errs)
+//
+// repeatable says that a second import of the same file does no harm.
+func ImportFailure(s Status, errs []ExecutionError, repeatable bool) *failure.Failure {
+	r, failed := ruleImport(s.State, errs, repeatable)
 	if !failed {
 		return nil
 	}

@@ -52,7 +52,7 @@ func TestDescribeWithinKeepsItsLimit(t *testing.T) {
 }
 
 func TestImportFailureSaysWhatFnOSaid(t *testing.T) {
-	f := ImportFailure(ParseStatus("PreProcessError"), nil)
+	f := ImportFailure(ParseStatus("PreProcessError"), nil, false)
 	if f.Reason != failure.PreProcessingError || !strings.Contains(f.Detail, "PreProcessError") {
 		t.Errorf("%v", f)
 	}
@@ -60,7 +60,7 @@ func TestImportFailureSaysWhatFnOSaid(t *testing.T) {
 	for i := range many {
 		many[i] = ExecutionError{strconv.Itoa(i), "F", strings.Repeat("x", 100)}
 	}
-	f = ImportFailure(ParseStatus("ProcessedWithErrors"), many)
+	f = ImportFailure(ParseStatus("ProcessedWithErrors"), many, false)
 	if len(f.Detail) > maxDescribed+200 || !strings.Contains(f.Detail, "record 0, field F") || !strings.Contains(f.Detail, "more") {
 		t.Errorf("%d bytes: %.200s", len(f.Detail), f.Detail)
 	}

@@ -35,21 +35,22 @@ func (x *Export) Redelivered() bool { return x.LastDequeued != "" }
 // Source: Microsoft Learn, recurring-integrations, "API for dequeue".
 func (e *Environment) Dequeue(ctx context.Context, activity string) (*Export, error) {
 	c := call{
-		kind:   kindConnector,
+		kind:   kindDequeue,
 		op:     "dequeue",
 		method: http.MethodGet,
 		url:    e.path("api", "connector", "dequeue", trimGUID(activity)),
 	}
-	status, body, err := e.fetch(ctx, c)
+	a, err := e.fetch(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	if status == http.StatusNoContent || len(bytes.TrimSpace(body)) == 0 || string(bytes.TrimSpace(body)) == "null" {
+	body := a.body
+	if a.status == http.StatusNoContent || len(bytes.TrimSpace(body)) == 0 || string(bytes.TrimSpace(body)) == "null" {
 		return nil, nil
 	}
 	x, err := parseExport(body)
 	if err != nil {
-		return nil, unusable(c, status, "F&O's answer is not an export message: "+said("", body))
+		return nil, unusable(c, a, "F&O's answer is not an export message: "+said("", body))
 	}
 	return x, nil
 }
@@ -108,7 +109,7 @@ func (e *Environment) Download(ctx context.Context, x *Export) (io.ReadCloser, e
 	c.url = u
 	callCtx, cancel := context.WithCancelCause(ctx)
 	timer := time.AfterFunc(e.timeout, func() { cancel(errCallTimeout) })
-	resp, err := e.do(callCtx, ctx, c)
+	resp, _, err := e.do(callCtx, ctx, c)
 	timer.Stop()
 	if err != nil {
 		cancel(nil)
@@ -140,7 +141,7 @@ func (e *Environment) locate(location string) (*url.URL, error) {
 //
 // Source: Microsoft Learn, recurring-integrations, "API for ack": the body is that of dequeue, unchanged.
 func (e *Environment) Ack(ctx context.Context, activity string, x *Export) error {
-	_, _, err := e.fetch(ctx, call{
+	_, err := e.fetch(ctx, call{
 		kind:        kindConnector,
 		op:          "ack",
 		method:      http.MethodPost,

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"fnobridge/internal/failure"
 	"net/http"
 	"regexp"
@@ -52,14 +51,12 @@ func (t *tokens) get(ctx context.Context) (string, error) {
 	return t.fetch(ctx, "", policy.TokenRequestOptions{Scopes: []string{t.scope}})
 }
 
-// renew returns a token other than refused, which F&O answered with 401. Credentials cache, and would give the same one
-// again; claims make them ask the token service. challenge is the WWW-Authenticate header of the answer.
+// renew returns a token other than refused, which F&O answered with 401, or the same one when the credential has no other.
+// Credentials cache; claims make them ask the token service, so they are sent when F&O's challenge asks for some, and never
+// otherwise: F&O answers 401 to a good token, too, when a job does not list the client. challenge is the WWW-Authenticate
+// header of the answer.
 func (t *tokens) renew(ctx context.Context, refused, challenge string) (string, error) {
 	o := policy.TokenRequestOptions{Scopes: []string{t.scope}, Claims: claimsOf(challenge)}
-	if o.Claims == "" {
-		// What the challenge for a revoked token says: give me one that was not issued before now.
-		o.Claims = fmt.Sprintf(`{"access_token":{"nbf":{"essential":true,"value":"%d"}}}`, time.Now().Unix())
-	}
 	return t.fetch(ctx, refused, o)
 }
 

@@ -59,6 +59,14 @@ func (u *upload) written() {
 	}
 }
 
+// handedOver reports whether every byte was handed over by now. An answer that came before that is not one of F&O's to
+// the file: the rest of the body may still leave, but whoever answered has not waited for it.
+func (u *upload) handedOver() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.complete
+}
+
 // seal ends the handing over and reports what became of it.
 func (u *upload) seal() (complete bool, err error) {
 	u.mu.Lock()

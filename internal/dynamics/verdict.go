@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -23,8 +24,10 @@ type kind int
 
 const (
 	kindEnqueue   kind = iota // the upload: its failure is the file's
-	kindOData                 // a question about an import that F&O has: a wrong answer says nothing about the file
-	kindConnector             // dequeue, download, ack: repeating them is harmless, F&O offers exports until acknowledged
+	kindStatus                // a question about an import that F&O has: a wrong answer says nothing about the file
+	kindExplain               // a question about an import that failed: nothing depends on its answer
+	kindDequeue               // the next export of a job
+	kindConnector             // download, ack: repeating them is harmless, F&O offers exports until acknowledged
 )
 
 // A ruling is one cell of the table.
@@ -33,67 +36,110 @@ type ruling struct {
 	reason  failure.Reason
 }
 
-// ruleStatus rules on an HTTP status that is not the one wanted. For 2xx that means an answer that cannot be used. asked
-// says that F&O named a time to wait (Retry-After).
-func ruleStatus(k kind, status int, asked bool) ruling {
+// An answered call is what the table needs to know of one that had an answer.
+type answered struct {
+	kind     kind
+	status   int
+	asked    bool // F&O named a time to wait (Retry-After)
+	complete bool // the whole body had been handed to the connection when the answer came: F&O may have the file
+}
+
+// ruleStatus rules on an HTTP status that is not the one wanted. For 2xx that means an answer that cannot be used.
+func ruleStatus(a answered) ruling {
 	switch {
-	case status < 300:
+	case a.status < 300:
 		// 1xx never ends a call and 2xx with a strange body is not our protocol: a sign-in page, a proxy. F&O may still
 		// have taken the file.
-		return ruling{pick(k, failure.Unknown, failure.Retry, failure.Retry), failure.BadAnswer}
-	case status < 400:
-		return ruling{failure.Pause, failure.Redirected} // wrong host, on-premises, sign-in: true for everybody
+		return ruling{a.doubtful(), failure.BadAnswer}
+	case a.status < 400:
+		return ruling{a.refusal(), failure.Redirected} // wrong host, on-premises, sign-in: true for everybody
+	case a.status >= 500:
+		return a.serverError()
 	}
-	switch status {
+	switch a.status {
 	case http.StatusBadRequest:
 		// Two files at the same instant make F&O's own insert collide and answer 400; the same file passes later.
 		return ruling{failure.Retry, failure.BadRequest}
 	case http.StatusUnauthorized:
-		return ruling{failure.Pause, failure.Unauthorized} // the caller has tried a fresh token already
+		return ruling{a.refusalOfJob(), failure.Unauthorized} // the caller has tried a fresh token already
 	case http.StatusForbidden:
-		return ruling{failure.Pause, failure.Forbidden}
+		return ruling{a.refusalOfJob(), failure.Forbidden}
 	case http.StatusNotFound, http.StatusGone:
-		// A wrong activity concerns the files of one route, so it must not close the gate for all. Reads about an import
-		// name no activity: there the file is in F&O and only the question failed.
-		return ruling{pick(k, failure.Reject, failure.Retry, failure.Reject), failure.NotFound}
+		if a.kind == kindEnqueue || a.kind == kindDequeue { // these name the job
+			return ruling{failure.PauseJob, failure.NotFound}
+		}
+		return ruling{a.rejection(), failure.NotFound}
 	case http.StatusProxyAuthRequired:
-		return ruling{failure.Pause, failure.Refused} // a proxy of ours: nobody gets through
+		return ruling{a.refusal(), failure.Refused} // a proxy of ours: nobody gets through
 	case http.StatusRequestTimeout, http.StatusTooEarly:
 		return ruling{failure.Retry, failure.Timeout} // the request was not taken in whole
 	case http.StatusRequestEntityTooLarge:
-		return ruling{pick(k, failure.Reject, failure.Retry, failure.Reject), failure.PayloadTooLarge}
+		return ruling{a.rejection(), failure.PayloadTooLarge}
 	case http.StatusTooManyRequests:
 		return ruling{failure.Pause, failure.Throttled}
+	}
+	return ruling{a.rejection(), failure.Refused}
+}
+
+// serverError rules on 5xx. A gateway answers so also when it has handed the whole upload to F&O and lost the connection
+// behind it, or gave up waiting; and F&O itself when it failed after it had stored the file. Repeating that unasked could
+// import the file twice.
+func (a answered) serverError() ruling {
+	switch a.status {
 	case http.StatusBadGateway:
-		return ruling{failure.Retry, failure.BadGateway} // the gateway did not reach F&O
+		return ruling{a.doubtful(), failure.BadGateway}
+	case http.StatusGatewayTimeout:
+		return ruling{a.doubtful(), failure.GatewayTimeout}
 	case http.StatusServiceUnavailable:
 		// With Retry-After F&O throttles. Without, the service is down: maintenance lasts hours, and no file should
 		// use up its attempts on it.
-		if asked {
-			return ruling{failure.Pause, failure.Throttled}
+		r := ruling{failure.Pause, failure.Unavailable}
+		if a.asked {
+			r.reason = failure.Throttled
 		}
-		return ruling{failure.Pause, failure.Unavailable}
-	case http.StatusGatewayTimeout:
-		// The gateway handed the whole upload to F&O and gave up waiting for the answer. F&O may well have taken it, so
-		// this is not the plain retry that 500 and 502 are: repeating it unasked could import the file twice.
-		return ruling{pick(k, failure.Unknown, failure.Retry, failure.Retry), failure.GatewayTimeout}
+		if v := a.doubtful(); v == failure.Unknown {
+			r.verdict = v
+		}
+		return r
 	}
-	if status < 500 {
-		return ruling{pick(k, failure.Reject, failure.Retry, failure.Reject), failure.Refused}
-	}
-	return ruling{failure.Retry, failure.ServerError}
+	return ruling{a.doubtful(), failure.ServerError}
 }
 
-// pick chooses by kind.
-func pick(k kind, enqueue, odata, connector failure.Verdict) failure.Verdict {
-	switch k {
-	case kindEnqueue:
-		return enqueue
-	case kindOData:
-		return odata
-	default:
-		return connector
+// doubtful is the verdict on an answer that does not say whether F&O did what was asked.
+func (a answered) doubtful() failure.Verdict {
+	if a.kind == kindEnqueue && a.complete {
+		return failure.Unknown
 	}
+	return failure.Retry
+}
+
+// refusal is the verdict on an answer that everybody would get. That somebody may not ask for the errors of an import
+// stops nobody.
+func (a answered) refusal() failure.Verdict {
+	if a.kind == kindExplain {
+		return failure.Retry
+	}
+	return failure.Pause
+}
+
+// refusalOfJob is the verdict on an answer that says that the client may not do this. F&O refuses by job, so it must not
+// stop the others; status questions name no job.
+func (a answered) refusalOfJob() failure.Verdict {
+	switch a.kind {
+	case kindStatus, kindExplain:
+		return a.refusal()
+	default:
+		return failure.PauseJob
+	}
+}
+
+// rejection is the verdict on an answer that no repetition changes. A question about an import fails without the file,
+// which F&O has.
+func (a answered) rejection() failure.Verdict {
+	if a.kind == kindStatus || a.kind == kindExplain {
+		return failure.Retry
+	}
+	return failure.Reject
 }
 
 // ruleNetwork rules on a call that got no answer and whose body, if it is an upload, was not handed over in whole: F&O
@@ -161,23 +207,22 @@ func ruleToken(err error) ruling {
 // ruleImport rules on a final status and the errors that came with it. ok is false for an import that did not fail.
 //
 // An import is repeated only when every record that failed did so for a passing reason. One record with bad data would
-// fail again, and then the file would have been imported twice for nothing.
-func ruleImport(s status.Status, errs []ExecutionError) (r ruling, ok bool) {
+// fail again, and then the file would have been imported twice for nothing. Nor is it repeated when the records are in and
+// only the step after them failed; and when some may be in, only where a second import does no harm (repeatable).
+func ruleImport(s status.Status, errs []ExecutionError, repeatable bool) (r ruling, ok bool) {
 	if !s.Final() {
 		return ruling{}, false
 	}
 	if r.verdict, r.reason, ok = s.Failure(); !ok {
 		return ruling{}, false
 	}
-	for _, e := range errs {
-		if !passing(e.Message) {
-			return r, true
-		}
+	if len(errs) == 0 || s == status.PostProcessingFailed || slices.ContainsFunc(errs, func(e ExecutionError) bool { return !passing(e.Message) }) {
+		return r, true
 	}
-	if len(errs) > 0 {
-		return ruling{failure.Retry, failure.ImportDeadlock}, true
+	if s == status.ProcessedWithErrors && !repeatable {
+		return ruling{r.verdict, failure.ImportDeadlock}, true
 	}
-	return r, true
+	return ruling{failure.Retry, failure.ImportDeadlock}, true
 }
 
 var dmfCode = regexp.MustCompile(`(?i)\b(?:DMF\d{3,4}|FF\d{3}|MAP\d{3})\b`)
@@ -190,10 +235,13 @@ var passingCodes = map[string]bool{
 	"DMF2028": true, "DMF2037": true, "DMF2039": true, "DMF2045": true, "DMF2048": true,
 }
 
-// passingWords are how F&O and its database word a collision of two imports. "The record already exists" is not here: it
-// is a duplicate in the data as often as a collision.
+// passingWords are how F&O and its database word a collision of two imports. The bare word is not here: it may be part of
+// the data. Nor is "The record already exists": it is a duplicate in the data as often as a collision.
 var passingWords = []string{
-	"deadlock",
+	"deadlocked on lock", // SQL Server, error 1205
+	"deadlock victim",
+	"deadlock occurred",
+	"caused a deadlock",
 	"update conflict",
 	"updateconflict",
 	"record has never been selected",

@@ -25,35 +25,36 @@ func TestEveryStatusHasItsVerdict(t *testing.T) {
 		pause  = failure.Pause
 		unsure = failure.Unknown
 	)
+	const job = failure.PauseJob
 	rows := []struct {
-		from, to                  int
-		enqueue, odata, connector failure.Verdict
-		reason                    failure.Reason
+		from, to                                       int
+		before, after, status, explain, dequeue, other failure.Verdict // an enqueue before and after the whole body was sent
+		reason                                         failure.Reason
 	}{
-		{100, 299, unsure, retry, retry, failure.BadAnswer},
-		{300, 399, pause, pause, pause, failure.Redirected},
-		{400, 400, retry, retry, retry, failure.BadRequest},
-		{401, 401, pause, pause, pause, failure.Unauthorized},
-		{402, 402, reject, retry, reject, failure.Refused},
-		{403, 403, pause, pause, pause, failure.Forbidden},
-		{404, 404, reject, retry, reject, failure.NotFound},
-		{405, 406, reject, retry, reject, failure.Refused},
-		{407, 407, pause, pause, pause, failure.Refused},
-		{408, 408, retry, retry, retry, failure.Timeout},
-		{409, 409, reject, retry, reject, failure.Refused},
-		{410, 410, reject, retry, reject, failure.NotFound},
-		{411, 412, reject, retry, reject, failure.Refused},
-		{413, 413, reject, retry, reject, failure.PayloadTooLarge},
-		{414, 424, reject, retry, reject, failure.Refused},
-		{425, 425, retry, retry, retry, failure.Timeout},
-		{426, 428, reject, retry, reject, failure.Refused},
-		{429, 429, pause, pause, pause, failure.Throttled},
-		{430, 499, reject, retry, reject, failure.Refused},
-		{500, 501, retry, retry, retry, failure.ServerError},
-		{502, 502, retry, retry, retry, failure.BadGateway},
-		{503, 503, pause, pause, pause, failure.Unavailable}, // with Retry-After: Throttled, below
-		{504, 504, unsure, retry, retry, failure.GatewayTimeout},
-		{505, 599, retry, retry, retry, failure.ServerError},
+		{100, 299, retry, unsure, retry, retry, retry, retry, failure.BadAnswer},
+		{300, 399, pause, pause, pause, retry, pause, pause, failure.Redirected},
+		{400, 400, retry, retry, retry, retry, retry, retry, failure.BadRequest},
+		{401, 401, job, job, pause, retry, job, job, failure.Unauthorized},
+		{402, 402, reject, reject, retry, retry, reject, reject, failure.Refused},
+		{403, 403, job, job, pause, retry, job, job, failure.Forbidden},
+		{404, 404, job, job, retry, retry, job, reject, failure.NotFound},
+		{405, 406, reject, reject, retry, retry, reject, reject, failure.Refused},
+		{407, 407, pause, pause, pause, retry, pause, pause, failure.Refused},
+		{408, 408, retry, retry, retry, retry, retry, retry, failure.Timeout},
+		{409, 409, reject, reject, retry, retry, reject, reject, failure.Refused},
+		{410, 410, job, job, retry, retry, job, reject, failure.NotFound},
+		{411, 412, reject, reject, retry, retry, reject, reject, failure.Refused},
+		{413, 413, reject, reject, retry, retry, reject, reject, failure.PayloadTooLarge},
+		{414, 424, reject, reject, retry, retry, reject, reject, failure.Refused},
+		{425, 425, retry, retry, retry, retry, retry, retry, failure.Timeout},
+		{426, 428, reject, reject, retry, retry, reject, reject, failure.Refused},
+		{429, 429, pause, pause, pause, pause, pause, pause, failure.Throttled},
+		{430, 499, reject, reject, retry, retry, reject, reject, failure.Refused},
+		{500, 501, retry, unsure, retry, retry, retry, retry, failure.ServerError},
+		{502, 502, retry, unsure, retry, retry, retry, retry, failure.BadGateway},
+		{503, 503, pause, unsure, pause, pause, pause, pause, failure.Unavailable}, // with Retry-After: Throttled, below
+		{504, 504, retry, unsure, retry, retry, retry, retry, failure.GatewayTimeout},
+		{505, 599, retry, unsure, retry, retry, retry, retry, failure.ServerError},
 	}
 	next := 100
 	for _, r := range rows {
@@ -61,16 +62,21 @@ func TestEveryStatusHasItsVerdict(t *testing.T) {
 			t.Fatalf("the table of this test has a hole or an overlap at %d", next)
 		}
 		next = r.to + 1
-		for status := r.from; status <= r.to; status++ {
+		for _, status := range []int{r.from, (r.from + r.to) / 2, r.to} {
 			for _, asked := range []bool{false, true} {
 				want := r.reason
 				if status == 503 && asked {
 					want = failure.Throttled
 				}
-				for k, v := range map[kind]failure.Verdict{kindEnqueue: r.enqueue, kindOData: r.odata, kindConnector: r.connector} {
-					got := ruleStatus(k, status, asked)
-					if got != (ruling{v, want}) {
-						t.Errorf("kind %d, HTTP %d, Retry-After %v: %v %s, want %v %s", k, status, asked, got.verdict, got.reason, v, want)
+				for a, v := range map[answered]failure.Verdict{
+					{kind: kindEnqueue}: r.before, {kind: kindEnqueue, complete: true}: r.after,
+					{kind: kindStatus}: r.status, {kind: kindStatus, complete: true}: r.status,
+					{kind: kindExplain}: r.explain, {kind: kindExplain, complete: true}: r.explain,
+					{kind: kindDequeue}: r.dequeue, {kind: kindConnector, complete: true}: r.other,
+				} {
+					a.status, a.asked = status, asked
+					if got := ruleStatus(a); got != (ruling{v, want}) {
+						t.Errorf("%+v: %v %s, want %v %s", a, got.verdict, got.reason, v, want)
 					}
 				}
 			}
@@ -83,13 +89,15 @@ func TestEveryStatusHasItsVerdict(t *testing.T) {
 
 func TestOnlyAnEnqueueCanHaveAnUnknownOutcome(t *testing.T) {
 	for status := 100; status < 600; status++ {
-		for _, k := range []kind{kindOData, kindConnector} {
-			if got := ruleStatus(k, status, false); got.verdict == failure.Unknown || got.verdict == failure.Undecided {
+		for _, k := range []kind{kindStatus, kindExplain, kindDequeue, kindConnector} {
+			if got := ruleStatus(answered{kind: k, status: status, complete: true}); got.verdict == failure.Unknown || got.verdict == failure.Undecided {
 				t.Errorf("kind %d, HTTP %d: %v", k, status, got.verdict)
 			}
 		}
-		if got := ruleStatus(kindOData, status, false); got.verdict == failure.Reject {
-			t.Errorf("a question about an import ends in a rejection of the file at HTTP %d", status)
+		for _, k := range []kind{kindStatus, kindExplain} {
+			if got := ruleStatus(answered{kind: k, status: status}); got.verdict == failure.Reject || got.verdict == failure.PauseJob {
+				t.Errorf("a question about an import ends in %v of the file at HTTP %d", got.verdict, status)
+			}
 		}
 	}
 }
@@ -148,37 +156,45 @@ func TestEveryNetworkErrorHasItsVerdict(t *testing.T) {
 func TestEveryFinalStatusHasItsVerdict(t *testing.T) {
 	deadlock := ExecutionError{Message: "DMF1996: a deadlock occurred"}
 	data := ExecutionError{Message: "The value 'X' in field 'Y' is not found in the related table"}
+	none := ruling{}
+	again := ruling{failure.Retry, failure.ImportDeadlock}
+	partly := ruling{failure.Reject, failure.ImportDeadlock}
+	bad := ruling{failure.Reject, failure.ProcessedWithErrors}
+	unread := ruling{failure.Reject, failure.PreProcessingError}
+	after := ruling{failure.Reject, failure.PostProcessingFailed}
 	rows := []struct {
-		state status.Status
-		errs  []ExecutionError
-		want  ruling
-		ok    bool
+		state              status.Status
+		errs               []ExecutionError
+		otherwise, allowed ruling // as usual, and where a second import does no harm
 	}{
-		{"", nil, ruling{}, false},
-		{status.Enqueued, nil, ruling{}, false},
-		{status.Dequeued, nil, ruling{}, false},
-		{status.PreProcessing, nil, ruling{}, false},
-		{status.Processing, nil, ruling{}, false},
-		{status.Unrecognised, nil, ruling{}, false},
-		{status.Processed, nil, ruling{}, false},
-		{status.Processed, []ExecutionError{data}, ruling{}, false},
-		{status.ProcessedWithErrors, nil, ruling{failure.Reject, failure.ProcessedWithErrors}, true},
-		{status.ProcessedWithErrors, []ExecutionError{data}, ruling{failure.Reject, failure.ProcessedWithErrors}, true},
-		{status.ProcessedWithErrors, []ExecutionError{deadlock}, ruling{failure.Retry, failure.ImportDeadlock}, true},
-		{status.ProcessedWithErrors, []ExecutionError{deadlock, data}, ruling{failure.Reject, failure.ProcessedWithErrors}, true},
-		{status.PreProcessingError, nil, ruling{failure.Reject, failure.PreProcessingError}, true},
-		{status.PreProcessingError, []ExecutionError{deadlock}, ruling{failure.Retry, failure.ImportDeadlock}, true},
-		{status.PostProcessingFailed, nil, ruling{failure.Reject, failure.PostProcessingFailed}, true},
-		{status.PostProcessingFailed, []ExecutionError{data, data}, ruling{failure.Reject, failure.PostProcessingFailed}, true},
+		{"", nil, none, none},
+		{status.Enqueued, nil, none, none},
+		{status.Dequeued, nil, none, none},
+		{status.PreProcessing, nil, none, none},
+		{status.Processing, nil, none, none},
+		{status.Unrecognised, nil, none, none},
+		{status.Processed, nil, none, none},
+		{status.Processed, []ExecutionError{data}, none, none},
+		{status.ProcessedWithErrors, nil, bad, bad},
+		{status.ProcessedWithErrors, []ExecutionError{data}, bad, bad},
+		{status.ProcessedWithErrors, []ExecutionError{deadlock}, partly, again},
+		{status.ProcessedWithErrors, []ExecutionError{deadlock, data}, bad, bad},
+		{status.PreProcessingError, nil, unread, unread},
+		{status.PreProcessingError, []ExecutionError{deadlock}, again, again},
+		{status.PostProcessingFailed, nil, after, after},
+		{status.PostProcessingFailed, []ExecutionError{data, data}, after, after},
+		{status.PostProcessingFailed, []ExecutionError{deadlock}, after, after}, // the records are in
 	}
 	for _, r := range rows {
-		got, ok := ruleImport(r.state, r.errs)
-		if got != r.want || ok != r.ok {
-			t.Errorf("%q with %d errors: %v %v, want %v %v", r.state, len(r.errs), got, ok, r.want, r.ok)
-		}
-		f := ImportFailure(Status{State: r.state, Raw: string(r.state)}, r.errs)
-		if (f != nil) != r.ok || f != nil && (f.Verdict != r.want.verdict || f.Detail == "") {
-			t.Errorf("%q: failure %v", r.state, f)
+		for repeatable, want := range map[bool]ruling{false: r.otherwise, true: r.allowed} {
+			got, ok := ruleImport(r.state, r.errs, repeatable)
+			if got != want || ok != (want != none) {
+				t.Errorf("%q with %d errors, repeatable %v: %v %v, want %v", r.state, len(r.errs), repeatable, got, ok, want)
+			}
+			f := ImportFailure(Status{State: r.state, Raw: string(r.state)}, r.errs, repeatable)
+			if (f != nil) != ok || f != nil && (f.Verdict != want.verdict || f.Detail == "") {
+				t.Errorf("%q: failure %v", r.state, f)
+			}
 		}
 	}
 }
@@ -194,11 +210,12 @@ func TestTheVerdictOnAnImportIsTheTables(t *testing.T) {
 			if read.State != s || read.Final() != s.Final() {
 				t.Errorf("%q is %+v, want %s", word, read, s)
 			}
-			f := ImportFailure(read, nil)
+			f := ImportFailure(read, nil, false)
 			if (f != nil) != bad || f != nil && (f.Verdict != verdict || f.Reason != reason) {
 				t.Errorf("%q: %v, want %v %s", word, f, verdict, reason)
 			}
-			if f := ImportFailure(read, passing); bad && (f == nil || f.Verdict != failure.Retry || f.Reason != failure.ImportDeadlock) {
+			f = ImportFailure(read, passing, true)
+			if again := bad && s != status.PostProcessingFailed; again != (f != nil && f.Verdict == failure.Retry) {
 				t.Errorf("%q after a deadlock: %v", word, f)
 			}
 		}
@@ -215,11 +232,12 @@ func TestDataManagementErrorsThatPass(t *testing.T) {
 		"Lock request time out period exceeded":                                             true,
 
 		"DMF1855": false, "DMF2018": false, "DMF2022": false, "DMF2025": false, "DMF2053": false, "FF004": false, "MAP011": false,
-		"DMF1996 and then DMF2018":                 false,
-		"DMF2018: near a deadlock":                 false,
-		"DMF9999: a deadlock":                      false,
-		"The record already exists.":               false,
-		"The value '10' in field 'Customer group'": false,
+		"DMF1996 and then DMF2018": false,
+		"DMF2018: near a deadlock": false,
+		"DMF9999: a deadlock":      false,
+		"The value 'Deadlock Gym Ltd' in field 'Customer' is not found": false,
+		"The record already exists.":                                    false,
+		"The value '10' in field 'Customer group'":                      false,
 		"": false,
 	}
 	for message, want := range passes {
@@ -232,7 +250,7 @@ func TestDataManagementErrorsThatPass(t *testing.T) {
 func TestReasonsComeFromTheClosedSet(t *testing.T) {
 	known := failure.Reasons()
 	for status := 100; status < 600; status++ {
-		if r := ruleStatus(kindEnqueue, status, false); !slices.Contains(known, r.reason) {
+		if r := ruleStatus(answered{kind: kindEnqueue, status: status}); !slices.Contains(known, r.reason) {
 			t.Errorf("HTTP %d: %q", status, r.reason)
 		}
 	}

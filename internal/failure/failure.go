@@ -24,6 +24,7 @@ const (
 	Retry             // this file again, within the bounds of the route
 	Reject            // this file never: dead-letter it now
 	Pause             // nobody to this environment for now: close its gate; not an attempt of the file
+	PauseJob          // nobody to this recurring job for now: close its gate; not an attempt of the file
 	Unknown           // F&O may or may not have taken the file: the route's unknownOutcome policy decides
 )
 
@@ -36,6 +37,8 @@ func (v Verdict) String() string {
 		return "reject"
 	case Pause:
 		return "pause"
+	case PauseJob:
+		return "pause job"
 	case Unknown:
 		return "unknown"
 	default:

@@ -17,6 +17,7 @@ type file struct {
 	dead     []DeadLettered
 	pending  bool
 	unknowns int             // reported unknown outcomes
+	released int             // times an operator let it go on
 	named    map[string]bool // F&O's IDs that events name
 }
 
@@ -30,7 +31,7 @@ func Check(h History) Report {
 		for _, f := range s.files {
 			f.count(&r)
 			f.checkEnd(&r)
-			f.checkImports(&r)
+			f.checkImports(h.Repeatable, &r)
 			f.checkTransitions(&r)
 		}
 		checkOrder(s.files, mode, &r)
@@ -127,8 +128,11 @@ func collectEvents(h History, files map[string]*file, r *Report) {
 		if e.FnoMessageID != "" {
 			f.named[e.FnoMessageID] = true
 		}
-		if e.Status == status.UnknownOutcome {
+		switch e.Status {
+		case status.UnknownOutcome:
 			f.unknowns++
+		case status.Released:
+			f.released++
 		}
 	}
 }
@@ -191,33 +195,62 @@ func (f *file) has(s status.Status) bool {
 }
 
 // checkImports finds imports too many, and imports of other bytes.
-func (f *file) checkImports(r *Report) {
-	excuses := f.unknowns
+func (f *file) checkImports(repeatable bool, r *Report) {
+	unknowns, released := f.unknowns, f.released
 	var open []Recorded // earlier imports that nothing excuses
 	for n, i := range f.imports {
 		if f.Hash != "" && i.Hash != "" && !strings.EqualFold(f.Hash, i.Hash) {
 			r.add(Altered, f.Session, f.MessageID, "import %s has the hash %s, sent was %s", i.MessageID, i.Hash, f.Hash)
 		}
-		// An outcome that was unknown is that of one import: it is excused, whatever became of it, and a later retry of
-		// another one is held against it no more.
-		for excuses > 0 && !retryOf(open, i) {
-			at := slices.IndexFunc(open, func(e Recorded) bool { return !retryOf([]Recorded{e}, i) })
+		for {
+			at := slices.IndexFunc(open, func(e Recorded) bool { return !retryOf(e, i, repeatable) })
+			if at < 0 {
+				break
+			}
+			switch {
+			case released > 0 && endedBefore(open[at], i):
+				released-- // an operator decided that what is in may come in again
+			case unknowns > 0:
+				// An outcome that was unknown is that of one import: it is excused, whatever became of it, and a later
+				// retry of another one is held against it no more.
+				unknowns--
+				r.DuplicatedReported++
+			default:
+				r.add(Duplicated, f.Session, f.MessageID, "import %s is number %d of this file, %s", i.MessageID, n+1, open[at].forbids())
+			}
 			open = slices.Delete(open, at, at+1)
-			excuses--
-			r.DuplicatedReported++
-		}
-		if !retryOf(open, i) {
-			r.add(Duplicated, f.Session, f.MessageID, "import %s is number %d of this file, and nothing excuses it", i.MessageID, n+1)
 		}
 		open = append(open, i)
 	}
 }
 
-// retryOf reports whether i is a legal repetition: every earlier import had ended by then, and failed.
-func retryOf(earlier []Recorded, i Recorded) bool {
-	return !slices.ContainsFunc(earlier, func(e Recorded) bool {
-		return !e.failed() || e.Ended.IsZero() || i.Accepted.Before(e.Ended)
-	})
+// retryOf reports whether i is a legal repetition of an earlier import: that one had ended by then, and failed, with none
+// of its records in, or the route says that a second import does no harm. Where only the step after the import failed, all
+// of them are in.
+func retryOf(earlier, i Recorded, repeatable bool) bool {
+	if !earlier.failed() || !endedBefore(earlier, i) {
+		return false
+	}
+	switch status.OfFno(earlier.Status) {
+	case status.PostProcessingFailed:
+		return false
+	case status.ProcessedWithErrors:
+		return repeatable
+	}
+	return true
+}
+
+// endedBefore reports whether an earlier import was over when i was taken.
+func endedBefore(earlier, i Recorded) bool {
+	return !earlier.Ended.IsZero() && !i.Accepted.Before(earlier.Ended)
+}
+
+// forbids says why the file must not be imported again after this import.
+func (i Recorded) forbids() string {
+	if i.failed() && !i.Ended.IsZero() {
+		return "after import " + i.MessageID + " ended " + i.Status + ": records of it may be in"
+	}
+	return "and nothing excuses it"
 }
 
 // succeeded reports whether F&O says that it processed the file.

@@ -147,6 +147,7 @@ func TestLegalHistories(t *testing.T) {
 			s.bury("a", failure.NoRoute)
 		}, Report{Files: 1, DeadLettered: 1}},
 		{"an import that failed in passing is retried", func(s *script) {
+			s.Repeatable = true
 			s.send("groups", "a", "b")
 			s.take("a")
 			s.say("a", status.Enqueued)
@@ -155,6 +156,22 @@ func TestLegalHistories(t *testing.T) {
 			s.good("a")
 			s.good("b")
 		}, Report{Files: 2, Processed: 2}},
+		{"unread, retried", func(s *script) {
+			s.send("groups", "a")
+			s.take("a")
+			s.say("a", status.Enqueued)
+			s.end("a", "PreProcessingError")
+			s.say("a", status.PreProcessingError, status.Retrying)
+			s.good("a")
+		}, Report{Files: 1, Processed: 1}},
+		{"an operator lets it in again", func(s *script) {
+			s.send("groups", "a")
+			s.take("a")
+			s.say("a", status.Enqueued)
+			s.end("a", "ProcessedWithErrors")
+			s.say("a", status.ProcessedWithErrors, status.Held, status.Released)
+			s.good("a")
+		}, Report{Files: 1, Processed: 1}},
 		{"unknown, sent again, imported twice", func(s *script) {
 			s.send("groups", "a", "b")
 			s.take("a")
@@ -314,7 +331,25 @@ func TestBadHistories(t *testing.T) {
 			s.say("a", status.Enqueued, status.Processed)
 			s.say("b", status.Enqueued, status.Processed)
 		}, Report{Files: 2, Processed: 2, OutOfOrder: 1}},
+		{"retried although some records are in", func(s *script) {
+			s.send("groups", "a")
+			s.take("a")
+			s.say("a", status.Enqueued)
+			s.end("a", "ProcessedWithErrors")
+			s.say("a", status.ProcessedWithErrors, status.Retrying)
+			s.good("a")
+		}, Report{Files: 1, Processed: 1, Duplicated: 1}},
+		{"retried although all records are in", func(s *script) {
+			s.Repeatable = true
+			s.send("groups", "a")
+			s.take("a")
+			s.say("a", status.Enqueued)
+			s.end("a", "PostProcessingError")
+			s.say("a", status.PostProcessingFailed, status.Retrying)
+			s.good("a")
+		}, Report{Files: 1, Processed: 1, Duplicated: 1}},
 		{"retried after a later file", func(s *script) {
+			s.Repeatable = true
 			s.send("groups", "a", "b")
 			s.take("a")
 			s.say("a", status.Enqueued)

@@ -28,6 +28,7 @@ type History struct {
 	Remaining    []string        // message IDs still in their queue, or held
 	Mode         Mode            // of sessions that Modes does not name; default Processed
 	Modes        map[string]Mode // by session
+	Repeatable   bool            // the routes say that a second import of a file does no harm
 }
 
 // Sent is a file as its producer sent it.

@@ -97,6 +97,7 @@ func play(t *rapid.T) (*script, map[string]string) {
 	// The lists may come in any order: only the indices count.
 	s.Sent = rapid.Permutation(s.Sent).Draw(t, "sent")
 	s.Recorded = rapid.Permutation(s.Recorded).Draw(t, "recorded")
+	s.Repeatable = true
 	s.Events = rapid.Permutation(s.Events).Draw(t, "events")
 	return s, lived
 }

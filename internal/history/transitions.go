@@ -7,6 +7,7 @@ import (
 // stage is where a file stands, by the events seen so far.
 //
 //	posting --Enqueued--> running --(Dequeued < PreProcessing < Processing, any left out)--> running
+//	   |                     +--Requeued, once--> running, of which nothing more is said until it ends
 //	   |                     +--Processed--> gone
 //	   |                     +--any other final status of F&O | NeverEnds--> ended
 //	   +--UnknownOutcome--> unknown --Enqueued--> running
@@ -37,7 +38,7 @@ func (w *walk) step(e Event) (k Kind, what string) {
 			return TransitionsOutOfOrder, "enqueued again without a retry in between"
 		}
 		w.at, w.fno = running, e.Status
-	case e.Status == status.Unrecognised:
+	case e.Status == status.Unrecognised, e.Status == status.Requeued:
 		if w.at != running {
 			return TransitionsOutOfOrder, "F&O's status came while no import was running"
 		}

@@ -1,6 +1,7 @@
 package inbound
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -32,6 +33,11 @@ type fakeFno struct {
 	parallel bool
 	words    []string                             // what an import says before it ends, evenly spread
 	outage   func(host, op string) *http.Response // answers instead of F&O; nil for no answer of its own
+
+	// shape is what an outage is like on the wire: it may read the body, or not, and answer, be silent, or break. It answers
+	// nothing at all where F&O does. after answers in place of F&O once F&O has done what was asked.
+	shape func(op string, req *http.Request) (*http.Response, error)
+	after func(op string) *http.Response
 
 	mu      sync.Mutex
 	order   int
@@ -68,7 +74,7 @@ func (r fakeRoad) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	op := "post"
 	if !strings.Contains(req.URL.Path, "/enqueue/") {
-		op = req.URL.Path[strings.LastIndex(req.URL.Path, ".")+1:]
+		op = operation(req)
 	}
 	session := req.URL.Query().Get("entity")
 	if !r.p.Alive() {
@@ -87,6 +93,11 @@ func (r fakeRoad) RoundTrip(req *http.Request) (*http.Response, error) {
 		f.mu.Unlock()
 		if resp != nil {
 			return resp, nil
+		}
+	}
+	if f.shape != nil {
+		if resp, err := f.shape(op, req); resp != nil || err != nil {
+			return resp, err
 		}
 	}
 	switch kind {
@@ -124,10 +135,25 @@ func (r fakeRoad) RoundTrip(req *http.Request) (*http.Response, error) {
 		f.b.wrong("%s's post of %s took effect when another process held session %q", r.p.name, req.Header.Get("x-ms-dyn-externalidentifier"), session)
 	}
 	answer, code := f.answer(op, req, body, r.p)
+	if f.after != nil {
+		if resp := f.after(op); resp != nil {
+			return resp, nil
+		}
+	}
 	if kind == replyLost || !r.p.Alive() {
 		return nil, errReset
 	}
 	return reply(code, answer), nil
+}
+
+// operation returns which question a request asks. The one that changes nothing, about no import, is "probe".
+func operation(req *http.Request) string {
+	body, err := io.ReadAll(req.Body)
+	req.Body = io.NopCloser(bytes.NewReader(body))
+	if err == nil && bytes.Contains(body, []byte("00000000-0000-0000-0000-000000000000")) {
+		return "probe"
+	}
+	return req.URL.Path[strings.LastIndex(req.URL.Path, ".")+1:]
 }
 
 func reply(code int, answer string, header ...string) *http.Response {
@@ -185,7 +211,7 @@ func (f *fakeFno) take(entity, key string, body []byte, p *process) string {
 	for _, o := range f.imports {
 		seen = seen || o.ExternalID == key
 		if !f.parallel && o.entity == entity && !o.ends.IsZero() && o.ends.After(now) {
-			i.Status, i.errors = "ProcessedWithErrors", `[{"RecordId":"1","Field":"","ErrorMessage":"deadlock with another import"}]`
+			i.Status, i.errors = "ProcessedWithErrors", `[{"RecordId":"1","Field":"","ErrorMessage":"deadlock occurred: another import"}]`
 		}
 	}
 	text := string(body)
@@ -201,7 +227,7 @@ func (f *fakeFno) take(entity, key string, body []byte, p *process) string {
 	case strings.Contains(text, "bad"):
 		i.Status, i.errors = "ProcessedWithErrors", `[{"RecordId":"7","Field":"NAME","ErrorMessage":"the value is not valid"}]`
 	case strings.Contains(text, "deadlock") && !seen:
-		i.Status, i.errors = "ProcessedWithErrors", `[{"RecordId":"1","Field":"","ErrorMessage":"deadlock with another import"}]`
+		i.Status, i.errors = "ProcessedWithErrors", `[{"RecordId":"1","Field":"","ErrorMessage":"deadlock occurred: another import"}]`
 	}
 	f.imports = append(f.imports, i)
 	return i.MessageID

@@ -84,6 +84,15 @@ func (l *lane) unanswered(f *fileImport, err error) (next, error) {
 func (l *lane) progress(f *fileImport, s dynamics.Status) (next, error) {
 	elapsed := time.Since(f.entry.AcceptedAt)
 	word := s.State
+	switch last := f.last(); {
+	case word.Before(last):
+		l.log.WarnContext(f.ctx, "F&O took the import back into its queue and begins it anew; set Skip reprocessing in the recurring job if that must not be",
+			"sequence", f.msg.seq, "fnoMessage", f.entry.FnoID, "status", s.Raw, "before", last)
+		l.events.sayFno(f, s).Status = status.Requeued
+		word = ""
+	case last == status.Requeued:
+		word = "" // what comes now was said before
+	}
 	if word != "" && (word != f.last() || (word == status.Unrecognised && s.Raw != f.word)) {
 		if word == status.Unrecognised {
 			f.word = s.Raw
@@ -121,7 +130,7 @@ func (l *lane) importFailed(f *fileImport, s dynamics.Status) (next, error) {
 	if err := l.explain(f); err != nil {
 		return goOn, err
 	}
-	bad := dynamics.ImportFailure(s, f.why.Errors)
+	bad := dynamics.ImportFailure(s, f.why.Errors, f.route.RepeatPartial)
 	e := l.events.sayFno(f, s)
 	e.Reason, e.Detail, e.SummaryURL = bad.Reason, bad.Detail, f.why.SummaryURL
 	if bad.Verdict != failure.Retry || l.ledger.Drains(f.msg.seq) {
@@ -130,34 +139,37 @@ func (l *lane) importFailed(f *fileImport, s dynamics.Status) (next, error) {
 	return l.failed(f, bad)
 }
 
-// A question about a failed import is asked some times within some seconds. Its answer helps a person and tells a
-// collision that passes from bad data, but F&O often has none.
-const explainTries = 5
+// A question about a failed import is asked some times within some minutes, whatever the answer. It helps a person and tells
+// a collision that passes from bad data, but F&O often has none, and may refuse it to a client that may import.
+const (
+	explainTries = 5
+	explainLimit = 2 * time.Minute
+)
 
 var explainRetries = retry.Doubling{First: 500 * time.Millisecond, Max: 8 * time.Second}
 
 // explain asks F&O why an import failed, and keeps what it got. The only errors are the lane's own.
 func (l *lane) explain(f *fileImport) error {
+	spent := time.Duration(0)
 	var err error
 	f.why, err = f.route.API.Explain(f.ctx, f.entry.FnoID, func(question func(context.Context) error) error {
-		for try := 1; ; {
-			err := l.ask(f, question)
+		for try := 1; ; try++ {
+			began := time.Now()
+			paused, err := l.access.ask(f.ctx, f.route.Environment, question)
+			spent += time.Since(began) - paused
 			switch {
 			case l.waiting.Err() != nil:
 				return context.Cause(l.waiting)
 			case err == nil:
 				return nil
-			case failure.Of(err).Verdict == failure.Pause: // an outage is waited out at the gate
-				continue
 			}
 			l.log.InfoContext(f.ctx, "F&O did not say more about a failed import", "sequence", f.msg.seq, "try", try, "error", err)
-			if try == explainTries {
+			if try >= explainTries || spent > explainLimit {
 				return nil
 			}
 			if !retry.Wait(l.waiting, explainRetries.After(try)) {
 				return context.Cause(l.waiting)
 			}
-			try++
 		}
 	})
 	f.entry.ExecID = f.why.ExecutionID

@@ -5,7 +5,6 @@ import (
 	"io"
 	"time"
 
-	"fnobridge/internal/admission"
 	"fnobridge/internal/dynamics"
 	"fnobridge/internal/failure"
 	"fnobridge/internal/ledger"
@@ -54,7 +53,7 @@ func (l *lane) post(f *fileImport) (next, error) {
 		f.entry.Tried(time.Now())
 		return l.failed(f, bad)
 	}
-	pass, paused, err := l.access.awaitCall(f.ctx, f.route)
+	permit, paused, err := l.access.awaitCall(f.ctx, f.route)
 	f.entry.Paused(paused)
 	if err != nil {
 		return goOn, err
@@ -64,10 +63,10 @@ func (l *lane) post(f *fileImport) (next, error) {
 		err = l.lease.Ensure(f.route.Timeout) // writing may have taken long
 	}
 	if err != nil {
-		pass.GiveBack()
+		permit.giveBack()
 		return goOn, err
 	}
-	id, err := l.enqueue(f, pass)
+	id, err := l.enqueue(f, permit)
 	if l.owned.Err() != nil {
 		return goOn, context.Cause(l.owned) // the answer waits among the flights
 	}
@@ -76,7 +75,7 @@ func (l *lane) post(f *fileImport) (next, error) {
 
 // enqueue makes the call. It runs under the worker's context, not under the lease: it began with enough lease for all of
 // it, it cannot be called back once the lease is lost, and an answer that is heard is an outcome that is known.
-func (l *lane) enqueue(f *fileImport, pass *admission.Pass) (id string, err error) {
+func (l *lane) enqueue(f *fileImport, p *permit) (id string, err error) {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(f.ctx))
 	defer cancel(nil)
 	defer context.AfterFunc(l.work, func() { cancel(context.Cause(l.work)) })()
@@ -90,8 +89,10 @@ func (l *lane) enqueue(f *fileImport, pass *admission.Pass) (id string, err erro
 		Open: func(ctx context.Context) (io.ReadCloser, error) { return f.payload.Reader(ctx) },
 	})
 	l.w.o.At("posted")
+	asking, stop := l.untilStopped(ctx)
+	defer stop()
+	err = p.judge(asking, err)
 	answer.land(id, err)
-	pass.Leave(err)
 	return id, err
 }
 
@@ -104,7 +105,7 @@ func (l *lane) landed(f *fileImport, id string, err error) (next, error) {
 			return l.unknown(f, bad)
 		case l.work.Err() != nil:
 			return goOn, context.Cause(l.work)
-		case bad.Verdict == failure.Pause:
+		case bad.Verdict == failure.Pause || bad.Verdict == failure.PauseJob:
 			return l.outage(f, bad)
 		}
 		return l.failed(f, bad)
@@ -137,6 +138,7 @@ func (l *lane) outage(f *fileImport, bad *failure.Failure) (next, error) {
 	if err := l.store(f.ctx); err != nil {
 		return goOn, err
 	}
-	l.log.InfoContext(f.ctx, "file waits for its environment", "sequence", f.msg.seq, "environment", f.route.Environment.Name(), "reason", bad.Reason)
+	l.log.InfoContext(f.ctx, "file waits for F&O", "sequence", f.msg.seq, "environment", f.route.Environment.Name(),
+		"activity", f.route.Activity, "reason", bad.Reason)
 	return goOn, nil
 }

@@ -57,6 +57,7 @@ type Route struct {
 	Window        int  // files of one session in F&O at a time
 	Overlap       bool // order: enqueued. File k+1 may be posted once file k was accepted; else once file k has ended
 	ResendUnknown bool // unknownOutcome: resend
+	RepeatPartial bool // partialImport: repeat. A second import of the same file does no harm
 	OnFailure     OnFailure
 	Deadline      time.Duration // from F&O's acceptance to a final status
 	Retry         retry.Policy

@@ -103,7 +103,7 @@ func (b *book) checkpoint() error {
 func noteFailure(e *ledger.Entry, bad *failure.Failure) {
 	switch bad.Verdict {
 	case failure.Unknown: // that is what the entry says
-	case failure.Pause: // an outage is no attempt
+	case failure.Pause, failure.PauseJob: // an outage is no attempt
 		e.Withdrawn()
 	default:
 		e.BackingOff(bad.Reason, time.Now())

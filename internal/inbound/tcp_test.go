@@ -72,7 +72,7 @@ func TestEveryBrokerFaultKeepsThePromisesOverTCP(t *testing.T) {
 			switch fault.Op {
 			case servicebus.OpRenew: // what F&O says after that long is published on a proof that is new
 				w.fno.Faults().MustAdd(fno.Fault{
-					Operation: fno.Status, Times: 2, Act: fno.Delay, Delay: fno.Duration(2 * proofAge),
+					Operation: fno.Status, Times: 4, Act: fno.Delay, Delay: fno.Duration(2 * proofAge),
 				})
 			case servicebus.OpDeadLetter:
 				w.spoil("s0-f1", fmt.Sprintf("s%d-f3", sessions-1))
@@ -94,7 +94,7 @@ func TestEveryBrokerFaultKeepsThePromisesOverTCP(t *testing.T) {
 // fnoActs are what F&O can do to a call, and how many outcomes are unknown if it strikes a post.
 var fnoActs = map[fno.Act]int{
 	fno.ResetBefore: 0, fno.ResetHalf: 1, fno.ResetAfter: 1, fno.Hang: 1, fno.HangAfter: 1, fno.Truncate: 1, fno.HTML: 1,
-	fno.Answer: 0, fno.Delay: 0,
+	fno.Answer: 1, fno.AnswerAfter: 1, fno.Refuse: 0, fno.Delay: 0,
 }
 
 // The rows that concern F&O, over TCP.

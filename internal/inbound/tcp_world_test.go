@@ -78,7 +78,8 @@ func newTCPWorld(t testing.TB, lock time.Duration, p tcpPolicy) *tcpWorld {
 	}
 	w := &tcpWorld{t: t, sb: sb, fno: f, lock: lock, sends: 600 * time.Millisecond}
 	w.route = Route{
-		Name: "all", Activity: theActivity, Timeout: time.Second, Window: 1, OnFailure: OnFailureSkip, Deadline: time.Minute,
+		RepeatPartial: true,
+		Name:          "all", Activity: theActivity, Timeout: time.Second, Window: 1, OnFailure: OnFailureSkip, Deadline: time.Minute,
 		Retry: retry.Policy{Default: retry.Backoff{
 			Attempts: 8, First: 10 * time.Millisecond, Multiplier: 2, Max: 200 * time.Millisecond, Jitter: 0.5, Total: time.Minute,
 		}},
@@ -275,7 +276,7 @@ func (w *tcpWorld) drained() {
 func (w *tcpWorld) check() history.Report {
 	w.t.Helper()
 	w.end()
-	h := history.History{Sent: w.sent}
+	h := history.History{Sent: w.sent, Repeatable: w.route.RepeatPartial}
 	if w.route.Overlap {
 		h.Mode = history.Enqueued
 	}

@@ -72,6 +72,7 @@ func newWorld(t *testing.T) *world {
 	w.topic = &fakeTopic{plan: plan, b: w.b, seen: map[string]bool{}}
 	w.route = Route{
 		Name: "all", Activity: theActivity, Timeout: 5 * time.Second, Window: 1, OnFailure: OnFailureSkip, Deadline: 2 * time.Hour,
+		RepeatPartial: true, // a collision is repeated
 		Retry: retry.Policy{Default: retry.Backoff{
 			Attempts: 8, First: time.Second, Multiplier: 2, Max: time.Minute, Jitter: 0.5, Total: 30 * time.Minute,
 		}},
@@ -229,7 +230,7 @@ func (w *world) waitFor(what string, ok func() bool) {
 func (w *world) check() history.Report {
 	w.t.Helper()
 	w.end()
-	h := history.History{Sent: w.sent, Recorded: w.fno.recorded(), Events: w.topic.events()}
+	h := history.History{Sent: w.sent, Repeatable: w.route.RepeatPartial, Recorded: w.fno.recorded(), Events: w.topic.events()}
 	if w.route.Overlap {
 		h.Mode = history.Enqueued
 	}

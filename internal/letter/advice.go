@@ -62,7 +62,7 @@ var advices = map[failure.Reason]advice{
 		"Resubmit when it is back.",
 	},
 	failure.ServerError: {
-		"F&O answers with a server error. Look into its event log at the time of the last attempt.",
+		"F&O answers with a server error, and may have taken the file if it was sent whole. Look into its event log at the time of the last attempt.",
 		resubmit,
 	},
 	failure.BadGateway: {
@@ -162,9 +162,9 @@ var advices = map[failure.Reason]advice{
 		"Resubmit only if a second import does no harm.",
 	},
 	failure.ImportDeadlock: {
-		"The import met a deadlock or an update conflict in F&O. Look for another import or batch job on the same " +
-			"entity at the same time.",
-		resubmit,
+		"The import met a deadlock or an update conflict in F&O. Records without error are imported already. Look for " +
+			"another import or batch job on the same entity at the same time.",
+		"Resubmit if a second import does no harm; then partialImport: repeat on the route saves the trouble.",
 	},
 	failure.NeverEnds: {
 		"F&O did not finish the import before the route's deadline. Check that the recurring job's batch runs, and " +

@@ -124,7 +124,7 @@ func (x *Export) serve(intake, work context.Context, until time.Time) {
 			failures++
 			f := failure.Of(err)
 			pause = max(f.After, betweenExports.After(failures))
-			if f.Verdict == failure.Pause {
+			if f.Verdict == failure.Pause || f.Verdict == failure.PauseJob {
 				pause = 0 // the gate waits
 			}
 			if failures == 1 || failures%10 == 0 {
@@ -185,14 +185,19 @@ func (x *Export) next(intake, work context.Context) (found bool, _ error) {
 	return true, x.o.Events.Publish(work, event)
 }
 
-// through makes a call inside the environment's gate.
+// through makes a call inside the gates of the job and of its environment.
 func (x *Export) through(ctx context.Context, call func() error) error {
-	pass, err := x.o.Environment.Gate().AwaitPass(ctx, nil)
+	job, err := x.o.Environment.Job(x.o.Activity).AwaitPass(ctx, nil)
 	if err != nil {
 		return err
 	}
-	err = call()
-	pass.Leave(err)
+	all, err := x.o.Environment.Gate().AwaitPass(ctx, nil)
+	if err != nil {
+		job.GiveBack()
+		return err
+	}
+	err = x.o.Environment.Judge(ctx, all, call())
+	x.o.Environment.JudgeJob(job, err)
 	return err
 }
 

@@ -24,6 +24,7 @@ const (
 	ProcessedWithErrors  Status = "ProcessedWithErrors"
 	PreProcessingError   Status = "PreProcessingError"
 	PostProcessingFailed Status = "PostProcessingFailed"
+	Requeued             Status = "Requeued"     // F&O took the import back into its queue and begins it anew
 	Unrecognised         Status = "Unrecognised" // a status word this version does not know: reported, not guessed
 )
 

@@ -57,6 +57,7 @@ var table = []row{
 	{status: Dequeued, kind: Progress, spellings: []string{"dequeued"}},
 	{status: PreProcessing, kind: Progress, spellings: []string{"preprocessing"}},
 	{status: Processing, kind: Progress, spellings: []string{"processing", "inprocess"}},
+	{status: Requeued, kind: Progress, tone: Uneasy},
 	{status: Unrecognised, kind: Progress},
 
 	{status: Processed, kind: Final, tone: Good, spellings: []string{"processed"}, last: true},
@@ -146,14 +147,14 @@ func (s Status) Failure() (v failure.Verdict, r failure.Reason, ok bool) {
 }
 
 // Before reports whether F&O passes through s before it passes through later. It is false where there is no order: of
-// the statuses of Progress, all but Unrecognised have one.
+// the statuses of Progress, all but Requeued and Unrecognised have one.
 func (s Status) Before(later Status) bool {
 	i, j := progress(s), progress(later)
 	return i >= 0 && j >= 0 && i < j
 }
 
 func progress(s Status) int {
-	if s == Unrecognised || s.Kind() != Progress {
+	if s == Requeued || s == Unrecognised || s.Kind() != Progress {
 		return -1
 	}
 	return slices.IndexFunc(table, func(r row) bool { return r.status == s })

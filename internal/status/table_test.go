@@ -50,7 +50,7 @@ func TestEveryRowIsComplete(t *testing.T) {
 		if r.reason != "" && !slices.Contains(failure.Reasons(), r.reason) {
 			t.Errorf("%s: %q is no reason", r.status, r.reason)
 		}
-		fromFno := r.kind == Final || r.kind == Progress && r.status != Unrecognised
+		fromFno := r.kind == Final || r.kind == Progress && r.status != Unrecognised && r.status != Requeued
 		if fromFno != (len(r.spellings) > 0) {
 			t.Errorf("%s has %d spellings", r.status, len(r.spellings))
 		}

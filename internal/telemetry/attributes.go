@@ -15,6 +15,7 @@ const (
 	sequenceKey    = attribute.Key("fnobridge.sequence_number")
 	routeKey       = attribute.Key("fnobridge.route")
 	environmentKey = attribute.Key("fnobridge.environment")
+	activityKey    = attribute.Key("fnobridge.activity")
 	entityKey      = attribute.Key("fnobridge.entity")        // spans only
 	companyKey     = attribute.Key("fnobridge.company")       // spans only
 	fnoMessageKey  = attribute.Key("fnobridge.fno_message")   // spans only

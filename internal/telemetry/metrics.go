@@ -57,13 +57,14 @@ type metrics struct {
 	renewals    metric.Int64Counter
 	lost        metric.Int64Counter
 	gate        metric.Int64Gauge
+	job         metric.Int64Gauge
 	endToEnd    metric.Float64Histogram
 	pickup      metric.Float64Histogram
 }
 
 func newMetrics(m metric.Meter) (*metrics, error) {
 	var x metrics
-	var errs [14]error
+	var errs [15]error
 	x.operation, errs[0] = messagingconv.NewClientOperationDuration(m, metric.WithExplicitBucketBoundaries(callBuckets...))
 	x.process, errs[1] = messagingconv.NewProcessDuration(m, metric.WithExplicitBucketBoundaries(importBuckets...))
 	x.sent, errs[2] = messagingconv.NewClientSentMessages(m)
@@ -88,6 +89,8 @@ func newMetrics(m metric.Meter) (*metrics, error) {
 		metric.WithDescription("From the file's arrival in Service Bus to its end."), metric.WithExplicitBucketBoundaries(importBuckets...))
 	x.pickup, errs[13] = m.Float64Histogram("fnobridge.pickup.duration", metric.WithUnit("s"),
 		metric.WithDescription("From the file's arrival in Service Bus to its receipt here."), metric.WithExplicitBucketBoundaries(pickupBuckets...))
+	x.job, errs[14] = m.Int64Gauge("fnobridge.job.state", metric.WithUnit("1"),
+		metric.WithDescription("1 while calls to one recurring data job are held back, 0 when they flow again."))
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("make metrics: %w", err)
 	}
@@ -181,11 +184,15 @@ func (t *Telemetry) LockRenewed(ctx context.Context) { t.metrics.renewals.Add(ct
 // LockLost counts a session lock lost while work was in hand.
 func (t *Telemetry) LockLost(ctx context.Context) { t.metrics.lost.Add(ctx, 1) }
 
-// GateChanged notes whether calls to an environment are held back.
-func (t *Telemetry) GateChanged(ctx context.Context, environment string, closed bool) {
+// GateChanged notes whether calls to an environment, or to one job of it, are held back.
+func (t *Telemetry) GateChanged(ctx context.Context, environment, activity string, closed bool) {
 	var v int64
 	if closed {
 		v = 1
+	}
+	if activity != "" {
+		t.metrics.job.Record(ctx, v, labels(environmentKey.String(environment), activityKey.String(activity)))
+		return
 	}
 	t.metrics.gate.Record(ctx, v, labels(environmentKey.String(environment)))
 }

@@ -63,7 +63,8 @@ func TestTypedMethodsCount(t *testing.T) {
 	p.Retried(ctx, failure.Throttled)
 	p.LockRenewed(ctx)
 	p.LockLost(ctx)
-	p.GateChanged(ctx, "prod", true)
+	p.GateChanged(ctx, "prod", "", true)
+	p.GateChanged(ctx, "prod", "a-job", true)
 	for _, c := range []struct {
 		name string
 		by   attribute.Key
@@ -80,6 +81,7 @@ func TestTypedMethodsCount(t *testing.T) {
 		{"fnobridge.lock.renewals", "", "", 1},
 		{"fnobridge.lock.lost", "", "", 1},
 		{"fnobridge.gate.state", environmentKey, "prod", 1},
+		{"fnobridge.job.state", activityKey, "a-job", 1},
 	} {
 		got := p.sums(t, c.name, c.by)
 		if c.by == "" {
@@ -89,7 +91,7 @@ func TestTypedMethodsCount(t *testing.T) {
 			t.Errorf("%s by %q: %v, want %s = %d", c.name, c.by, got, c.key, c.want)
 		}
 	}
-	p.GateChanged(ctx, "prod", false)
+	p.GateChanged(ctx, "prod", "", false)
 	if got := p.sums(t, "fnobridge.gate.state", environmentKey); got["prod"] != 0 {
 		t.Errorf("the gate is open, the gauge says %v", got)
 	}

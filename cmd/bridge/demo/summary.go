@@ -87,6 +87,7 @@ func (d *Demo) history(events []arrival, dead []*azservicebus.ReceivedMessage) h
 			hash = "" // the bridge makes a package of it, F&O gets other bytes
 		}
 		h.Sent = append(h.Sent, history.Sent{Session: f.session, Index: i, MessageID: f.messageID, Hash: hash})
+		h.Repeatable = h.Repeatable || route != nil && route.PartialImport == config.PartialRepeat
 		if route != nil && route.Order == config.OrderEnqueued {
 			h.Modes[f.session] = history.Enqueued
 		}
