@@ -142,7 +142,7 @@ type Route struct {
 // A RetryFor bounds the attempts for files that failed for one reason. The reasons are those of package failure that a
 // file is tried again for.
 type RetryFor struct {
-	Reason string `yaml:"reason" need:"true" eg:"ImportDeadlock" enum:"BadRequest|ServerError|BadGateway|Refused|BadAnswer|ConnectionBroken|Timeout|StorageFailed|PackageInvalid|UnknownOutcome|ImportDeadlock|Unclassified" doc:"The reason, as events and dead letters name it."`
+	Reason string `yaml:"reason" need:"true" eg:"ImportDeadlock" enum:"BadRequest|ServerError|BadGateway|GatewayTimeout|Refused|BadAnswer|ConnectionBroken|Timeout|StorageFailed|PackageInvalid|UnknownOutcome|ImportDeadlock|Unclassified" doc:"The reason, as events and dead letters name it."`
 	Retry  Retry  `yaml:"retry" need:"true" eg:"{attempts: 20, first: 10s}" doc:"Its attempts and waits; what is left out has the general default, not that of the route."`
 }
 
