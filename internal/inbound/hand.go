@@ -85,7 +85,11 @@ func (h *hand) roomBeside() bool {
 }
 
 // hasRoom reports whether another message may be received: nothing is in hand, or all that is in hand is in F&O and
-// allows another one beside it. A session that stands at a held file needs that file in hand, and no other.
+// allows another one beside it. A session that stands at a held file needs that file in hand, with those before it, and no
+// other.
 func (h *hand) hasRoom(l *ledger.Ledger) bool {
-	return len(h.imports) == 0 || !l.Holds() && h.inFno() == len(h.imports) && h.roomBeside()
+	if l.Holds() {
+		return !slices.ContainsFunc(h.imports, func(f *fileImport) bool { return f.msg.seq >= l.Park.Seq })
+	}
+	return len(h.imports) == 0 || h.inFno() == len(h.imports) && h.roomBeside()
 }

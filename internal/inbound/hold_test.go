@@ -235,3 +235,21 @@ func TestASecondAttemptDoesNotCarryTheExecutionOfTheFirst(t *testing.T) {
 		}
 	})
 }
+
+// A file before the held one waits for its next attempt. A fresh receiver has it in hand first, and must come to the held one.
+func TestAFreshReceiverFindsTheHeldFileBehindAnother(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.route.OnFailure, w.route.Overlap, w.route.Window = OnFailureHold, true, 3
+		w.route.Deadline, w.o.Refresh = 2*time.Minute, 40*time.Second
+		for _, text := range []string{"deadlock", "bad", "never"} {
+			w.send("Entity 0", text, text)
+		}
+		w.start()
+		pass(10 * time.Minute)
+		w.operator(ledger.Skip)
+		w.drained()
+		if r := w.check(); r.Processed != 1 || r.DeadLettered != 2 {
+			t.Errorf("%+v", r)
+		}
+	})
+}

@@ -145,7 +145,7 @@ func (l *lane) advance(f *fileImport) (next, error) {
 // patience is how long to wait for another message: until a file in hand has its turn, or until the session counts as
 // idle.
 func (l *lane) patience(soonest time.Time) time.Duration {
-	if len(l.imports) == 0 {
+	if len(l.imports) == 0 || soonest.IsZero() {
 		return l.w.idle()
 	}
 	return max(0, time.Until(soonest))
