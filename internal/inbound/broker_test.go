@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -20,6 +19,8 @@ type fakeBroker struct {
 	skew  time.Duration // of the broker's clock against ours
 	delay time.Duration // of every call
 	plan  *faultPlan
+
+	fair bool // "next available" is the session that has been free for longest; else the first by name
 
 	skips func(*fakeMessage) bool // whether a message is handed out behind the next one, as no broker should; may be nil
 
@@ -39,6 +40,7 @@ type fakeSession struct {
 	state    []byte
 	owner    *fakeLink
 	until    time.Time // our clock
+	freed    time.Time
 }
 
 type fakeMessage struct {
@@ -191,7 +193,7 @@ func (b *fakeBroker) free(s *fakeSession) {
 	for _, m := range s.messages {
 		m.to = nil
 	}
-	s.owner = nil
+	s.owner, s.freed = nil, time.Now()
 	b.touch()
 }
 
@@ -308,13 +310,11 @@ func (a fakeAcceptor) AcceptNext(ctx context.Context, d time.Duration) (Session,
 		if !a.p.alive() {
 			return true
 		}
-		for _, id := range slices.Sorted(maps.Keys(a.b.sessions)) {
-			if s := a.b.sessions[id]; s.owner == nil && len(s.messages) > 0 {
-				k = a.b.grant(s, a.p, asked)
-				return true
-			}
+		s := a.b.next()
+		if s != nil {
+			k = a.b.grant(s, a.p, asked)
 		}
-		return false
+		return s != nil
 	})
 	switch {
 	case ctx.Err() != nil:
@@ -374,4 +374,31 @@ func (b *fakeBroker) grant(s *fakeSession, p *process, asked time.Time) *fakeLin
 	s.owner, s.until = k, time.Now().Add(b.lock)
 	k.until = s.until.Add(b.skew)
 	return k
+}
+
+// next returns the next available session; nil when there is none; mu is held.
+func (b *fakeBroker) next() (next *fakeSession) {
+	before := func(s, o *fakeSession) bool {
+		if b.fair && !s.freed.Equal(o.freed) {
+			return s.freed.Before(o.freed)
+		}
+		return s.id < o.id
+	}
+	for _, s := range b.sessions {
+		if s.owner == nil && len(s.messages) > 0 && (next == nil || before(s, next)) {
+			next = s
+		}
+	}
+	return next
+}
+
+// locked returns how many sessions are owned; mu is held.
+func (b *fakeBroker) locked() int {
+	n := 0
+	for _, s := range b.sessions {
+		if s.owner != nil {
+			n++
+		}
+	}
+	return n
 }

@@ -127,7 +127,7 @@ func (w *Worker) serve(intake, work context.Context, src *Source, s Session, slo
 	for {
 		end := w.runLane(w.own(intake, work, src, s), slot)
 		w.giveBack(work, s)
-		if end != due || intake.Err() != nil {
+		if end != due || intake.Err() != nil || w.slots.Crowded() {
 			return
 		}
 		// The broker detaches a link that has been idle for ten minutes, and what was received on it can then not be

@@ -38,6 +38,7 @@ type lane struct {
 	orders        *orders    // of an operator
 	view          *view      // for people
 	highest       int64      // sequence number of the last message received
+	began         time.Time
 }
 
 // A next is what a step of the lane says comes next.
@@ -68,7 +69,7 @@ const giveBackWait = time.Second
 const roomyLedger = ledger.MaxBytes / 2
 
 func newLane(w *Worker, o *ownedSession, slot *admission.Slot, v *view) *lane {
-	l := &lane{ownedSession: o, w: w, view: v, book: &book{ownedSession: o, w: w}}
+	l := &lane{ownedSession: o, w: w, view: v, began: time.Now(), book: &book{ownedSession: o, w: w}}
 	l.access = &access{ownedSession: o, slot: slot, show: l.show}
 	l.events = &announcer{ownedSession: o, to: w.o.Events, at: w.o.At, show: l.show}
 	l.orders = &orders{ownedSession: o}
@@ -111,7 +112,12 @@ func (l *lane) step() (next, error) {
 		return l.advance(f)
 	case l.waiting.Err() != nil:
 		return goOn, context.Cause(l.waiting)
+	case l.givesWay():
+		return release, nil
 	case l.hasRoom(l.ledger) && (len(l.imports) == 0 || len(l.stored) <= roomyLedger):
+		if len(l.imports) > 0 {
+			l.access.slot.Rest()
+		}
 		f, err := l.receive(l.patience(soonest))
 		if f == nil && len(l.imports) == 0 && err == nil {
 			return release, nil
@@ -119,6 +125,7 @@ func (l *lane) step() (next, error) {
 		return goOn, err
 	}
 	l.showBackoff()
+	l.access.slot.Rest()
 	retry.Wait(l.waiting, time.Until(soonest))
 	return goOn, nil
 }

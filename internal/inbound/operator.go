@@ -52,8 +52,8 @@ func (l *lane) sayReleased(f *fileImport) (next, error) {
 }
 
 // awaitOrder looks once for the order of an operator about the file at which the session stands. The lane keeps the
-// session's lock, because a session that is given back is handed out again at once, and gives back its slot, so that held
-// sessions do not keep others from work. The order is written down; what it asks for needs a slot, so the next owner of
+// session's lock, because a session that is given back is handed out again at once, and rests, so that held sessions do
+// not keep others from work. The order is written down; what it asks for needs a slot, so the next owner of
 // the session carries it out.
 func (l *lane) awaitOrder(f *fileImport) (next, error) {
 	if !l.ledger.Holds() { // it was given up behind another held file, and now it is the first
@@ -65,7 +65,7 @@ func (l *lane) awaitOrder(f *fileImport) (next, error) {
 	if err := l.sayHeld(f); err != nil {
 		return goOn, err
 	}
-	l.access.slot.GiveBack()
+	l.access.slot.Rest()
 	l.show("", time.Time{})
 	o, ok := l.orders.next(l.ledger.Park)
 	if !ok {

@@ -140,7 +140,7 @@ func TestAnOutageDoesNotCollectEverySession(t *testing.T) {
 				}
 			}
 			w.b.mu.Unlock()
-			if held > 2*w.o.Sessions {
+			if held > 2*w.o.Sessions+1 { // and one that waits for its turn
 				t.Errorf("%d sessions are held with %d slots", held, w.o.Sessions)
 			}
 		}

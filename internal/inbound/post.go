@@ -15,6 +15,9 @@ import (
 
 // begin does what has to be done before a file can be posted, one thing at a time, and then posts it.
 func (l *lane) begin(f *fileImport) (next, error) {
+	if !l.awaitTurn(f) {
+		return goOn, nil
+	}
 	e := f.entry
 	switch {
 	case l.ledger.Drains(f.msg.seq):
