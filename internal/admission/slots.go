@@ -154,13 +154,13 @@ func (s *Slots) touch() {
 
 // A Slot is the right of one lane to begin files.
 //
-//	                +------- AwaitTurn -------+
-//	                v                         |
-//	   Take ---> queued ---> working ---> resting       any ---GiveBack---> given back
-//	                ^         |  ^  | Rest    ^
-//	                +---------+  |  +---------+
-//	          AwaitTurn, another |
-//	          file               +-- Lend, Reclaim --> lent
+//	             +------- AwaitTurn -------+
+//	             v                         |
+//	Take ---> queued ---> working ---> resting       any ---GiveBack---> given back
+//	             ^         |  ^  | Rest    ^
+//	             +---------+  |  +---------+
+//	       AwaitTurn, another |
+//	       file               +-- Lend, Reclaim --> lent
 type Slot struct {
 	of *Slots
 

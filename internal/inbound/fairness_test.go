@@ -92,3 +92,35 @@ func TestLongImportsAreBoundedByFnoAndLocks(t *testing.T) {
 		})
 	}
 }
+
+// A broken job and onFailure: hold.
+func TestHeldSessionsAreBoundedAndKeepNobodyFromWork(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.o.Sessions, w.o.Locks = 16, 200
+		w.b.lock, w.b.fair = 5*time.Minute, true
+		w.route.OnFailure = OnFailureHold
+		w.fno.takes = 100 * time.Millisecond
+		for i := range 1000 {
+			w.send(fmt.Sprintf("Entity %d", i), fmt.Sprintf("f%d", i), "bad")
+		}
+		w.start()
+		pass(30 * time.Minute)
+		w.b.mu.Lock()
+		if n := w.b.locked(); n > w.o.Locks {
+			t.Errorf("%d sessions are owned, %d may be", n, w.o.Locks)
+		}
+		w.b.mu.Unlock()
+		before := w.plan.calls("accept by id") + w.plan.calls("accept")
+		pass(time.Minute)
+		if n := w.plan.calls("accept by id") + w.plan.calls("accept") - before; n > 20*60 {
+			t.Errorf("%d accepts a minute for sessions at which nothing can be done", n)
+		}
+		w.send("Good", "good", "good")
+		began := time.Now()
+		w.waitFor("the good file", func() bool { return len(w.b.session("Good").messages) == 0 })
+		if d := time.Since(began); d > 10*time.Minute {
+			t.Errorf("a good file took %s beside 1,000 held sessions", d)
+		}
+		w.end()
+	})
+}

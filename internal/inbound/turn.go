@@ -18,11 +18,12 @@ func (l *lane) awaitTurn(f *fileImport) bool {
 	return l.access.slot.AwaitTurn(l.waiting, f.msg.seq, l.nextQuestion())
 }
 
-// givesWay reports whether the lane gives its session back after a fair turn, so that others are not kept waiting by one
-// that always has work. It does so between two files.
-func (l *lane) givesWay() bool {
-	return len(l.imports) == 0 && l.highest > 0 && time.Since(l.began) > fairTurn && l.w.slots.Crowded()
-}
+// givesWay reports whether the lane gives its session back, so that others are not kept waiting by one that always has
+// work. It does so between two files.
+func (l *lane) givesWay() bool { return len(l.imports) == 0 && l.highest > 0 && l.turnIsOver() }
+
+// turnIsOver reports whether others wait for a session while this worker may own no more, and this lane has had its turn.
+func (l *lane) turnIsOver() bool { return time.Since(l.began) > fairTurn && l.w.slots.Crowded() }
 
 // nextQuestion returns when the next question about a file in F&O is due; zero when there is none.
 func (h *hand) nextQuestion() (soonest time.Time) {

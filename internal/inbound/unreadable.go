@@ -36,7 +36,7 @@ func (l *lane) unreadable(state []byte, why error) (next, error) {
 	l.view.park(ledger.Holding, failure.LedgerUnusable, why.Error())
 	o, ok := l.orders.next(nil)
 	for !ok {
-		if !retry.Wait(l.waiting, l.w.o.ParkCheck) {
+		if !retry.Wait(l.waiting, l.orders.pause(l.w.o.ParkCheck)) {
 			return goOn, context.Cause(l.waiting)
 		}
 		o, ok = l.orders.next(nil)

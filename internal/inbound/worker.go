@@ -74,7 +74,7 @@ type Options struct {
 	AcceptWait time.Duration // how long one accept waits; default 30 s
 	Idle       time.Duration // an empty session is released after this
 	Refresh    time.Duration // a receiver older than this is closed and accepted again; default 8 min, under the broker's ten
-	ParkCheck  time.Duration // how often a parked session looks for an operator's order; default 5 s
+	ParkCheck  time.Duration // after which a parked session first looks for an operator's order, then ever more slowly; default 5 s
 
 	// At is called with the name of each point at which a crash leaves something different behind. Tests crash there;
 	// it is nil in production.
