@@ -27,6 +27,7 @@ type fakeBroker struct {
 	held func(time.Duration) // told of every receiver that is closed, how long it was held; may be nil
 
 	mu       sync.Mutex
+	expiry   time.Time     // no lock runs out before; zero when nothing is locked
 	changed  chan struct{} // closed and replaced whenever something changed
 	sessions map[string]*fakeSession
 	seq      int64
@@ -165,26 +166,35 @@ func (b *fakeBroker) await(ctx context.Context, ok func() bool) error {
 	}
 }
 
-// nextExpiry returns the time until the next lock runs out; mu is held.
+// nextExpiry returns the time after which a lock may have run out, 0 when nothing is locked; mu is held.
 func (b *fakeBroker) nextExpiry() time.Duration {
-	next := time.Duration(0)
-	for _, s := range b.sessions {
-		if s.owner == nil {
-			continue
-		}
-		if d := max(time.Until(s.until), time.Nanosecond); next == 0 || d < next {
-			next = d
-		}
+	if b.expiry.IsZero() {
+		return 0
 	}
-	return next
+	return max(time.Until(b.expiry), time.Nanosecond)
 }
 
 // expire ends the locks that have run out; mu is held.
 func (b *fakeBroker) expire() {
+	if b.expiry.IsZero() || time.Now().Before(b.expiry) {
+		return
+	}
+	b.expiry = time.Time{}
 	for _, s := range b.sessions {
-		if s.owner != nil && !time.Now().Before(s.until) {
+		switch {
+		case s.owner == nil:
+		case !time.Now().Before(s.until):
 			b.free(s)
+		default:
+			b.expires(s.until)
 		}
+	}
+}
+
+// expires notes that a lock runs out at a time; mu is held.
+func (b *fakeBroker) expires(at time.Time) {
+	if b.expiry.IsZero() || at.Before(b.expiry) {
+		b.expiry = at
 	}
 }
 
@@ -373,6 +383,7 @@ func (b *fakeBroker) grant(s *fakeSession, p *process, asked time.Time) *fakeLin
 	k := &fakeLink{b: b, p: p, s: s, granted: asked, accepted: time.Now(), call: make(chan struct{}, 1)}
 	s.owner, s.until = k, time.Now().Add(b.lock)
 	k.until = s.until.Add(b.skew)
+	b.expires(s.until)
 	return k
 }
 
