@@ -61,9 +61,6 @@ const (
 	brokenOff   ending = "broken off"   // something is wrong with the session; accepted again it may be better
 )
 
-// giveBackWait is how long a session that broke off is kept: the broker hands it out again at once.
-const giveBackWait = time.Second
-
 // roomyLedger is the size up to which another file is taken beside those in F&O. A file that F&O takes hours for, with a
 // window beside it, leaves an entry for every later one that has ended.
 const roomyLedger = ledger.MaxBytes / 2
@@ -94,8 +91,11 @@ func (l *lane) run() (ending, []Left) {
 	return end, left
 }
 
-// begun reads the ledger, from which all else follows.
+// begun reads the ledger, from which all else follows. A session that was lost lately is left alone first.
 func (l *lane) begun() (next, error) {
+	if !l.awaitRecovery() {
+		return goOn, context.Cause(l.waiting)
+	}
 	state, err := l.load()
 	if errors.Is(err, ledger.ErrNewer) || errors.Is(err, ledger.ErrCorrupt) {
 		return l.unreadable(state, err)
@@ -166,8 +166,13 @@ func (l *lane) end(err error) ending {
 		l.log.InfoContext(l.work, "session cut short; its ledger says where the next owner goes on", "error", context.Cause(l.work))
 		return end
 	case sessionLost:
+		l.w.setbacks.lost(l.place(), l.began)
 		l.tel.LockLost(l.work)
 		l.log.WarnContext(l.work, "session lost; its ledger says where the next owner goes on", "error", causeOf(l.owned, err))
+		if b := l.w.setbacks.of(l.place()); b.refusals >= parkAfter {
+			l.log.ErrorContext(l.work, "session stands still: the broker refuses to settle a file", "sequence", b.file,
+				"refusals", b.refusals, "again in", parkedFor)
+		}
 		return end
 	}
 	if failed := l.checkpoint(); failed != nil {
@@ -175,7 +180,7 @@ func (l *lane) end(err error) ending {
 	}
 	if end == brokenOff {
 		l.log.ErrorContext(l.work, "session given back", "error", err)
-		retry.Wait(l.waiting, giveBackWait)
+		l.w.setbacks.lost(l.place(), l.began)
 	}
 	return end
 }

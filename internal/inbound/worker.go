@@ -88,6 +88,7 @@ type Worker struct {
 	instance string // names this process in the intents it writes
 	flights  *flights
 	slots    *admission.Slots
+	setbacks *setbacks
 
 	mu         sync.Mutex
 	views      map[*view]struct{}
@@ -126,7 +127,7 @@ func New(o Options) (*Worker, error) {
 	_, _ = rand.Read(id[:]) // never fails, says crypto/rand
 	w := &Worker{
 		o: o, log: o.Telemetry.Logger(), instance: hex.EncodeToString(id[:]), flights: newFlights(),
-		slots: admission.NewSlots(o.Sessions, o.Locks), views: map[*view]struct{}{},
+		slots: admission.NewSlots(o.Sessions, o.Locks), setbacks: newSetbacks(), views: map[*view]struct{}{},
 		unreadable: map[flightKey]bool{},
 	}
 	return w, nil

@@ -182,6 +182,11 @@ var advices = map[failure.Reason]advice{
 			"program. Run the newer version, or release the session.",
 		resubmit,
 	},
+	failure.SettlementRefused: {
+		"The broker does not let the file leave its queue: its rights, its size, or a fault of the broker. The session " +
+			"stands still, and is tried again every ten minutes.",
+		"See the log for the broker's answer. Nothing is to be done once it takes the settlement.",
+	},
 	failure.OutOfOrder: {
 		"It came out of its session after later files had been begun, so it was not imported.",
 		"See whether it may still be imported after those: resubmit it then, or purge it.",
