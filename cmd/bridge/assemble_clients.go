@@ -82,5 +82,5 @@ func (b *bridge) toStorage(via access) http.RoundTripper {
 	if base == nil {
 		base = dynamics.NewTransport()
 	}
-	return b.tel.HTTPTransport(base, telemetry.KeepToOurselves)
+	return b.tel.HTTPTransport(base, telemetry.Withhold)
 }

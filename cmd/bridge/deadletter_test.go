@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"testing"
 	"time"
 
@@ -12,6 +11,8 @@ import (
 	"fnobridge/internal/deadletter"
 	"fnobridge/internal/inbound"
 	"fnobridge/internal/ledger"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // The replay must find in session state what the lane wrote there, and leave what the lane still needs.
@@ -27,16 +28,22 @@ func TestMarksReadAndLiftTheLanesLedger(t *testing.T) {
 		t.Fatal(err)
 	}
 	m, err := marks{}.Mark(state)
-	if err != nil || m.Mode != "hold" || m.Seq != 7 || m.Reason != "Timeout" || !slices.Equal(m.Busy, []int64{8, 9}) {
-		t.Fatalf("%+v %v", m, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(&deadletter.Mark{Mode: "hold", Seq: 7, Reason: "Timeout", Busy: []int64{8, 9}}, m); d != "" {
+		t.Fatal(d)
 	}
 	lifted, err := marks{}.Lift(state, []int64{7, 10})
 	if err != nil {
 		t.Fatal(err)
 	}
 	after, err := ledger.Decode(lifted)
-	if err != nil || after.Park != nil || after.Watermark != 6 || len(after.Files) != 2 || after.Files[0].Seq != 8 {
+	if err != nil || after.Park != nil {
 		t.Fatalf("%+v %v", after, err)
+	}
+	if after.Watermark != 6 || len(after.Files) != 2 || after.Files[0].Seq != 8 {
+		t.Fatalf("the files of the lifted ledger: %+v", after)
 	}
 	if m, err := (marks{}).Mark(lifted); m != nil || err != nil {
 		t.Fatalf("%+v %v", m, err)

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"log/slog"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -23,6 +24,9 @@ The first SIGTERM or SIGINT stops the taking of sessions. What is in hand is
 finished or written down within the configured grace; the log says per session
 what was left and why that is safe. A second signal ends at once: what is on its
 way is cut short. A third one kills.
+
+In a container the garbage collector is paced by the memory limit, unless
+GOMEMLIMIT or GOGC say otherwise.
 
 On the configured address (listen): /healthz, /readyz, /sessions, /gates, /scale.
 OpenTelemetry is configured by its standard environment variables.`,
@@ -48,6 +52,7 @@ func (a *app) runBridge(cmd *cobra.Command) (err error) {
 			tel.Logger().Warn("telemetry not delivered to its end", "error", stopErr)
 		}
 	}()
+	pacingFor(memoryLimit(os.DirFS("/")), a.env).apply()
 	via, err := newAccess(cfg.ServiceBus)
 	if err != nil {
 		return err

@@ -142,7 +142,7 @@ func scriptPublish(ts *testscript.TestScript, neg bool, args []string) {
 	if e.Status == status.DeadLettered {
 		e.Reason, e.Detail = failure.ProcessedWithErrors, "line 3: \x1b[31mno such group"
 	}
-	body, err := e.Encode()
+	_, body, err := e.Encode()
 	ts.Check(err)
 	client, err := azservicebus.NewClientFromConnectionString(ts.Getenv("CONNECTION"), nil)
 	ts.Check(err)

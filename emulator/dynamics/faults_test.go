@@ -392,9 +392,11 @@ func TestControlEndpoint(t *testing.T) {
 		Fired      int
 	}
 	r := b.do("GET", "/faults", "")
-	if err := json.Unmarshal([]byte(r.body), &list); err != nil || len(list) != 1 || list[0].Fired != 1 ||
-		list[0].Act != Answer || list[0].RetryAfter != Duration(2*time.Second) {
-		t.Errorf("listed %s (%v)", r.body, err)
+	if err := json.Unmarshal([]byte(r.body), &list); err != nil || len(list) != 1 {
+		t.Fatalf("listed %s (%v)", r.body, err)
+	}
+	if f := list[0]; f.Fired != 1 || f.Act != Answer || f.RetryAfter != Duration(2*time.Second) {
+		t.Errorf("listed %+v", f)
 	}
 	if r := b.do("DELETE", "/faults", ""); r.code != 204 || len(b.Faults().List()) != 0 {
 		t.Errorf("clear: %d, %d armed", r.code, len(b.Faults().List()))

@@ -40,10 +40,15 @@ func TestImportLivesByTheClock(t *testing.T) {
 		b.URL()+"/?cmp=DAT&") {
 		t.Errorf("summary page %q", got)
 	}
-	if i := b.import1(id); i.Records != 2 || i.ExternalID != "file Customer groups" || i.Company != "DAT" ||
-		i.Order != 0 ||
-		!i.AcceptedAt.Equal(start) || !i.EndedAt.Equal(start.Add(12*time.Second)) || len(i.SHA256) != 64 {
-		t.Errorf("recorded %+v", i)
+	i := b.import1(id)
+	if i.ExternalID != "file Customer groups" || i.Company != "DAT" || i.Order != 0 {
+		t.Errorf("recorded as %+v", i)
+	}
+	if !i.AcceptedAt.Equal(start) || !i.EndedAt.Equal(start.Add(12*time.Second)) {
+		t.Errorf("recorded from %v to %v", i.AcceptedAt, i.EndedAt)
+	}
+	if i.Records != 2 || len(i.SHA256) != 64 {
+		t.Errorf("recorded content: %+v", i)
 	}
 }
 

@@ -52,6 +52,21 @@ func BenchmarkThroughput(b *testing.B) {
 	})
 }
 
+// BenchmarkNoLatency: the same backlog, and F&O answers at once: what the contenders themselves cost.
+func BenchmarkNoLatency(b *testing.B) {
+	const files = 200 * lanes
+	each(b, func(b *testing.B, c contender) {
+		st := newStage(b, 0)
+		st.fill(lanes, files/lanes)
+		p := c.start(st, settings{sessions: lanes, idle: 200 * time.Millisecond})
+		took := st.drain()
+		b.ReportMetric(files/took.Seconds(), "files/s")
+		b.ReportMetric(float64(p.status("VmRSS"))/(1<<20), "MB")
+		b.ReportMetric(float64(p.status("VmHWM"))/(1<<20), "MB-peak")
+		b.ReportMetric(float64(p.stop().Microseconds())/files, "cpu-µs/file")
+	})
+}
+
 // BenchmarkCuts: the same backlog, without end, while every AMQP connection is reset every 2 s for 30 s.
 func BenchmarkCuts(b *testing.B) {
 	const window, every, files = 30 * time.Second, 2 * time.Second, 900 * lanes
@@ -143,7 +158,7 @@ func BenchmarkIdleSessions(b *testing.B) {
 				st := newStage(b, 0)
 				p := x.start(st, settings{sessions: x.sessions + spare, idle: 4 * time.Minute})
 				st.await("the contender to wait", func() bool { return st.bus.Accepting(queue) > 0 })
-				before := p.memory()
+				before := p.status("VmRSS")
 				began := time.Now()
 				st.fill(x.sessions, 1)
 				st.await("an empty queue", func() bool { return st.left() == 0 })
@@ -151,7 +166,7 @@ func BenchmarkIdleSessions(b *testing.B) {
 				used := p.computed()
 				<-time.After(watch)
 				b.ReportMetric(float64((p.computed()-used).Milliseconds())/watch.Seconds(), "cpu-ms/s")
-				b.ReportMetric(float64(p.memory()-before)/float64(x.sessions)/1024, "KB/session")
+				b.ReportMetric(float64(p.status("VmRSS")-before)/float64(x.sessions)/1024, "KB/session")
 				b.ReportMetric(0, "ns/op")
 				n := 0
 				for _, s := range st.bus.Sessions(queue) {

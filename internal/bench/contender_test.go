@@ -81,14 +81,15 @@ func (p *process) stop() time.Duration {
 	return p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
 }
 
-// memory returns the resident memory of the process in bytes.
-func (p *process) memory() int64 {
+// status returns a size that the kernel knows of the process, in bytes: VmRSS is its resident memory, VmHWM the most it
+// ever was.
+func (p *process) status(field string) int64 {
 	p.tb.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
 		p.tb.Fatal(err)
 	}
-	_, after, _ := strings.Cut(string(text), "VmRSS:")
+	_, after, _ := strings.Cut(string(text), field+":")
 	kb, err := strconv.ParseInt(strings.Fields(after)[0], 10, 64)
 	if err != nil {
 		p.tb.Fatal(err)
@@ -141,7 +142,8 @@ func bridge(st *stage, s settings) *exec.Cmd {
 	st.must(os.WriteFile(filepath.Join(dir, "bridge.yaml"), []byte(text), 0o600))
 	st.must(os.WriteFile(filepath.Join(dir, "authority.pem"), st.fno.CertificatePEM(), 0o600))
 	cmd := exec.Command(path, "run", "-c", filepath.Join(dir, "bridge.yaml"), "--log-format", "json")
-	cmd.Env = []string{"SERVICEBUS_CONNECTION_STRING=" + st.bus.ConnectionString(), "FNO_SECRET=" + secret, "HOME=" + dir}
+	cmd.Env = []string{"SERVICEBUS_CONNECTION_STRING=" + st.bus.ConnectionString(), "FNO_SECRET=" + secret, "HOME=" + dir,
+		"GOGC=" + os.Getenv("GOGC")}
 	return cmd
 }
 

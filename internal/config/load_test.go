@@ -98,9 +98,17 @@ func TestMissingKeysMeanTheirDefaults(t *testing.T) {
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(Secret{})); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	if got.Sessions != 64 || got.Accepts != 8 || got.Idle != 200*time.Millisecond || got.Grace != 25*time.Second ||
-		r.Retry.Total != 30*time.Minute || r.MaxSize != 28_000_000 || e.Timeout != time.Minute || got.ServiceBus.Lock != 5*time.Minute {
-		t.Error("a default changed: old files would mean something else")
+	defaults := map[string]any{
+		"sessions": 64, "accepts": 8, "idle": 200 * time.Millisecond, "grace": 25 * time.Second, "lock": 5 * time.Minute,
+		"retry.total": 30 * time.Minute, "maxSize": int64(28_000_000), "timeout": time.Minute,
+	}
+	now := map[string]any{
+		"sessions": got.Sessions, "accepts": got.Accepts, "idle": time.Duration(got.Idle), "grace": time.Duration(got.Grace),
+		"lock": time.Duration(got.ServiceBus.Lock), "retry.total": time.Duration(r.Retry.Total), "maxSize": int64(r.MaxSize),
+		"timeout": time.Duration(e.Timeout),
+	}
+	if diff := cmp.Diff(defaults, now); diff != "" {
+		t.Errorf("a default changed: old files would mean something else:\n%s", diff)
 	}
 }
 

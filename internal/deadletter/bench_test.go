@@ -34,16 +34,16 @@ func (h *heap) mb() float64 { return float64(max(h.peak, h.base)-h.base) / (1 <<
 // syntheticBroker is a dead-letter queue of n messages with bodies of size bytes that exist only while they are looked
 // at: what memory is used is the engine's.
 type syntheticBroker struct {
-	*fakeBroker
+	Broker
 	n, size int
 }
 
 func (b *syntheticBroker) DeadLetters(Entity) Source {
-	return &syntheticSource{fakeSource{b.fakeBroker}, b}
+	return &syntheticSource{b.Broker.DeadLetters(q), b}
 }
 
 type syntheticSource struct {
-	fakeSource
+	Source
 	b *syntheticBroker
 }
 
@@ -60,7 +60,7 @@ func (s *syntheticSource) Peek(_ context.Context, from int64, most int) (page []
 
 // Listing must not grow with the queue, whatever the bodies are.
 func TestListingStaysSmall(t *testing.T) {
-	b := &syntheticBroker{fakeBroker: newFake(), n: 50_000, size: 4 << 10} // 200 MB of bodies
+	b := &syntheticBroker{Broker: newFake(t), n: 50_000, size: 4 << 10} // 200 MB of bodies
 	h, n, groups := newHeap(), 0, Groups{}
 	for m, err := range Walk(t.Context(), b, q, Filter{}) {
 		if err != nil {
@@ -82,7 +82,7 @@ func TestListingStaysSmall(t *testing.T) {
 
 // What a resubmit keeps of every message is its place, not its body.
 func TestTheIndexStaysSmall(t *testing.T) {
-	b := &syntheticBroker{fakeBroker: newFake(), n: 50_000, size: 4 << 10}
+	b := &syntheticBroker{Broker: newFake(t), n: 50_000, size: 4 << 10}
 	h := newHeap()
 	ix, err := makeIndex(t.Context(), b.DeadLetters(q), q, Filter{}.Match, false)
 	if err != nil {

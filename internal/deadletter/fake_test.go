@@ -2,403 +2,226 @@ package deadletter
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
 	"slices"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
+	"fnobridge/emulator/servicebus/broker"
+	"fnobridge/emulator/servicebus/entity"
 	"fnobridge/internal/bus"
+	"fnobridge/internal/bus/bustest"
 	"fnobridge/internal/letter"
-	"fnobridge/internal/retry"
 )
 
-// fakeBroker is one entity with its dead-letter queue. A fault says separately whether the call took effect and what
-// the caller hears.
+// fakeBroker is bustest as a Broker: the queue q with sessions and duplicate detection, the queue "elsewhere" with
+// sessions, and the topic t with the subscription s. The command is one process on it; workers are another.
 type fakeBroker struct {
-	mu         sync.Mutex
-	sessions   bool
-	duplicates bool          // duplicate detection
-	lockFor    time.Duration // of a dead letter
-	fault      func(call string, n int) (skip bool, err error)
-	calls      int
-	names      []string // of the calls
-	seq        int64
-	dead       []*fakeMessage
-	queue      []*fakeMessage
-	states     map[string][]byte
-	locked     map[string]*fakeSession
-	ids        map[string]bool // that duplicate detection has seen
-	other      map[string][]*fakeMessage
-	tooLarge   func(*azservicebus.AMQPAnnotatedMessage) bool
-	maxLocked  int
-	tokens     uint64
+	*bustest.Broker
+	t       testing.TB
+	command *bustest.Client
+	worker  *bustest.Client
+
+	mu    sync.Mutex
+	fault func(c bustest.Call, n int) bustest.Fault // of the command's call n; may be nil
+	calls []bustest.Call                            // of the command
 }
 
-type fakeMessage struct {
-	seq      int64
-	m        *azservicebus.AMQPAnnotatedMessage
-	enqueued time.Time
-	token    bus.Token
-	until    time.Time
-	deferred bool
-}
-
-func (m *fakeMessage) session() string { return deref(m.m.Properties.GroupID) }
-func (m *fakeMessage) id() string      { return fmt.Sprint(m.m.Properties.MessageID) }
-func (m *fakeMessage) body() string    { return string(m.m.Body.Data[0]) }
-
-func newFake() *fakeBroker {
-	return &fakeBroker{
-		sessions: true, duplicates: true, lockFor: time.Minute, states: map[string][]byte{}, locked: map[string]*fakeSession{},
-		ids: map[string]bool{}, other: map[string][]*fakeMessage{},
+func newFake(t testing.TB, more ...func(q *entity.QueueDescription)) *fakeBroker {
+	t.Helper()
+	queue, elsewhere := entity.NewQueue("q"), entity.NewQueue("elsewhere")
+	queue.RequiresSession, queue.RequiresDuplicateDetection, queue.LockDuration = true, true, time.Minute
+	elsewhere.RequiresSession = true
+	for _, f := range more {
+		f(&queue)
 	}
-}
-
-// put enqueues a message as a producer would and gives its sequence number.
-func (b *fakeBroker) put(session, id, body string, props map[string]any) *fakeMessage {
-	m := &azservicebus.AMQPAnnotatedMessage{
-		ApplicationProperties: map[string]any{}, Body: azservicebus.AMQPAnnotatedMessageBody{Data: [][]byte{[]byte(body)}},
-		Properties: &azservicebus.AMQPAnnotatedMessageProperties{MessageID: id},
+	sub, topic := entity.NewSubscription("s"), entity.NewTopic("t")
+	sub.RequiresSession = true
+	topic.Subscriptions = []entity.SubscriptionDescription{sub}
+	b := &fakeBroker{t: t, Broker: bustest.New(t, entity.Namespace{
+		Queues: []entity.QueueDescription{queue, elsewhere}, Topics: []entity.TopicDescription{topic},
+	})}
+	b.command, b.worker = b.Client(), b.Client()
+	b.Broker.Fault = func(c bustest.Call) bustest.Fault {
+		if c.By != b.command {
+			return bustest.Fault{}
+		}
+		b.mu.Lock()
+		n, fault := len(b.calls), b.fault
+		b.calls = append(b.calls, c)
+		b.mu.Unlock()
+		if fault == nil {
+			return bustest.Fault{}
+		}
+		return fault(c, n)
 	}
-	if b.sessions || session != "" {
-		m.Properties.GroupID = &session
-	}
-	maps.Copy(m.ApplicationProperties, props)
-	b.ids[id] = true
-	return b.append(m)
+	return b
 }
 
-func (b *fakeBroker) append(m *azservicebus.AMQPAnnotatedMessage) *fakeMessage {
-	b.seq++
-	fm := &fakeMessage{seq: b.seq, m: m, enqueued: time.Now()}
-	b.queue = append(b.queue, fm)
-	return fm
-}
-
-// kill moves a queued message to the dead-letter queue, as a lane does it. The sequence number stays.
-func (b *fakeBroker) kill(fm *fakeMessage, reason string) {
-	b.queue = slices.DeleteFunc(b.queue, func(x *fakeMessage) bool { return x == fm })
-	fm.m.ApplicationProperties["DeadLetterReason"] = reason
-	fm.m.ApplicationProperties["DeadLetterErrorDescription"] = "description"
-	fm.m.ApplicationProperties[letter.PropSequenceNumber] = fm.seq
-	fm.m.ApplicationProperties[letter.PropAttempts] = int64(3)
-	fm.m.ApplicationProperties[letter.PropLastAttempt] = letter.Stamp(time.Now())
-	b.dead = append(b.dead, fm)
-}
-
-// enter counts a call and asks for its fault. The caller holds no lock.
-func (b *fakeBroker) enter(call string) (skip bool, err error) {
+// called reports whether the command made such a call.
+func (b *fakeBroker) called(op bustest.Op) bool {
 	b.mu.Lock()
-	n := b.calls
-	b.calls++
-	b.names = append(b.names, call)
-	fault := b.fault
-	b.mu.Unlock()
-	if fault != nil {
-		return fault(call, n)
-	}
-	return false, nil
+	defer b.mu.Unlock()
+	return slices.ContainsFunc(b.calls, func(c bustest.Call) bool { return c.Op == op })
 }
 
-func received(fm *fakeMessage) *azservicebus.ReceivedMessage {
-	rm := &azservicebus.ReceivedMessage{
-		SequenceNumber: new(fm.seq), EnqueuedTime: new(fm.enqueued), Body: fm.m.Body.Data[0], ApplicationProperties: maps.Clone(fm.m.ApplicationProperties),
-		SessionID: fm.m.Properties.GroupID, LockToken: fm.token, DeliveryCount: 1, RawAMQPMessage: fm.m,
+func (b *fakeBroker) must(err error) {
+	b.t.Helper()
+	if err != nil {
+		b.t.Fatal(err)
 	}
-	rm.MessageID, _ = fm.m.Properties.MessageID.(string)
-	if !fm.until.IsZero() {
-		rm.LockedUntil = new(fm.until)
-	}
-	if r, ok := rm.ApplicationProperties["DeadLetterReason"].(string); ok {
-		rm.DeadLetterReason = &r
-	}
-	if d, ok := rm.ApplicationProperties["DeadLetterErrorDescription"].(string); ok {
-		rm.DeadLetterErrorDescription = &d
-	}
-	if fm.deferred {
-		rm.State = azservicebus.MessageStateDeferred
-	}
-	return rm
 }
 
-func (b *fakeBroker) lock(fm *fakeMessage) {
-	b.tokens++
-	binary.BigEndian.PutUint64(fm.token[:], b.tokens)
-	fm.until = time.Now().Add(b.lockFor)
+// put sends a message as a producer does, and returns its sequence number.
+func (b *fakeBroker) put(session, id, body string, props map[string]any) int64 {
+	b.t.Helper()
+	b.must(b.Put("q", &azservicebus.Message{
+		SessionID: &session, MessageID: &id, Body: []byte(body), ApplicationProperties: maps.Clone(props),
+	}))
+	queue := b.queue()
+	return queue[len(queue)-1].Sequence
 }
 
-func (b *fakeBroker) DeadLetters(Entity) Source { return &fakeSource{b: b} }
+// kill moves the first message of a session to the dead-letter queue, as a lane does it.
+func (b *fakeBroker) kill(session, reason string) { b.killAs(q, session, reason, 0) }
 
-func (b *fakeBroker) Sender(target string) Target { return &fakeTarget{b: b, name: target} }
+// killAs is kill for a file that had another sequence number in its queue; 0 for the same.
+func (b *fakeBroker) killAs(e Entity, session, reason string, seq int64) {
+	b.t.Helper()
+	ctx := context.Background()
+	told := func(m *azservicebus.ReceivedMessage) *azservicebus.DeadLetterOptions {
+		if seq == 0 {
+			seq = *m.SequenceNumber
+		}
+		return &azservicebus.DeadLetterOptions{Reason: &reason, ErrorDescription: new("description"), PropertiesToModify: map[string]any{
+			letter.PropSequenceNumber: seq, letter.PropAttempts: int64(3), letter.PropLastAttempt: letter.Stamp(time.Now()),
+		}}
+	}
+	s, err := b.worker.AcceptByID(ctx, e, session)
+	if errors.Is(err, bus.ErrNoSessions) {
+		r := b.worker.Receiver(e, 0)
+		got, err := r.Receive(ctx, 1, time.Second)
+		b.must(err)
+		b.must(r.DeadLetter(got[0].LockToken, told(got[0])))
+		b.must(r.Close(ctx))
+		return
+	}
+	b.must(err)
+	m, err := s.Receive(ctx, time.Second)
+	b.must(err)
+	b.must(s.DeadLetter(ctx, m, told(m)))
+	b.must(s.Close(ctx))
+}
 
-func (b *fakeBroker) Sessions(context.Context, Entity) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
-		seen := map[string]bool{}
-		for _, m := range b.queue {
-			if !seen[m.session()] && !yield(m.session(), nil) {
-				return
-			}
-			seen[m.session()] = true
+// group kills n files of a session: ID s-1 with body "s1", and so on.
+func (b *fakeBroker) group(session string, n int) {
+	b.t.Helper()
+	for i := range n {
+		b.put(session, fmt.Sprintf("%s-%d", session, i+1), fmt.Sprintf("%s%d", session, i+1), nil)
+		b.kill(session, "ProcessedWithErrors")
+	}
+}
+
+// misordered is group for files that stand in the dead-letter queue in another order than they had in their own: each
+// number of order is a file.
+func (b *fakeBroker) misordered(session string, order ...int) {
+	b.t.Helper()
+	for _, i := range order {
+		b.put(session, fmt.Sprintf("%s-%d", session, i), fmt.Sprintf("%s%d", session, i), nil)
+		b.killAs(q, session, "ProcessedWithErrors", int64(i))
+	}
+}
+
+// backwards returns n, n-1 and so on down to 1.
+func backwards(n int) []int {
+	var order []int
+	for i := range n {
+		order = append(order, n-i)
+	}
+	return order
+}
+
+func (b *fakeBroker) queue() []broker.MessageInfo { return b.Messages("q") }
+func (b *fakeBroker) dead() []broker.MessageInfo  { return b.Messages("q/$DeadLetterQueue") }
+
+// lockedDead returns how many dead letters somebody has locked.
+func (b *fakeBroker) lockedDead() (n int) {
+	for _, m := range b.dead() {
+		if m.State == "locked" {
+			n++
 		}
 	}
+	return n
 }
 
-type fakeSource struct{ b *fakeBroker }
+// owned returns how many sessions somebody has locked.
+func (b *fakeBroker) owned() (n int) {
+	for _, s := range b.SessionsOf("q") {
+		if s.Owned {
+			n++
+		}
+	}
+	return n
+}
 
-func page(list []*fakeMessage, from int64, most int) (out []*azservicebus.ReceivedMessage) {
-	list = slices.Clone(list)
-	slices.SortFunc(list, func(a, b *fakeMessage) int { return int(a.seq - b.seq) })
-	for _, m := range list {
-		if m.seq >= from && len(out) < most {
-			out = append(out, received(m))
+// bodies returns what waits in a session of the queue, in order.
+func (b *fakeBroker) bodies(session string) (out []string) {
+	for _, m := range b.queue() {
+		if m.SessionID == session {
+			out = append(out, string(m.Body))
 		}
 	}
 	return out
 }
 
-func (s *fakeSource) Peek(_ context.Context, from int64, most int) ([]*azservicebus.ReceivedMessage, error) {
-	if _, err := s.b.enter("peek"); err != nil {
-		return nil, err
+// meddle is another program that locks all dead letters and does something with the nth one; what it leaves locked is
+// given back, but for that one.
+func (b *fakeBroker) meddle(nth int, do func(r *bustest.Receiver, m *azservicebus.ReceivedMessage) error) {
+	b.t.Helper()
+	ctx := context.Background()
+	r := b.worker.Receiver(q, azservicebus.SubQueueDeadLetter)
+	got, err := r.Receive(ctx, 1000, time.Second)
+	b.must(err)
+	r.Stop(ctx)
+	b.must(do(r, got[nth]))
+	for _, m := range slices.Delete(got, nth, nth+1) {
+		b.must(r.Abandon(ctx, m.LockToken))
 	}
-	s.b.mu.Lock()
-	defer s.b.mu.Unlock()
-	return page(s.b.dead, from, most), nil
 }
 
-func (s *fakeSource) Receive(ctx context.Context, most int, wait time.Duration) ([]*azservicebus.ReceivedMessage, error) {
-	skip, err := s.b.enter("receive")
-	var out []*azservicebus.ReceivedMessage
-	if !skip {
-		s.b.mu.Lock()
-		locked := 0
-		for _, m := range s.b.dead {
-			if m.deferred {
-				continue
-			}
-			if m.until.After(time.Now()) {
-				locked++
-				continue
-			}
-			if len(out) < most {
-				s.b.lock(m)
-				locked++
-				out = append(out, received(m))
-			}
-		}
-		s.b.maxLocked = max(s.b.maxLocked, locked)
-		s.b.mu.Unlock()
-	}
+func (b *fakeBroker) deferDead(nth int) {
+	b.meddle(nth, func(r *bustest.Receiver, m *azservicebus.ReceivedMessage) error { return r.Defer(m.LockToken) })
+}
+
+func (b *fakeBroker) DeadLetters(e Entity) Source {
+	return b.command.Receiver(e, azservicebus.SubQueueDeadLetter)
+}
+
+func (b *fakeBroker) Sender(target string) Target { return fakeTarget{b.command.Sender(target)} }
+
+func (b *fakeBroker) Session(ctx context.Context, e Entity, id string) (Session, error) {
+	s, err := b.command.AcceptByID(ctx, e, id)
 	if err != nil {
 		return nil, err
 	}
-	if len(out) == 0 && !retry.Wait(ctx, wait) {
-		return nil, ctx.Err()
-	}
-	return out, nil
-}
-
-func (s *fakeSource) ReceiveDeferred(_ context.Context, seq int64) (*azservicebus.ReceivedMessage, error) {
-	if _, err := s.b.enter("deferred"); err != nil {
-		return nil, err
-	}
-	s.b.mu.Lock()
-	defer s.b.mu.Unlock()
-	for _, m := range s.b.dead {
-		if m.seq == seq && m.deferred {
-			s.b.lock(m)
-			return received(m), nil
-		}
-	}
-	return nil, nil
-}
-
-func (s *fakeSource) settle(call string, t bus.Token, effect func(*fakeMessage)) error {
-	skip, err := s.b.enter(call)
-	if skip {
-		return err
-	}
-	s.b.mu.Lock()
-	defer s.b.mu.Unlock()
-	for _, m := range s.b.dead {
-		if m.token == t && m.until.After(time.Now()) {
-			effect(m)
-			return err
-		}
-	}
-	if err == nil {
-		err = bus.ErrLockLost
-	}
-	return err
-}
-
-func (s *fakeSource) Complete(_ context.Context, t bus.Token) error {
-	return s.settle("complete", t, func(m *fakeMessage) {
-		s.b.dead = slices.DeleteFunc(s.b.dead, func(x *fakeMessage) bool { return x == m })
-	})
-}
-
-func (s *fakeSource) Abandon(_ context.Context, t bus.Token) error {
-	return s.settle("abandon", t, func(m *fakeMessage) { m.until = time.Time{} })
-}
-
-func (s *fakeSource) Renew(_ context.Context, t bus.Token) (until time.Time, err error) {
-	err = s.settle("renew", t, func(m *fakeMessage) {
-		m.until = time.Now().Add(s.b.lockFor)
-		until = m.until
-	})
-	return until, err
-}
-
-func (s *fakeSource) Stop(context.Context) {}
-
-func (s *fakeSource) Close(context.Context) error { return nil }
-
-type fakeTarget struct {
-	b    *fakeBroker
-	name string
-}
-
-func (t *fakeTarget) Close(context.Context) error { return nil }
-
-func (t *fakeTarget) Send(_ context.Context, m *azservicebus.AMQPAnnotatedMessage) error {
-	skip, err := t.b.enter("send")
-	if skip {
-		return err
-	}
-	t.b.mu.Lock()
-	defer t.b.mu.Unlock()
-	if t.b.tooLarge != nil && t.b.tooLarge(m) {
-		return azservicebus.ErrMessageTooLarge
-	}
-	if t.name != "q" {
-		t.b.other[t.name] = append(t.b.other[t.name], &fakeMessage{m: m})
-		return err
-	}
-	if t.b.sessions && m.Properties.GroupID == nil {
-		return bus.ErrNeedSession
-	}
-	id := fmt.Sprint(m.Properties.MessageID)
-	if t.b.duplicates && t.b.ids[id] {
-		return err // swallowed, and acknowledged
-	}
-	t.b.ids[id] = true
-	t.b.append(m)
-	return err
-}
-
-type fakeSession struct {
-	b      *fakeBroker
-	id     string
-	closed bool
-}
-
-func (b *fakeBroker) Session(_ context.Context, _ Entity, id string) (Session, error) {
-	if _, err := b.enter("session"); err != nil {
-		return nil, err
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !b.sessions {
-		return nil, bus.ErrNoSessions
-	}
-	if b.locked[id] != nil {
-		return nil, bus.ErrTaken
-	}
-	s := &fakeSession{b: b, id: id}
-	b.locked[id] = s
 	return s, nil
 }
 
-func (s *fakeSession) mine() []*fakeMessage {
-	return slices.DeleteFunc(slices.Clone(s.b.queue), func(m *fakeMessage) bool { return m.session() != s.id })
+func (b *fakeBroker) Sessions(ctx context.Context, e Entity) iter.Seq2[string, error] {
+	return b.command.Sessions(ctx, e)
 }
 
-func (s *fakeSession) Peek(_ context.Context, from int64, most int) ([]*azservicebus.ReceivedMessage, error) {
-	if _, err := s.b.enter("session peek"); err != nil {
-		return nil, err
-	}
-	s.b.mu.Lock()
-	defer s.b.mu.Unlock()
-	return page(s.mine(), from, most), nil
-}
+type fakeTarget struct{ *bustest.Sender }
 
-func (s *fakeSession) Receive(ctx context.Context, wait time.Duration) (*azservicebus.ReceivedMessage, error) {
-	if _, err := s.b.enter("session receive"); err != nil {
-		return nil, err
-	}
-	s.b.mu.Lock()
-	for _, m := range s.mine() {
-		if !m.until.After(time.Now()) {
-			s.b.lock(m)
-			m.until = m.until.Add(time.Hour) // with its session
-			s.b.mu.Unlock()
-			return received(m), nil
-		}
-	}
-	s.b.mu.Unlock()
-	retry.Wait(ctx, wait)
-	return nil, nil
-}
-
-func (s *fakeSession) Complete(_ context.Context, rm *azservicebus.ReceivedMessage) error {
-	skip, err := s.b.enter("session complete")
-	if skip {
-		return err
-	}
-	s.b.mu.Lock()
-	defer s.b.mu.Unlock()
-	n := len(s.b.queue)
-	s.b.queue = slices.DeleteFunc(s.b.queue, func(m *fakeMessage) bool { return m.token == rm.LockToken })
-	if err == nil && n == len(s.b.queue) {
-		err = bus.ErrLost
-	}
-	return err
-}
-
-func (s *fakeSession) Lock() (granted, until time.Time) {
-	return time.Now(), time.Now().Add(s.b.lockFor)
-}
-func (s *fakeSession) LastFailure() time.Time      { return time.Time{} }
-func (s *fakeSession) Renew(context.Context) error { return nil }
-
-func (s *fakeSession) State(context.Context) ([]byte, error) {
-	if _, err := s.b.enter("state"); err != nil {
-		return nil, err
-	}
-	s.b.mu.Lock()
-	defer s.b.mu.Unlock()
-	return s.b.states[s.id], nil
-}
-
-func (s *fakeSession) SetState(_ context.Context, state []byte) error {
-	skip, err := s.b.enter("set state")
-	if skip {
-		return err
-	}
-	s.b.mu.Lock()
-	defer s.b.mu.Unlock()
-	s.b.states[s.id] = state
-	return err
-}
-
-func (s *fakeSession) Close(context.Context) error {
-	s.b.mu.Lock()
-	defer s.b.mu.Unlock()
-	if s.closed {
-		return nil
-	}
-	s.closed = true
-	delete(s.b.locked, s.id)
-	for _, m := range s.mine() {
-		m.until = time.Time{}
-	}
-	return nil
+func (t fakeTarget) Send(ctx context.Context, m *azservicebus.AMQPAnnotatedMessage) error {
+	return t.SendAMQP(ctx, m)
 }
 
 // fakeLedger keeps a Mark as JSON.
@@ -428,4 +251,10 @@ func marked(m Mark) []byte {
 		panic(err)
 	}
 	return b
+}
+
+// mark writes a mark into the state of a session.
+func (b *fakeBroker) mark(session string, m Mark) {
+	b.t.Helper()
+	b.must(b.SetState(q, session, marked(m)))
 }

@@ -2,6 +2,8 @@ package deadletter
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,6 +13,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"fnobridge/emulator/servicebus/broker"
+	"fnobridge/emulator/servicebus/entity"
+	"fnobridge/internal/bus/bustest"
 	"fnobridge/internal/contract"
 	"fnobridge/internal/retry"
 )
@@ -22,12 +27,13 @@ func drained(b *fakeBroker, session string, dead, waiting int) {
 	for i := range waiting {
 		b.put(session, fmt.Sprintf("%s-%d", session, dead+i+1), fmt.Sprintf("%s%d", session, dead+i+1), nil)
 	}
-	b.states[session] = marked(Mark{Mode: "drain", Seq: b.dead[len(b.dead)-dead].seq, Reason: "ProcessedWithErrors"})
+	all := b.dead()
+	b.mark(session, Mark{Mode: "drain", Seq: all[len(all)-dead].Sequence, Reason: "ProcessedWithErrors"})
 }
 
 func standing(t *testing.T, b *fakeBroker, session string) bool {
 	t.Helper()
-	m, err := (fakeLedger{}).Mark(b.states[session])
+	m, err := (fakeLedger{}).Mark(b.State(q, session))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,74 +42,75 @@ func standing(t *testing.T, b *fakeBroker, session string) bool {
 
 func TestADrainedGroupGoesBeforeWhatCameLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newFake()
+		b := newFake(t)
 		drained(b, "A", 4, 3)
 		drained(b, "B", 2, 0)
 		b.group("C", 2) // stands nowhere
 		var tr trail
 		rep, err := Resubmit(t.Context(), b, Options{Entity: q, Ledger: fakeLedger{}, Audit: tr.add})
-		if err != nil || rep.Done != 8 || rep.Requeued != 3 || rep.Lifted != 2 || !rep.Complete() {
-			t.Fatalf("%+v %v", rep, err)
-		}
+		says(t, rep, err, Report{Selected: 8, Done: 8, Requeued: 3, Lifted: 2})
 		for s, n := range map[string]int{"A": 7, "B": 2, "C": 2} {
-			if d := cmp.Diff(names(s, n), b.bodies(s)); d != "" {
-				t.Fatal(d)
-			}
+			equal(t, names(s, n), b.bodies(s))
 		}
-		if standing(t, b, "A") || standing(t, b, "B") || len(b.locked) != 0 || len(b.dead) != 0 {
-			t.Fatalf("A %v B %v locks %d dead %d", standing(t, b, "A"), standing(t, b, "B"), len(b.locked), len(b.dead))
+		if standing(t, b, "A") || standing(t, b, "B") || b.owned() != 0 || len(b.dead()) != 0 {
+			t.Fatalf("A %v B %v locks %d dead %d", standing(t, b, "A"), standing(t, b, "B"), b.owned(), len(b.dead()))
 		}
-		i := slices.IndexFunc(b.queue, func(m *fakeMessage) bool { return m.body() == "A7" })
-		if m := b.queue[i]; m.m.ApplicationProperties[PropResubmits] != nil || m.m.ApplicationProperties[contract.PropKey] != "A-7" {
-			t.Fatalf("a moved message counts as resubmitted: %v", m.m.ApplicationProperties)
+		var lifted Mark
+		b.must(json.Unmarshal(b.State(q, "A"), &lifted))
+		equal(t, []int64{5, 6, 7}, lifted.Busy) // the ledger is told which of its files moved
+		i := slices.IndexFunc(b.queue(), func(m broker.MessageInfo) bool { return string(m.Body) == "A7" })
+		if p := b.queue()[i].Properties; p[PropResubmits] != nil || p[contract.PropKey] != "A-7" {
+			t.Fatalf("a moved message counts as resubmitted: %v", p)
 		}
 	})
 }
 
 func TestAStandingSessionGoesAsAWholeOrNotAtAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newFake()
+		b := newFake(t)
 		drained(b, "A", 4, 2)
 		var tr trail
 		rep, err := Resubmit(t.Context(), b, Options{Entity: q, Ledger: fakeLedger{}, Audit: tr.add, Filter: Filter{To: 1}})
-		if err != nil || rep.Done != 0 || rep.Blocked != 1 || len(b.dead) != 4 || !standing(t, b, "A") || !strings.Contains(tr.recs[0].Error, "as a whole") {
-			t.Fatalf("%+v %v %+v", rep, err, tr.recs)
+		says(t, rep, err, Report{Selected: 1, Blocked: 1})
+		if len(b.dead()) != 4 || !standing(t, b, "A") {
+			t.Fatalf("%d dead letters, standing: %v", len(b.dead()), standing(t, b, "A"))
+		}
+		if !strings.Contains(tr.recs[0].Error, "as a whole") {
+			t.Fatalf("told: %s", tr.recs[0].Error)
 		}
 		// The failed file itself may stay: what was drained behind it goes on without it.
 		rep, err = Resubmit(t.Context(), b, Options{Entity: q, Ledger: fakeLedger{}, Filter: Filter{From: 2}})
-		if err != nil || rep.Done != 3 || rep.Lifted != 1 {
-			t.Fatalf("%+v %v", rep, err)
-		}
-		if d := cmp.Diff(names("A", 6)[1:], b.bodies("A")); d != "" {
-			t.Fatal(d)
-		}
+		says(t, rep, err, Report{Selected: 3, Done: 3, Requeued: 2, Lifted: 1})
+		equal(t, names("A", 6)[1:], b.bodies("A"))
 	})
 }
 
 func TestWhatFnoStillWorksOnIsNotSentTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newFake()
+		b := newFake(t)
 		drained(b, "A", 2, 1)
-		b.states["A"] = marked(Mark{Mode: "hold", Seq: 1, Busy: []int64{3}})
+		b.mark("A", Mark{Mode: "hold", Seq: 1, Busy: []int64{3}})
 		rep, err := Resubmit(t.Context(), b, Options{Entity: q, Ledger: fakeLedger{}})
-		if err != nil || rep.Blocked != 2 || len(b.queue) != 1 || !standing(t, b, "A") {
-			t.Fatalf("%+v %v", rep, err)
+		says(t, rep, err, Report{Selected: 2, Blocked: 2})
+		if len(b.queue()) != 1 || !standing(t, b, "A") {
+			t.Fatalf("%d messages, standing: %v", len(b.queue()), standing(t, b, "A"))
 		}
 	})
 }
 
 func TestASessionThatAWorkerHasLocked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newFake()
+		b := newFake(t)
 		drained(b, "A", 2, 1)
-		s, err := b.Session(t.Context(), q, "A")
+		s, err := b.worker.AcceptByID(t.Context(), q, "A")
 		if err != nil {
 			t.Fatal(err)
 		}
 		var tr trail
 		rep, err := Resubmit(t.Context(), b, Options{Entity: q, Ledger: fakeLedger{}, Wait: time.Second, Audit: tr.add})
-		if err != nil || rep.Blocked != 2 || len(b.dead) != 2 || !strings.Contains(tr.recs[0].Error, "locked by a worker") {
-			t.Fatalf("%+v %v %+v", rep, err, tr.recs)
+		says(t, rep, err, Report{Selected: 2, Blocked: 2})
+		if len(b.dead()) != 2 || !strings.Contains(tr.recs[0].Error, "locked by a worker") {
+			t.Fatalf("%d dead letters, told: %s", len(b.dead()), tr.recs[0].Error)
 		}
 		// The worker lets go while we wait.
 		go func() {
@@ -111,79 +118,104 @@ func TestASessionThatAWorkerHasLocked(t *testing.T) {
 			closeQuietly(s)
 		}()
 		rep, err = Resubmit(t.Context(), b, Options{Entity: q, Ledger: fakeLedger{}, Wait: time.Minute})
-		if err != nil || rep.Done != 2 || rep.Lifted != 1 {
-			t.Fatalf("%+v %v", rep, err)
+		says(t, rep, err, Report{Selected: 2, Done: 2, Requeued: 1, Lifted: 1})
+		equal(t, names("A", 3), b.bodies("A"))
+	})
+}
+
+// Whoever lost a session's lock puts nothing more into it: a worker may be at it, and would meet the files out of order.
+func TestNothingIsSentIntoASessionThatWasLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newFake(t)
+		drained(b, "A", 4, 2)
+		sends := 0
+		b.fault = func(c bustest.Call, _ int) bustest.Fault {
+			if c.Op != bustest.OpSend {
+				return bustest.Fault{}
+			}
+			sends++
+			// The broker moves the session while the first copy is on its way, and a renewal finds that out.
+			return bustest.Fault{First: func() { b.Steal(q, "A") }, Delay: shortestLock}
 		}
-		if d := cmp.Diff(names("A", 3), b.bodies("A")); d != "" {
-			t.Fatal(d)
+		var tr trail
+		rep, err := Resubmit(t.Context(), b, Options{Entity: q, Ledger: fakeLedger{}, Audit: tr.add})
+		if err != nil {
+			t.Fatal(err)
 		}
+		if sends != 1 || rep.Lifted != 0 || !standing(t, b, "A") {
+			t.Errorf("%d copies sent, %+v, standing: %v", sends, rep, standing(t, b, "A"))
+		}
+		b.fault = nil
+		rep, err = Resubmit(t.Context(), b, Options{Entity: q, Ledger: fakeLedger{}, Wait: time.Minute})
+		if err != nil || !rep.Complete() || rep.Lifted != 1 {
+			t.Errorf("%+v, %v", rep, err)
+		}
+		equal(t, names("A", 6), b.bodies("A"))
 	})
 }
 
 func TestABusySessionThatCannotStandIsNotWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newFake()
+		b := newFake(t)
 		b.group("usmf/A", 2)
-		if _, err := b.Session(t.Context(), q, "usmf/A"); err != nil {
+		if _, err := b.worker.AcceptByID(t.Context(), q, "usmf/A"); err != nil {
 			t.Fatal(err)
 		}
 		asked := ""
 		begin := time.Now()
-		rep, err := Resubmit(t.Context(), b, Options{Entity: q, Ledger: fakeLedger{}, Wait: time.Minute, Ordered: func(session, entity, company string) bool {
-			asked = session + " " + entity + " " + company
-			return false // its route skips
-		}})
-		if err != nil || rep.Done != 2 || asked != "usmf/A A usmf" || time.Since(begin) != 0 {
-			t.Fatalf("%+v %v %q %v", rep, err, asked, time.Since(begin))
+		rep, err := Resubmit(t.Context(), b, Options{
+			Entity: q, Ledger: fakeLedger{}, Wait: time.Minute, Ordered: func(session, entity, company string) bool {
+				asked = session + " " + entity + " " + company
+				return false // its route skips
+			},
+		})
+		says(t, rep, err, Report{Selected: 2, Done: 2})
+		equal(t, "usmf/A A usmf", asked)
+		if took := time.Since(begin); took != 0 {
+			t.Fatalf("it took %v", took)
 		}
 	})
 }
 
 func TestAnUnreadableStateStopsTheSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newFake()
+		b := newFake(t)
 		b.group("A", 2)
-		b.states["A"] = []byte("not json")
+		b.must(b.SetState(q, "A", []byte("not json")))
 		rep, err := Resubmit(t.Context(), b, Options{Entity: q, Ledger: fakeLedger{}})
-		if err != nil || rep.Blocked != 2 || len(b.queue) != 0 {
-			t.Fatalf("%+v %v", rep, err)
+		says(t, rep, err, Report{Selected: 2, Blocked: 2})
+		if len(b.queue()) != 0 {
+			t.Fatalf("%d messages", len(b.queue()))
 		}
 	})
 }
 
 func TestAQueueWithoutSessionsHasNoMarks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newFake()
-		b.sessions = false
+		b := newFake(t, func(q *entity.QueueDescription) { q.RequiresSession = false })
 		b.group("A", 2)
 		rep, err := Resubmit(t.Context(), b, Options{Entity: q, Ledger: fakeLedger{}})
-		if err != nil || rep.Done != 2 {
-			t.Fatalf("%+v %v", rep, err)
-		}
+		says(t, rep, err, Report{Selected: 2, Done: 2})
 	})
 }
 
 // What is drained between the list and the lock belongs to the group.
 func TestLateDrainedFilesJoinTheGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newFake()
+		b := newFake(t)
 		drained(b, "A", 2, 2)
 		locks := 0
-		b.fault = func(call string, _ int) (bool, error) {
-			if call == "session" {
+		b.fault = func(c bustest.Call, _ int) bustest.Fault {
+			if c.Op == bustest.OpAcceptByID {
 				if locks++; locks == 2 { // the first only looks
-					b.kill(b.queue[0], "Drained")
+					b.kill("A", "Drained")
 				}
 			}
-			return false, nil
+			return bustest.Fault{}
 		}
 		rep, err := Resubmit(t.Context(), b, Options{Entity: q, Ledger: fakeLedger{}})
-		if err != nil || rep.Done != 3 || rep.Requeued != 1 {
-			t.Fatalf("%+v %v", rep, err)
-		}
-		if d := cmp.Diff(names("A", 4), b.bodies("A")); d != "" {
-			t.Fatal(d)
-		}
+		says(t, rep, err, Report{Done: 3, Requeued: 1, Lifted: 1})
+		equal(t, names("A", 4), b.bodies("A"))
 	})
 }
 
@@ -210,28 +242,45 @@ func TestCutAtEveryCallAndRepeated(t *testing.T) {
 	}
 }
 
+// kindOf says what a call of the command is about: a session's calls are not the queue's.
+func kindOf(c bustest.Call) string {
+	if c.Session != "" {
+		return "session " + string(c.Op)
+	}
+	return string(c.Op)
+}
+
+// told are the calls whose failure a run reports as its own: it cannot go on without them. The failure of another one
+// is a session's, and its audit lines say so; what is abandoned comes back by itself.
+func told(cut string) bool {
+	return !slices.Contains([]string{
+		"", "abandon", "session peek", "session receive", "session complete",
+	}, cut)
+}
+
 // cutAt returns the number of calls of the first run.
 func cutAt(t *testing.T, at int, applied, duplicates bool) int {
-	b := newFake()
-	b.duplicates = duplicates
+	b := newFake(t, func(q *entity.QueueDescription) { q.RequiresDuplicateDetection = duplicates })
 	drained(b, "A", 4, 3)
-	b.group("C", 5)
-	b.dead[len(b.dead)-1], b.dead[len(b.dead)-3] = b.dead[len(b.dead)-3], b.dead[len(b.dead)-1]
+	b.misordered("C", 1, 2, 5, 4, 3)
 	cut := ""
-	b.fault = func(call string, n int) (bool, error) {
+	b.fault = func(c bustest.Call, n int) bustest.Fault {
 		switch {
 		case n == at:
-			cut = call
-			return !applied, errCut
-		case n > at && call != "abandon":
-			return true, errCut // the connection stays away for the rest of this run
+			cut = kindOf(c)
+			return bustest.Fault{Skip: !applied, Err: errCut}
+		case n > at && c.Op != bustest.OpAbandon:
+			return bustest.Fault{Skip: true, Err: errCut} // the connection stays away for the rest of this run
 		}
-		return false, nil
+		return bustest.Fault{}
 	}
 	_, err := Resubmit(t.Context(), b, Options{Entity: q, Ledger: fakeLedger{}})
-	calls := b.calls
-	if cut != "" && cut != "abandon" && err == nil && cut != "session peek" && cut != "session receive" && cut != "session complete" {
+	calls := len(b.calls)
+	if err == nil && told(cut) {
 		t.Fatalf("cut at call %d (%s) and no error", at, cut)
+	}
+	if errors.Is(err, ErrUnreachable) && cut != "abandon" && b.called(bustest.OpAbandon) {
+		t.Fatalf("cut at call %d (%s): gave back to nobody", at, cut)
 	}
 	b.fault = nil
 	for try := range 4 {
@@ -239,7 +288,7 @@ func cutAt(t *testing.T, at int, applied, duplicates bool) int {
 		if err != nil {
 			t.Fatalf("cut at call %d (%s): repeated: %v", at, cut, err)
 		}
-		if rep.Complete() && len(b.dead) == 0 {
+		if rep.Complete() && len(b.dead()) == 0 {
 			break
 		}
 		if try == 3 {
@@ -258,7 +307,7 @@ func cutAt(t *testing.T, at int, applied, duplicates bool) int {
 	if standing(t, b, "A") {
 		// When only the lift was missing, no dead letter is left to find the session by. It is in order, but still
 		// stands, where it can be seen: `bridge sessions release`.
-		if cut != "set state" && (!applied || cut != "complete") {
+		if cut != "session set state" && (!applied || cut != "complete") {
 			t.Fatalf("cut at call %d (%s): the session still stands", at, cut)
 		}
 	}

@@ -4,6 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"fnobridge/emulator/servicebus/broker"
+	"fnobridge/emulator/servicebus/entity"
+	"fnobridge/internal/bus/bustest"
+	"fnobridge/internal/contract"
+	"fnobridge/internal/letter"
 	"slices"
 	"strings"
 	"sync"
@@ -13,30 +18,10 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 	"github.com/google/go-cmp/cmp"
-
-	"fnobridge/internal/contract"
-	"fnobridge/internal/letter"
-	"fnobridge/internal/retry"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 var q = Entity{Queue: "q"}
-
-// bodies returns what waits in a session of the queue, in order.
-func (b *fakeBroker) bodies(session string) (out []string) {
-	for _, m := range b.queue {
-		if m.session() == session {
-			out = append(out, m.body())
-		}
-	}
-	return out
-}
-
-// group kills n files of a session: ID s-1 with body "s1", and so on.
-func (b *fakeBroker) group(session string, n int) {
-	for i := range n {
-		b.kill(b.put(session, fmt.Sprintf("%s-%d", session, i+1), fmt.Sprintf("%s%d", session, i+1), nil), "ProcessedWithErrors")
-	}
-}
 
 func names(prefix string, n int) (out []string) {
 	for i := range n {
@@ -58,28 +43,58 @@ func (t *trail) add(r Record) error {
 	return nil
 }
 
+// equal fails with what is different.
+func equal(t *testing.T, want, got any) {
+	t.Helper()
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
+// says checks all counts of a report. What was selected, and the highest number, only where want says so.
+func says(t *testing.T, got Report, err error, want Report) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want.Selected == 0 {
+		want.Selected = got.Selected
+	}
+	if want.Highest == 0 {
+		want.Highest = got.Highest
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Fatalf("the report is another (-want +got):\n%s", d)
+	}
+}
+
 func TestCopySaysWhatTheOriginalSaid(t *testing.T) {
+	const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	synctest.Test(t, func(t *testing.T) {
-		b := newFake()
-		m := b.put("usmf/Groups", "m1", "payload", map[string]any{
-			"entity": "Groups", "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "weight": int64(3),
-		})
-		m.m.Properties.CorrelationID, m.m.Properties.Subject, m.m.Properties.ContentType = "c1", new("subject"), new("text/csv")
-		m.m.Properties.AbsoluteExpiryTime = new(time.Now().Add(-time.Hour))
-		m.m.Header = &azservicebus.AMQPAnnotatedMessageHeader{Durable: true, Priority: 7, TTL: time.Hour, DeliveryCount: 9}
-		m.m.MessageAnnotations = map[any]any{"x-opt-sequence-number": int64(1), "x-opt-partition-key": "p", "custom": "kept"}
-		m.m.DeliveryTag = []byte("tag")
-		b.kill(m, "ServerError")
-		enqueued := m.enqueued
+		b := newFake(t)
+		b.must(b.PutAMQP("q", &azservicebus.AMQPAnnotatedMessage{
+			ApplicationProperties: map[string]any{"entity": "Groups", "traceparent": trace, "weight": int64(3)},
+			Body:                  azservicebus.AMQPAnnotatedMessageBody{Data: [][]byte{[]byte("payload")}},
+			Properties: &azservicebus.AMQPAnnotatedMessageProperties{
+				MessageID: "m1", GroupID: new("usmf/Groups"), CorrelationID: "c1", Subject: new("subject"), ContentType: new("text/csv"),
+				AbsoluteExpiryTime: new(time.Now().Add(-time.Hour)),
+			},
+			Header:             &azservicebus.AMQPAnnotatedMessageHeader{Durable: true, Priority: 7, TTL: time.Hour, DeliveryCount: 9},
+			MessageAnnotations: map[any]any{"x-opt-partition-key": "p", "custom": "kept"},
+		}))
+		enqueued := b.queue()[0].Enqueued
+		b.kill("usmf/Groups", "ServerError")
 
 		rep, err := Resubmit(t.Context(), b, Options{Entity: q})
-		if err != nil || rep.Done != 1 || !rep.Complete() || len(b.dead) != 0 || len(b.queue) != 1 {
-			t.Fatalf("%+v %v, %d left", rep, err, len(b.dead))
+		says(t, rep, err, Report{Selected: 1, Done: 1})
+		if len(b.dead()) != 0 || len(b.queue()) != 1 {
+			t.Fatalf("%d dead letters, %d messages", len(b.dead()), len(b.queue()))
 		}
 		want := &azservicebus.AMQPAnnotatedMessage{
 			ApplicationProperties: map[string]any{
-				"entity": "Groups", "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "weight": int64(3),
-				contract.PropKey: "m1", PropResubmits: int64(1), PropOriginalSequenceNumber: int64(1), PropResubmittedFrom: "q", PropOriginalEnqueuedTime: letter.Stamp(enqueued),
+				"entity": "Groups", "traceparent": trace, "weight": int64(3),
+				contract.PropKey: "m1", PropResubmits: int64(1), PropOriginalSequenceNumber: int64(1), PropResubmittedFrom: "q",
+				PropOriginalEnqueuedTime: letter.Stamp(enqueued),
 			},
 			Body: azservicebus.AMQPAnnotatedMessageBody{Data: [][]byte{[]byte("payload")}},
 			Properties: &azservicebus.AMQPAnnotatedMessageProperties{
@@ -88,165 +103,172 @@ func TestCopySaysWhatTheOriginalSaid(t *testing.T) {
 			Header:             &azservicebus.AMQPAnnotatedMessageHeader{Durable: true, Priority: 7, TTL: time.Hour},
 			MessageAnnotations: map[any]any{"x-opt-partition-key": "p", "custom": "kept"},
 		}
-		if d := cmp.Diff(want, b.queue[0].m, cmp.AllowUnexported(), cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".inner" }, cmp.Ignore())); d != "" {
+		if d := cmp.Diff(want, b.sent(0), cmpopts.IgnoreUnexported(azservicebus.AMQPAnnotatedMessage{})); d != "" {
 			t.Fatal(d)
 		}
 
 		// It dies again: the count goes up, the origin stays.
-		b.kill(b.queue[0], "ServerError")
+		b.kill("usmf/Groups", "ServerError")
 		if _, err := Resubmit(t.Context(), b, Options{Entity: q}); err != nil {
 			t.Fatal(err)
 		}
-		p := b.queue[0].m.ApplicationProperties
-		if b.queue[0].id() != "m1~r2" || p[PropResubmits] != int64(2) || p[contract.PropKey] != "m1" || p[PropOriginalSequenceNumber] != int64(1) || p[letter.PropAttempts] != nil {
-			t.Fatalf("second life: %s %v", b.queue[0].id(), p)
+		m := b.queue()[0]
+		equal(t, "m1~r2", m.MessageID)
+		for name, want := range map[string]any{
+			PropResubmits: int64(2), contract.PropKey: "m1", PropOriginalSequenceNumber: int64(1), letter.PropAttempts: nil,
+		} {
+			if got := m.Properties[name]; got != want {
+				t.Errorf("second life: %s is %v, want %v", name, got, want)
+			}
 		}
 	})
 }
 
+// sent returns the nth message of the queue as it was sent: without what the broker wrote on it.
+func (b *fakeBroker) sent(nth int) *azservicebus.AMQPAnnotatedMessage {
+	b.t.Helper()
+	page, err := b.worker.Receiver(q, 0).Peek(context.Background(), 1, nth+1)
+	b.must(err)
+	raw := page[nth].RawAMQPMessage
+	for _, own := range []string{"x-opt-enqueued-time", "x-opt-sequence-number", "x-opt-message-state"} {
+		delete(raw.MessageAnnotations, own)
+	}
+	return raw
+}
+
 func TestResubmitInTheOrderOfTheFirstLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newFake()
-		var files []*fakeMessage
-		for i := range 300 { // three batches
+		b := newFake(t)
+		for i := range 300 { // three batches, in the worst order
 			for _, s := range []string{"A", "B"} {
-				files = append(files, b.put(s, fmt.Sprintf("%s-%d", s, i), fmt.Sprintf("%s%d", s, i+1), nil))
+				b.misordered(s, 300-i)
 			}
-		}
-		slices.Reverse(files) // died in the worst order
-		for _, f := range files {
-			b.kill(f, "Timeout")
 		}
 		rep, err := Resubmit(t.Context(), b, Options{Entity: q})
-		if err != nil || rep.Done != 600 {
-			t.Fatalf("%+v %v", rep, err)
-		}
-		for _, s := range []string{"A", "B"} {
-			if d := cmp.Diff(names(s, 300), b.bodies(s)); d != "" {
-				t.Fatal(d)
-			}
-		}
+		says(t, rep, err, Report{Selected: 600, Done: 600})
+		equal(t, names("A", 300), b.bodies("A"))
+		equal(t, names("B", 300), b.bodies("B"))
 	})
 }
 
 // A file that was resubmitted and died again has a new number in its queue; its place is still that of its first life.
 func TestASecondLifeKeepsItsPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newFake()
+		b := newFake(t)
 		b.group("A", 3)
 		if _, err := Resubmit(t.Context(), b, Options{Entity: q, Filter: Filter{To: 1}}); err != nil {
 			t.Fatal(err)
 		}
-		b.kill(b.queue[0], "Timeout")
-		if b.dead[2].seq != 4 {
-			t.Fatalf("the copy has the number %d", b.dead[2].seq)
+		b.kill("A", "Timeout")
+		if n := b.dead()[2].Sequence; n != 4 {
+			t.Fatalf("the copy has the number %d", n)
 		}
 		rep, err := Resubmit(t.Context(), b, Options{Entity: q})
-		if err != nil || rep.Done != 3 {
-			t.Fatalf("%+v %v", rep, err)
-		}
-		if d := cmp.Diff(names("A", 3), b.bodies("A")); d != "" {
-			t.Fatal(d)
-		}
+		says(t, rep, err, Report{Selected: 3, Done: 3})
+		equal(t, names("A", 3), b.bodies("A"))
 	})
 }
 
 func TestOnlyTheSelectedGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newFake()
+		b := newFake(t)
 		for i := range 500 {
 			reason := "Timeout"
 			if i%100 == 77 {
 				reason = "NoRoute"
 			}
-			b.kill(b.put("A", fmt.Sprint(i), fmt.Sprint(i), nil), reason)
+			b.put("A", fmt.Sprint(i), fmt.Sprint(i), nil)
+			b.kill("A", reason)
 		}
 		var tr trail
 		rep, err := Resubmit(t.Context(), b, Options{Entity: q, Filter: Filter{Reasons: []string{"noroute"}}, Audit: tr.add, By: "ann"})
-		if err != nil || rep.Done != 5 || len(b.dead) != 495 {
-			t.Fatalf("%+v %v, %d left", rep, err, len(b.dead))
+		says(t, rep, err, Report{Selected: 5, Done: 5})
+		equal(t, []string{"77", "177", "277", "377", "477"}, b.bodies("A"))
+		if len(b.dead()) != 495 || b.lockedDead() != 0 {
+			t.Fatalf("%d left, %d of them still locked", len(b.dead()), b.lockedDead())
 		}
-		if d := cmp.Diff([]string{"77", "177", "277", "377", "477"}, b.bodies("A")); d != "" {
-			t.Fatal(d)
+		if len(tr.recs) != 5 {
+			t.Fatalf("%d audit lines", len(tr.recs))
 		}
-		for _, m := range b.dead {
-			if m.until.After(time.Now()) {
-				t.Fatalf("message %d is still locked", m.seq)
-			}
-		}
-		if len(tr.recs) != 5 || tr.recs[0].Action != "resubmit" || tr.recs[0].Outcome != "done" || tr.recs[0].SequenceNumber != 78 || tr.recs[0].CopyID != "77~r1" || tr.recs[0].By != "ann" || *tr.recs[0].Session != "A" {
-			t.Fatalf("%+v", tr.recs)
-		}
+		equal(t, Record{
+			Time: tr.recs[0].Time, Action: "resubmit", Outcome: "done", By: "ann", Source: "q", Target: "q", SequenceNumber: 78,
+			MessageID: "77", CopyID: "77~r1", Session: new("A"), Reason: "NoRoute",
+		}, tr.recs[0])
 	})
 }
 
 // A copy that dies at once must not be taken for one more of the selection.
 func TestResubmitDoesNotLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newFake()
+		b := newFake(t)
 		b.group("A", 10)
-		b.fault = func(call string, _ int) (bool, error) {
-			if call == "complete" {
-				b.mu.Lock()
-				defer b.mu.Unlock()
-				for _, m := range slices.Clone(b.queue) {
-					b.kill(m, "NoRoute")
+		b.fault = func(c bustest.Call, _ int) bustest.Fault {
+			if c.Op == bustest.OpComplete {
+				for range b.queue() {
+					b.kill("A", "NoRoute")
 				}
 			}
-			return false, nil
+			return bustest.Fault{}
 		}
 		rep, err := Resubmit(t.Context(), b, Options{Entity: q})
-		if err != nil || rep.Done != 10 || len(b.dead) != 10 || rep.Highest != 10 {
-			t.Fatalf("%+v %v, %d dead", rep, err, len(b.dead))
+		says(t, rep, err, Report{Selected: 10, Done: 10, Highest: 10})
+		if len(b.dead()) != 10 {
+			t.Fatalf("%d dead", len(b.dead()))
 		}
 	})
 }
 
 func TestDryRunChangesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newFake()
+		b := newFake(t)
 		b.group("A", 3)
-		b.states["B"] = marked(Mark{Mode: "drain", Seq: 4})
+		b.mark("B", Mark{Mode: "drain", Seq: 4})
 		b.group("B", 2)
 		b.put("B", "new", "B3", nil)
 		var tr trail
 		rep, err := Resubmit(t.Context(), b, Options{Entity: q, DryRun: true, Audit: tr.add, Ledger: fakeLedger{}})
-		if err != nil || rep.Selected != 5 || rep.Done != 0 || rep.Requeued != 1 || !rep.DryRun || len(b.dead) != 5 || len(b.queue) != 1 {
-			t.Fatalf("%+v %v", rep, err)
-		}
+		says(t, rep, err, Report{Selected: 5, Requeued: 1, DryRun: true})
+		equal(t, []int{5, 1, 0}, []int{len(b.dead()), len(b.queue()), b.owned()})
 		for _, r := range tr.recs {
 			if r.Outcome != OutcomeWould {
 				t.Fatalf("%+v", r)
 			}
 		}
-		if len(tr.recs) != 6 || slices.Contains(b.names, "send") || slices.Contains(b.names, "complete") || slices.Contains(b.names, "set state") || len(b.locked) != 0 {
-			t.Fatalf("%d lines, calls %v", len(tr.recs), b.names)
+		if len(tr.recs) != 6 {
+			t.Fatalf("%d audit lines", len(tr.recs))
+		}
+		for _, op := range []bustest.Op{bustest.OpSend, bustest.OpComplete, bustest.OpSetState} {
+			if b.called(op) {
+				t.Errorf("a dry run calls %s", op)
+			}
 		}
 	})
 }
 
 func TestEditReplacesThePayloadOfOneMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newFake()
-		b.kill(b.put("A", "a", "", map[string]any{"dataref": "https://x/y", "sha256": "00", "filename": "f.csv"}), "ClaimCheckMissing")
+		b := newFake(t)
+		b.put("A", "a", "", map[string]any{"dataref": "https://x/y", "sha256": "00", "filename": "f.csv"})
+		b.kill("A", "ClaimCheckMissing")
 		b.group("B", 2)
-		if _, err := Resubmit(t.Context(), b, Options{Entity: q, Edit: []byte("x")}); !errors.Is(err, ErrUsage) || len(b.queue) != 0 {
+		if _, err := Resubmit(t.Context(), b, Options{Entity: q, Edit: []byte("x")}); !errors.Is(err, ErrUsage) || len(b.queue()) != 0 {
 			t.Fatalf("edit of three messages: %v", err)
 		}
 		if _, err := Resubmit(t.Context(), b, Options{Entity: q, Edits: map[int64][]byte{9: nil}}); !errors.Is(err, ErrUsage) {
 			t.Fatalf("edit of an unknown message: %v", err)
 		}
 		var tr trail
-		if _, err := Resubmit(t.Context(), b, Options{Entity: q, Edits: map[int64][]byte{1: []byte("better"), 3: []byte("too")}, Audit: tr.add}); err != nil {
+		edits := map[int64][]byte{1: []byte("better"), 3: []byte("too")}
+		if _, err := Resubmit(t.Context(), b, Options{Entity: q, Edits: edits, Audit: tr.add}); err != nil {
 			t.Fatal(err)
 		}
-		i := slices.IndexFunc(b.queue, func(m *fakeMessage) bool { return m.session() == "A" })
-		p := b.queue[i].m.ApplicationProperties
-		if d := cmp.Diff([]string{"better"}, b.bodies("A")); d != "" || p["dataref"] != nil || p["sha256"] != nil || p["filename"] != "f.csv" {
-			t.Fatalf("%s %v", d, p)
-		}
-		if d := cmp.Diff([]string{"B1", "too"}, b.bodies("B")); d != "" {
-			t.Fatal(d)
+		equal(t, []string{"better"}, b.bodies("A"))
+		equal(t, []string{"B1", "too"}, b.bodies("B"))
+		i := slices.IndexFunc(b.queue(), func(m broker.MessageInfo) bool { return m.SessionID == "A" })
+		for name, want := range map[string]any{"dataref": nil, "sha256": nil, "filename": "f.csv"} {
+			if got := b.queue()[i].Properties[name]; got != want {
+				t.Errorf("%s is %v, want %v", name, got, want)
+			}
 		}
 		for _, r := range tr.recs {
 			if r.Edited != (r.SequenceNumber != 2) {
@@ -258,163 +280,193 @@ func TestEditReplacesThePayloadOfOneMessage(t *testing.T) {
 
 func TestARefusedMessageStopsItsSessionOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newFake()
-		b.group("A", 4)
+		b := newFake(t)
+		b.put("A", "A-1", "A1", nil)
+		b.put("A", "A-2", strings.Repeat("x", 256<<10-150), nil) // fits, and its copy, which says more, does not
+		b.put("A", "A-3", "A3", nil)
+		b.put("A", "A-4", "A4", nil)
+		for range 4 {
+			b.kill("A", "Timeout")
+		}
 		b.group("B", 2)
-		b.tooLarge = func(m *azservicebus.AMQPAnnotatedMessage) bool { return string(m.Body.Data[0]) == "A2" }
 		var tr trail
 		rep, err := Resubmit(t.Context(), b, Options{Entity: q, Audit: tr.add})
-		if err != nil || rep.Done != 3 || rep.Failed != 1 || rep.Blocked != 2 || rep.Complete() || len(b.dead) != 3 {
-			t.Fatalf("%+v %v", rep, err)
-		}
-		if d := cmp.Diff([]string{"A1"}, b.bodies("A")); d != "" {
-			t.Fatal(d)
-		}
-		if len(tr.recs) != 6 {
-			t.Fatalf("%d audit lines for 6 messages", len(tr.recs))
+		says(t, rep, err, Report{Selected: 6, Done: 3, Failed: 1, Blocked: 2})
+		equal(t, []string{"A1"}, b.bodies("A"))
+		if rep.Complete() || len(b.dead()) != 3 || len(tr.recs) != 6 {
+			t.Fatalf("complete: %v, %d dead letters, %d audit lines for 6 messages", rep.Complete(), len(b.dead()), len(tr.recs))
 		}
 	})
 }
 
 func TestAMessageWithoutASessionIsShownNotLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newFake()
-		b.group("A", 1)
-		b.dead[0].m.Properties.GroupID = nil
-		rep, err := Resubmit(t.Context(), b, Options{Entity: q})
-		if err != nil || rep.Failed != 1 || len(b.dead) != 1 {
-			t.Fatalf("%+v %v", rep, err)
+		b := newFake(t)
+		b.must(b.Put("t", &azservicebus.Message{Body: []byte("A1")})) // the subscription needs a session
+		s := Entity{Topic: "t", Subscription: "s"}
+		rep, err := Resubmit(t.Context(), b, Options{Entity: s, To: "q"})
+		says(t, rep, err, Report{Selected: 1, Failed: 1})
+		if n := len(b.Messages(bustest.Address(s) + "/$DeadLetterQueue")); n != 1 {
+			t.Fatalf("%d dead letters", n)
 		}
 	})
 }
 
 func TestLocksOfOthersAreWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newFake()
+		b := newFake(t)
 		b.group("A", 3)
-		b.lock(b.dead[1]) // a killed run had it; a minute from now it is free
+		b.meddle(1, func(*bustest.Receiver, *azservicebus.ReceivedMessage) error {
+			return nil // a killed run had it; a minute from now it is free
+		})
 		rep, err := Resubmit(t.Context(), b, Options{Entity: q, Wait: 5 * time.Second})
-		if err != nil || rep.Done != 1 || rep.Locked != 1 || rep.Blocked != 1 {
-			t.Fatalf("not waited for: %+v %v", rep, err)
-		}
+		says(t, rep, err, Report{Selected: 3, Done: 1, Locked: 1, Blocked: 1})
 		waits := 0
 		rep, err = Resubmit(t.Context(), b, Options{Entity: q, Wait: 2 * time.Minute, Waiting: func(int) { waits++ }})
-		if err != nil || rep.Done != 2 || waits == 0 {
-			t.Fatalf("waited for: %+v %v, %d", rep, err, waits)
+		says(t, rep, err, Report{Selected: 2, Done: 2})
+		if waits == 0 {
+			t.Fatal("nobody was told that it waits")
 		}
-		if d := cmp.Diff(names("A", 3), b.bodies("A")); d != "" {
-			t.Fatal(d)
-		}
+		equal(t, names("A", 3), b.bodies("A"))
 	})
 }
 
 func TestWhatSomebodyElseTookIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newFake()
+		b := newFake(t)
 		b.group("A", 3)
-		b.fault = func(call string, n int) (bool, error) {
-			if call == "receive" && len(b.dead) == 3 {
-				b.dead = slices.Delete(b.dead, 0, 1)
+		b.fault = func(c bustest.Call, _ int) bustest.Fault {
+			if c.Op == bustest.OpReceive && len(b.dead()) == 3 {
+				b.meddle(0, func(r *bustest.Receiver, m *azservicebus.ReceivedMessage) error {
+					return r.Complete(context.Background(), m.LockToken)
+				})
 			}
-			return false, nil
+			return bustest.Fault{}
 		}
 		rep, err := Resubmit(t.Context(), b, Options{Entity: q})
-		if err != nil || rep.Done != 2 || rep.Gone != 1 || !rep.Complete() {
-			t.Fatalf("%+v %v", rep, err)
+		says(t, rep, err, Report{Selected: 3, Done: 2, Gone: 1})
+		if !rep.Complete() {
+			t.Error("not complete")
 		}
 	})
 }
 
 func TestDeferredDeadLettersAreFetched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newFake()
+		b := newFake(t)
 		b.group("A", 3)
-		b.dead[1].deferred = true
+		b.deferDead(1)
 		rep, err := Resubmit(t.Context(), b, Options{Entity: q})
-		if err != nil || rep.Done != 3 {
-			t.Fatalf("%+v %v", rep, err)
+		says(t, rep, err, Report{Selected: 3, Done: 3})
+		if !b.called(bustest.OpRenew) {
+			t.Error("nobody tells how long the lock of a deferred message lasts, and it was not renewed")
 		}
-		if d := cmp.Diff(names("A", 3), b.bodies("A")); d != "" {
-			t.Fatal(d)
-		}
+		equal(t, names("A", 3), b.bodies("A"))
 	})
 }
 
 // Locks that end while the run is still passing other messages are renewed, or the message is received again.
 func TestShortLocksAreNoLoss(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newFake()
-		b.lockFor = 8 * time.Second
-		b.group("A", 250)
-		slices.Reverse(b.dead)
-		b.fault = func(call string, n int) (bool, error) {
-			if call == "receive" || call == "send" && n%10 == 0 {
-				retry.Wait(context.Background(), time.Second) // the clock of the bubble: the broker is slow
+		b := newFake(t, locks(8*time.Second))
+		b.misordered("A", backwards(250)...)
+		b.fault = func(c bustest.Call, n int) bustest.Fault {
+			if c.Op == bustest.OpReceive || c.Op == bustest.OpSend && n%10 == 0 {
+				return bustest.Fault{Delay: time.Second} // the broker is slow
 			}
-			return false, nil
+			return bustest.Fault{}
 		}
 		rep, err := Resubmit(t.Context(), b, Options{Entity: q, Wait: time.Minute})
-		if err != nil || rep.Done != 250 {
-			t.Fatalf("%+v %v", rep, err)
+		says(t, rep, err, Report{Selected: 250, Done: 250})
+		equal(t, names("A", 250), b.bodies("A"))
+	})
+}
+
+// locks sets the lock duration of the queue.
+func locks(d time.Duration) func(*entity.QueueDescription) {
+	return func(q *entity.QueueDescription) { q.LockDuration = d }
+}
+
+// A copy is sent only while enough of the lock is left to complete the dead letter behind it: a run that dies in between
+// would leave both, and a queue without duplicate detection keeps both.
+func TestACopyIsNotSentOnAnEndingLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newFake(t, locks(15*time.Second))
+		b.group("A", 5)
+		sends := 0
+		b.fault = func(c bustest.Call, _ int) bustest.Fault {
+			if c.Op != bustest.OpSend {
+				return bustest.Fault{}
+			}
+			sends++
+			if left := time.Until(b.dead()[0].LockedUntil); left < renewBefore {
+				t.Errorf("send %d begins with %v of the lock left", sends, left)
+			}
+			return bustest.Fault{Delay: 6 * time.Second}
 		}
-		if d := cmp.Diff(names("A", 250), b.bodies("A")); d != "" {
-			t.Fatal(d)
-		}
+		rep, err := Resubmit(t.Context(), b, Options{Entity: q})
+		says(t, rep, err, Report{Selected: 5, Done: 5})
+		equal(t, 5, sends)
 	})
 }
 
 // Where the locks end before the scan has passed the messages in front, the run says so instead of going round for ever.
 func TestAScanThatIsSlowerThanTheLocksEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newFake()
-		b.lockFor = 2 * time.Second
-		b.group("A", 250)
-		slices.Reverse(b.dead)
-		b.fault = func(call string, _ int) (bool, error) {
-			if call == "receive" {
-				retry.Wait(context.Background(), time.Second)
+		b := newFake(t, locks(5*time.Second))
+		b.misordered("A", backwards(250)...)
+		b.fault = func(c bustest.Call, _ int) bustest.Fault {
+			if c.Op == bustest.OpReceive {
+				return bustest.Fault{Delay: 2500 * time.Millisecond}
 			}
-			return false, nil
+			return bustest.Fault{}
 		}
 		var tr trail
 		rep, err := Resubmit(t.Context(), b, Options{Entity: q, Wait: time.Minute, Audit: tr.add})
-		if err != nil || rep.Done != 0 || rep.Blocked != 250 || !strings.Contains(tr.recs[0].Error, "raise the lock duration") {
-			t.Fatalf("%+v %v", rep, err)
+		says(t, rep, err, Report{Selected: 250, Blocked: 250})
+		if !strings.Contains(tr.recs[0].Error, "raise the lock duration") {
+			t.Fatalf("told: %s", tr.recs[0].Error)
 		}
 	})
 }
 
 func TestInterruptFinishesTheMessageInHand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newFake()
+		b := newFake(t)
 		b.group("A", 10)
 		ctx, cancel := context.WithCancel(t.Context())
-		b.fault = func(call string, _ int) (bool, error) {
-			if call == "send" && len(b.queue) == 4 {
+		b.fault = func(c bustest.Call, _ int) bustest.Fault {
+			if c.Op == bustest.OpSend && len(b.queue()) == 4 {
 				cancel()
 			}
-			return false, nil
+			return bustest.Fault{}
 		}
 		rep, err := Resubmit(ctx, b, Options{Entity: q})
-		if err != nil || rep.Done != 5 || rep.Rest != 5 || rep.Doubt != 0 || !rep.Stopped || len(b.dead) != 5 || len(b.queue) != 5 {
-			t.Fatalf("%+v %v", rep, err)
-		}
-		for _, m := range b.dead {
-			if m.until.After(time.Now()) {
-				t.Fatal("a message is still locked")
-			}
+		says(t, rep, err, Report{Selected: 10, Done: 5, Rest: 5, Stopped: true})
+		equal(t, []int{5, 5, 0}, []int{len(b.dead()), len(b.queue()), b.lockedDead()})
+	})
+}
+
+// What is completed is over: a run gives back only what it still has locked.
+func TestWhatIsCompletedIsNotGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newFake(t)
+		b.group("A", 3)
+		rep, err := Resubmit(t.Context(), b, Options{Entity: q})
+		says(t, rep, err, Report{Selected: 3, Done: 3})
+		if b.called(bustest.OpAbandon) {
+			t.Error("a completed message was abandoned")
 		}
 	})
 }
 
 func TestRateBoundsTheSends(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newFake()
+		b := newFake(t)
 		b.group("A", 21)
 		begin := time.Now()
-		if _, err := Resubmit(t.Context(), b, Options{Entity: q, Rate: 2}); err != nil {
-			t.Fatal(err)
-		}
+		rep, err := Resubmit(t.Context(), b, Options{Entity: q, Rate: 2})
+		says(t, rep, err, Report{Selected: 21, Done: 21})
 		if took := time.Since(begin); took < 10*time.Second || took > 11*time.Second {
 			t.Fatalf("21 messages at 2 per second took %v", took)
 		}
@@ -423,29 +475,32 @@ func TestRateBoundsTheSends(t *testing.T) {
 
 func TestAnAuditTrailThatCannotBeWrittenStopsTheRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newFake()
+		b := newFake(t)
 		b.group("A", 10)
 		full := errors.New("disk full")
 		rep, err := Resubmit(t.Context(), b, Options{Entity: q, Audit: func(Record) error { return full }})
-		if !errors.Is(err, full) || len(b.dead) != 9 || rep.Done != 1 {
-			t.Fatalf("%+v %v, %d left", rep, err, len(b.dead))
+		if !errors.Is(err, full) || len(b.dead()) != 9 || rep.Done != 1 {
+			t.Fatalf("%+v %v, %d left", rep, err, len(b.dead()))
 		}
 	})
 }
 
 func TestToAnotherQueueLeavesTheSessionAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newFake()
+		b := newFake(t)
 		b.group("A", 2)
-		b.states["A"] = marked(Mark{Mode: "drain", Seq: 1})
+		b.mark("A", Mark{Mode: "drain", Seq: 1})
 		rep, err := Resubmit(t.Context(), b, Options{Entity: q, To: "elsewhere", Ledger: fakeLedger{}})
-		if err != nil || rep.Done != 2 || len(b.other["elsewhere"]) != 2 || rep.Lifted != 0 || slices.Contains(b.names, "session") {
-			t.Fatalf("%+v %v", rep, err)
+		says(t, rep, err, Report{Selected: 2, Done: 2})
+		if n := len(b.Messages("elsewhere")); n != 2 || b.called(bustest.OpAcceptByID) {
+			t.Fatalf("%d messages elsewhere, a session was locked: %v", n, b.called(bustest.OpAcceptByID))
 		}
 		// There, the number of another queue does not decide the order.
-		rm := received(b.other["elsewhere"][0])
-		rm.SequenceNumber = new(int64(99))
-		if k := orderKey(Entity{Queue: "elsewhere"}, rm); k != 99 {
+		elsewhere := Entity{Queue: "elsewhere"}
+		page, err := b.worker.Receiver(elsewhere, 0).Peek(t.Context(), 1, 1)
+		b.must(err)
+		page[0].SequenceNumber = new(int64(99))
+		if k := orderKey(elsewhere, page[0]); k != 99 {
 			t.Fatalf("sorted by %d", k)
 		}
 	})
@@ -466,17 +521,22 @@ func TestCopyIDsFitAndRepeat(t *testing.T) {
 
 func TestPurgeTakesTheSelectedAndNothingElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newFake()
+		b := newFake(t)
 		b.group("A", 250)
-		b.kill(b.put("A", "keep", "keep", nil), "NoRoute")
-		b.dead[3].deferred = true
+		b.put("A", "keep", "keep", nil)
+		b.kill("A", "NoRoute")
+		b.deferDead(3)
 		var tr trail
 		rep, err := Purge(t.Context(), b, Options{Entity: q, Filter: Filter{Reasons: []string{"ProcessedWithErrors"}}, Audit: tr.add})
-		if err != nil || rep.Done != 250 || len(b.dead) != 1 || len(tr.recs) != 250 || tr.recs[0].Action != ActionPurge || len(b.queue) != 0 {
-			t.Fatalf("%+v %v, %d left, %d lines", rep, err, len(b.dead), len(tr.recs))
+		says(t, rep, err, Report{Selected: 250, Done: 250})
+		equal(t, []int{1, 0}, []int{len(b.dead()), len(b.queue())})
+		if len(tr.recs) != 250 || tr.recs[0].Action != ActionPurge {
+			t.Fatalf("%d audit lines, %+v", len(tr.recs), tr.recs[0])
 		}
-		if rep, err = Purge(t.Context(), b, Options{Entity: q, DryRun: true}); err != nil || rep.Selected != 1 || len(b.dead) != 1 {
-			t.Fatalf("%+v %v", rep, err)
+		rep, err = Purge(t.Context(), b, Options{Entity: q, DryRun: true})
+		says(t, rep, err, Report{Selected: 1, DryRun: true})
+		if len(b.dead()) != 1 {
+			t.Fatalf("%d left", len(b.dead()))
 		}
 	})
 }

@@ -179,8 +179,11 @@ func TestServiceListsAndResubmits(t *testing.T) {
 		}
 	}
 	m := w.Messages("q")[0]
-	if m.Properties["DeadLetterReason"] != nil || m.Properties[letter.PropAttempts] != nil || m.Properties["traceparent"] == nil || m.Properties[contract.PropKey] != "B-1" || m.MessageID != "B-1~r1" {
-		t.Fatalf("%s %v", m.MessageID, m.Properties)
+	if m.MessageID != "B-1~r1" || m.Properties[contract.PropKey] != "B-1" || m.Properties["traceparent"] == nil {
+		t.Fatalf("the copy says too little: %s %v", m.MessageID, m.Properties)
+	}
+	if m.Properties["DeadLetterReason"] != nil || m.Properties[letter.PropAttempts] != nil {
+		t.Fatalf("the copy says how its original failed: %v", m.Properties)
 	}
 	if c, _ := w.Counts("q/$DeadLetterQueue"); c.Active != 0 {
 		t.Fatalf("%+v left", c)

@@ -2,6 +2,8 @@ package deadletter
 
 import (
 	"errors"
+	"fmt"
+	"fnobridge/internal/bus/bustest"
 	"testing"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
@@ -48,11 +50,15 @@ func TestATopicThatTakesNothingKeepsTheDeadLetters(t *testing.T) {
 		"taken": {nil, false, 2}, "not taken": {ErrNotTaken, false, 0}, "not taken, unchecked": {ErrNotTaken, true, 0},
 		"unknown": {ErrCannotTell, false, 0}, "unknown, unchecked": {ErrCannotTell, true, 2},
 	} {
-		b := newFake()
-		b.group("A", 2)
-		e := Entity{Topic: "q", Subscription: "s"} // the fake's own name, so that copies arrive
+		b := newFake(t)
+		e := Entity{Topic: "t", Subscription: "s"}
+		for i := range 2 {
+			b.must(b.Put("t", &azservicebus.Message{SessionID: new("A"), MessageID: new(fmt.Sprint(i)), Body: []byte("x")}))
+			b.killAs(e, "A", "Timeout", 0)
+		}
 		rep, err := Resubmit(t.Context(), b, Options{Entity: e, Unchecked: c.unchecked, Takes: func(*azservicebus.AMQPAnnotatedMessage) error { return c.takes }})
-		if err != nil || rep.Done != c.done || len(b.queue) != c.done || len(b.dead) != 2-c.done {
+		queue, dead := len(b.Messages(bustest.Address(e))), len(b.Messages(bustest.Address(e)+"/$DeadLetterQueue"))
+		if err != nil || rep.Done != c.done || queue != c.done || dead != 2-c.done {
 			t.Errorf("%s: %+v %v", name, rep, err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"fnobridge/internal/failure"
@@ -66,15 +67,18 @@ func (e *Environment) ExecutionSummaryURL(ctx context.Context, executionID strin
 
 // action calls one OData action with one parameter and returns its value, which is a string. A null value is "".
 func (e *Environment) action(ctx context.Context, name, parameter, value string) (string, error) {
-	body, err := json.Marshal(map[string]string{parameter: value})
+	quoted, err := json.Marshal(value)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", name, err)
 	}
+	body := slices.Concat([]byte(`{"`+parameter+`":`), quoted, []byte("}"))
+	u := *e.actions
+	u.Path += name // one of the names above, with nothing to escape
 	c := call{
 		kind:        kindOData,
 		op:          name,
 		method:      http.MethodPost,
-		url:         e.path("data", "DataManagementDefinitionGroups", actionPath+name),
+		url:         &u,
 		contentType: "application/json",
 		size:        int64(len(body)),
 		open:        func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },

@@ -40,7 +40,9 @@ func (e *Environment) path(segments ...string) *url.URL {
 	for i, s := range segments {
 		escaped[i] = url.PathEscape(s)
 	}
-	return e.base.JoinPath(escaped...)
+	root := *e.base
+	root.Path = "/" // else the path would be a relative one
+	return root.JoinPath(escaped...)
 }
 
 // query appends a query parameter. Spaces become %20, never +: F&O takes "+" for part of the entity's name and then the
@@ -120,12 +122,16 @@ func (e *Environment) do(callCtx, ctx context.Context, c call) (*http.Response, 
 // redirect or keep a cookie.
 func (e *Environment) roundTrip(callCtx, ctx context.Context, c call, token string, expect bool) (*http.Response, error) {
 	up := &upload{ctx: callCtx, size: c.size, open: c.open}
-	trace := &httptrace.ClientTrace{WroteHeaders: up.written}
-	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(callCtx, trace), c.method, c.url.String(), nil)
+	tracedCtx := callCtx
+	if c.size == 0 { // nobody reads a body of no bytes
+		tracedCtx = httptrace.WithClientTrace(callCtx, &httptrace.ClientTrace{WroteHeaders: up.written})
+	}
+	req, err := http.NewRequestWithContext(tracedCtx, c.method, "", nil)
 	if err != nil {
 		return nil, &failure.Failure{Verdict: failure.Reject, Reason: failure.BadMessage, Op: c.op, Detail: "this makes no HTTP request", Err: failure.Scrub(err)}
 	}
-	authorize(req.Header, token)
+	req.URL, req.Host = c.url, c.url.Host // as it is, not written out and parsed again
+	e.tokens.authorize(req.Header, token)
 	req.Header.Set("Accept", "application/json")
 	if c.contentType != "" {
 		req.Header.Set("Content-Type", c.contentType)

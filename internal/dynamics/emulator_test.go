@@ -39,8 +39,11 @@ func TestAFileFromEnqueueToItsEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	imports := s.Imports()
-	if len(imports) != 1 || imports[0].MessageID != id || imports[0].Entity != f.Entity || imports[0].ExternalID != f.ExternalID || imports[0].Size != f.Size {
+	if len(imports) != 1 || imports[0].MessageID != id {
 		t.Fatalf("F&O recorded %+v", imports)
+	}
+	if i := imports[0]; i.Entity != f.Entity || i.ExternalID != f.ExternalID || i.Size != f.Size {
+		t.Fatalf("F&O recorded %+v", i)
 	}
 	if status, err := e.MessageStatus(t.Context(), id); err != nil || status.Final() || status.Raw != "" {
 		t.Errorf("while F&O does not know the message: %+v %v", status, err)

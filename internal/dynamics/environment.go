@@ -42,6 +42,7 @@ type Options struct {
 type Environment struct {
 	name      string
 	base      *url.URL // scheme and host only, host in lower case
+	actions   *url.URL // of data management; the name of one is to be appended
 	transport http.RoundTripper
 	timeout   time.Duration
 	tokens    *tokens
@@ -77,7 +78,7 @@ func New(o Options) (*Environment, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Environment{
+	e := &Environment{
 		name:      o.Name,
 		base:      base,
 		transport: o.Transport,
@@ -86,7 +87,9 @@ func New(o Options) (*Environment, error) {
 		gate:      admission.NewGate(o.Requests),
 		budget:    admission.NewBudget(o.StatusCalls),
 		log:       o.Logger,
-	}, nil
+	}
+	e.actions = e.path("data", "DataManagementDefinitionGroups", actionPath)
+	return e, nil
 }
 
 // Name returns the name of the environment in the configuration.

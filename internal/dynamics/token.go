@@ -8,6 +8,7 @@ import (
 	"fnobridge/internal/failure"
 	"net/http"
 	"regexp"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,6 +31,7 @@ type tokens struct {
 
 	mu      sync.Mutex
 	current azcore.AccessToken
+	header  string    // what carries current
 	replace time.Time // when current is to be replaced, before it ends
 	flight  *flight   // the fetch under way, nil when there is none
 }
@@ -104,7 +106,7 @@ func (t *tokens) fly(ctx context.Context, o policy.TokenRequestOptions, f *fligh
 	case err == nil && a.Token == "":
 		f.err = errors.New("the credential gave an empty token")
 	case err == nil:
-		t.current, f.token = a, a.Token
+		t.current, f.token, t.header = a, a.Token, scheme+a.Token
 		// A short-lived token is replaced after half its life rather than at once, again and again.
 		t.replace = a.ExpiresOn.Add(-min(tokenEarly, a.ExpiresOn.Sub(now)/2))
 		if !a.RefreshOn.IsZero() && a.RefreshOn.Before(t.replace) {
@@ -139,5 +141,16 @@ func claimsOf(challenge string) string {
 	return ""
 }
 
-// authorize sets the header. It is the only place where a token leaves this file.
-func authorize(h http.Header, token string) { h.Set("Authorization", "Bearer "+token) }
+const scheme = "Bearer "
+
+// authorize sets the header. It is the only place where a token leaves this file. Tokens are long, so the header is kept
+// with the current one.
+func (t *tokens) authorize(h http.Header, token string) {
+	t.mu.Lock()
+	value := t.header
+	t.mu.Unlock()
+	if strings.TrimPrefix(value, scheme) != token { // it has just been renewed for somebody else
+		value = scheme + token
+	}
+	h.Set("Authorization", value)
+}

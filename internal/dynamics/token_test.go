@@ -275,3 +275,16 @@ func TestAHungTokenServiceEndsWithTheCall(t *testing.T) {
 		}
 	})
 }
+
+// A token that was renewed for another call in between does not take the place of the one that this call is about: a 401
+// is then held against the right one.
+func TestACallCarriesItsOwnToken(t *testing.T) {
+	tokens := &tokens{header: scheme + "newer"}
+	for _, token := range []string{"newer", "older"} {
+		h := http.Header{}
+		tokens.authorize(h, token)
+		if got := h.Get("Authorization"); got != "Bearer "+token {
+			t.Errorf("the call with the token %q carries %q", token, got)
+		}
+	}
+}

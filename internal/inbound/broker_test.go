@@ -6,268 +6,143 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+
+	"fnobridge/emulator/servicebus/broker"
+	"fnobridge/emulator/servicebus/entity"
 	"fnobridge/internal/bus"
-	"fnobridge/internal/retry"
+	"fnobridge/internal/bus/bustest"
 )
 
-// A fakeBroker is a small session broker: sessions with locks that expire, state, redelivery and a dead-letter queue.
-// Its sessions behave as bus.Session does: the first failure loses them.
+// theFiles is the queue of every world.
+var theFiles = bus.Source{Queue: "files"}
+
+const (
+	theQueue       = "files"
+	theDeadLetters = theQueue + "/$DeadLetterQueue"
+)
+
+// A fakeBroker is the Service Bus of a world: bustest with the faults of the world's plan, and with an eye on what no
+// worker may do.
 type fakeBroker struct {
-	lock  time.Duration
-	skew  time.Duration // of the broker's clock against ours
+	*bustest.Broker
+	lock  time.Duration // of a session; as it is when the first process starts
+	skew  time.Duration // of the broker's clock against ours; likewise
 	delay time.Duration // of every call
 	plan  *faultPlan
 
-	fair bool // "next available" is the session that has been free for longest; else the first by name
+	skips func(seq int64) bool // whether a message is handed out behind the next one, as no broker should; may be nil
+	held  func(time.Duration)  // told of every receiver that is closed, how long it was held; may be nil
 
-	skips func(*fakeMessage) bool // whether a message is handed out behind the next one, as no broker should; may be nil
-
-	held func(time.Duration) // told of every receiver that is closed, how long it was held; may be nil
-
-	mu       sync.Mutex
-	expiry   time.Time     // no lock runs out before; zero when nothing is locked
-	changed  chan struct{} // closed and replaced whenever something changed
-	sessions map[string]*fakeSession
-	seq      int64
-	dead     []deadMessage
-	broken   []string // promises that were seen broken
+	mu     sync.Mutex
+	ready  bool          // lock and skew are applied
+	sent   int64         // messages; the broker numbers them in this order
+	dead   []deadMessage // in the order in which they were dead-lettered
+	broken []string      // promises that were seen broken
 }
 
-type fakeSession struct {
-	id       string
-	messages []*fakeMessage
-	state    []byte
-	owner    *fakeLink
-	until    time.Time // our clock
-	freed    time.Time
-}
-
-type fakeMessage struct {
-	seq   int64
-	id    string
-	body  []byte
-	props map[string]any
-	sent  time.Time
-	to    *fakeLink // who has received it under the present lock
-}
-
+// A deadMessage is a dead letter.
 type deadMessage struct {
-	fakeMessage
-	session, reason, detail string
-	props                   map[string]any
+	seq                         int64
+	id, session, reason, detail string
+	props                       map[string]any
 }
 
-var errKilled = errors.New("the process is dead")
+var errKilled = bustest.ErrKilled
 
 // A process is what dies as a whole.
 type process struct {
-	name   string
-	mu     sync.Mutex
-	dead   bool
-	stolen map[string]int // links whose lock was taken away and that it has not given up yet, by session
-	shaken time.Time      // when a connection of it last failed
+	*bustest.Client
+	name string
 }
 
-func (p *process) shake() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.shaken = time.Now()
-}
-
-func (p *process) rob(id string, n int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.stolen == nil {
-		p.stolen = map[string]int{}
+func newFakeBroker(t *testing.T, lock time.Duration, plan *faultPlan) *fakeBroker {
+	q := entity.NewQueue(theQueue)
+	// A message is not to die of what the faults do to its session.
+	q.RequiresSession, q.LockDuration, q.MaxDeliveryCount = true, lock, entity.MaxMaxDeliveryCount
+	b := &fakeBroker{
+		Broker: bustest.New(t, entity.Namespace{Queues: []entity.QueueDescription{q}}),
+		lock:   lock, delay: time.Millisecond, plan: plan,
 	}
-	p.stolen[id] += n
+	b.Delay, b.Fault = b.delay, b.fault
+	return b
 }
 
-func (p *process) robbed(id string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.stolen[id] > 0
-}
-
-func (p *process) kill() {
-	p.mu.Lock()
-	p.dead = true
-	p.mu.Unlock()
-}
-
-func (p *process) alive() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return !p.dead
-}
-
-func newFakeBroker(lock time.Duration, plan *faultPlan) *fakeBroker {
-	return &fakeBroker{lock: lock, plan: plan, delay: time.Millisecond, changed: make(chan struct{}), sessions: map[string]*fakeSession{}}
-}
-
-// touch tells everybody who waits that something changed; mu is held.
-func (b *fakeBroker) touch() {
-	close(b.changed)
-	b.changed = make(chan struct{})
-}
-
-func (b *fakeBroker) session(id string) *fakeSession {
-	s := b.sessions[id]
-	if s == nil {
-		s = &fakeSession{id: id}
-		b.sessions[id] = s
+// fault asks the plan.
+func (b *fakeBroker) fault(c bustest.Call) bustest.Fault {
+	switch b.plan.at(string(c.Op)) {
+	case failsBefore:
+		return bustest.Fault{Skip: true, Err: errReset}
+	case replyLost:
+		return bustest.Fault{Err: errReset}
+	case hangs:
+		return bustest.Fault{Hang: true}
+	case lockLost:
+		if c.Op == bustest.OpAccept || c.Op == bustest.OpAcceptByID {
+			return bustest.Fault{Then: func(c bustest.Call) { b.steal(c.Session) }}
+		}
+		return bustest.Fault{First: func() { b.steal(c.Session) }}
 	}
-	return s
+	return bustest.Fault{}
 }
 
+// process makes a process, and the broker what the world wants it to be.
+func (b *fakeBroker) process(t *testing.T, name string) *process {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.ready {
+		b.ready, b.Skew = true, b.skew
+		if err := b.SetLock(theQueue, b.lock); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &process{Client: b.Client(), name: name}
+}
+
+// send puts a message into the queue and returns its number.
 func (b *fakeBroker) send(session, id string, body []byte, props map[string]any) int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.seq++
-	s := b.session(session)
-	s.messages = append(s.messages, &fakeMessage{seq: b.seq, id: id, body: body, props: props, sent: time.Now()})
-	b.touch()
-	return b.seq
+	m := &azservicebus.Message{MessageID: &id, SessionID: &session, Body: body, ApplicationProperties: props}
+	if err := b.Put(theQueue, m); err != nil {
+		panic(err)
+	}
+	b.sent++
+	return b.sent
 }
 
 // await waits until ok, which is called with mu held, or the time is over.
 func (b *fakeBroker) await(ctx context.Context, ok func() bool) error {
-	for {
+	return b.Await(ctx, func() bool {
 		b.mu.Lock()
-		if ok() {
-			b.mu.Unlock()
-			return nil
-		}
-		changed := b.changed
-		next := b.nextExpiry()
-		b.mu.Unlock()
-		var timer <-chan time.Time
-		var t *time.Timer
-		if next > 0 {
-			t = time.NewTimer(next)
-			timer = t.C
-		}
-		select {
-		case <-changed:
-		case <-timer:
-			b.mu.Lock()
-			b.expire()
-			b.mu.Unlock()
-		case <-ctx.Done():
-		}
-		if t != nil {
-			t.Stop()
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-	}
+		defer b.mu.Unlock()
+		return ok()
+	})
 }
 
-// nextExpiry returns the time after which a lock may have run out, 0 when nothing is locked; mu is held.
-func (b *fakeBroker) nextExpiry() time.Duration {
-	if b.expiry.IsZero() {
-		return 0
-	}
-	return max(time.Until(b.expiry), time.Nanosecond)
-}
-
-// expire ends the locks that have run out; mu is held.
-func (b *fakeBroker) expire() {
-	if b.expiry.IsZero() || time.Now().Before(b.expiry) {
-		return
-	}
-	b.expiry = time.Time{}
-	for _, s := range b.sessions {
-		switch {
-		case s.owner == nil:
-		case !time.Now().Before(s.until):
-			b.free(s)
-		default:
-			b.expires(s.until)
-		}
-	}
-}
-
-// expires notes that a lock runs out at a time; mu is held.
-func (b *fakeBroker) expires(at time.Time) {
-	if b.expiry.IsZero() || at.Before(b.expiry) {
-		b.expiry = at
-	}
-}
-
-// free takes the session from its owner; mu is held.
-func (b *fakeBroker) free(s *fakeSession) {
-	for _, m := range s.messages {
-		m.to = nil
-	}
-	s.owner, s.freed = nil, time.Now()
-	b.touch()
-}
-
-// cut frees every session of a process at once, as a connection that was reset does.
-func (b *fakeBroker) cut(p *process) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, s := range b.sessions {
-		if s.owner != nil && s.owner.p == p {
-			b.free(s)
-		}
-	}
-}
-
-// steal takes the lock of a session away, as a broker that moves a partition does.
-func (b *fakeBroker) steal(id string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if s := b.sessions[id]; s != nil && s.owner != nil {
-		s.owner.robbed = true
-		s.owner.p.rob(id, 1)
-		b.free(s)
-	}
-}
+func (b *fakeBroker) steal(id string) { b.Steal(theFiles, id) }
 
 // has reports whether a message is still in the queue.
-func (b *fakeBroker) has(session string, seq int64) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return slices.ContainsFunc(b.session(session).messages, func(m *fakeMessage) bool { return m.seq == seq })
+func (b *fakeBroker) has(seq int64) bool {
+	return slices.ContainsFunc(b.Messages(theQueue), func(m broker.MessageInfo) bool { return m.Sequence == seq })
 }
 
-// holds reports whether the process has the session's lock, whatever it could know.
-func (b *fakeBroker) holds(p *process, id string) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.expire()
-	s := b.sessions[id]
-	return s != nil && s.owner != nil && s.owner.p == p
-}
-
-// owned reports whether the process may act for the session: it holds its lock, or lost it in a way that nobody could
+// owned reports whether the process may act for the session: it has its lock, or lost it in a way that nobody could
 // know of.
-func (b *fakeBroker) owned(p *process, id string) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.expire()
-	s := b.sessions[id]
-	if s == nil {
-		return false
-	}
-	if s.owner != nil && s.owner.p == p {
-		return true
-	}
-	return p.robbed(id)
+func (b *fakeBroker) owned(p *process, id string) bool { return p.Owns(theFiles, id) || p.Robbed(id) }
+
+// ownedByAnother reports whether another process has the session, and the first could have known.
+func (b *fakeBroker) ownedByAnother(p *process, id string) bool {
+	o := b.Owner(theFiles, id)
+	return o != nil && o != p.Client && !p.Robbed(id) && p.Alive()
 }
 
-// ownedByAnother reports whether another process holds the session, and the first could have known.
-func (b *fakeBroker) ownedByAnother(p *process, id string) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.expire()
-	s := b.sessions[id]
-	return s != nil && s.owner != nil && s.owner.p != p && !p.robbed(id) && p.alive()
+// free reports whether nobody has the session.
+func (b *fakeBroker) free(id string) bool {
+	return !slices.ContainsFunc(b.SessionsOf(theQueue), func(s broker.SessionInfo) bool { return s.ID == id && s.Owned })
 }
 
 func (b *fakeBroker) wrong(format string, args ...any) {
@@ -276,19 +151,34 @@ func (b *fakeBroker) wrong(format string, args ...any) {
 	b.broken = append(b.broken, fmt.Sprintf(format, args...))
 }
 
-// left returns the number of messages still in the queue; mu is held.
+// left returns the number of messages that are still in the queue.
 func (b *fakeBroker) left() int {
-	n := 0
-	for _, s := range b.sessions {
-		n += len(s.messages)
-	}
-	return n
+	c, _ := b.CountsOf(theQueue)
+	return c.Active
 }
 
-func (b *fakeBroker) stateOf(id string) []byte {
+func (b *fakeBroker) stateOf(id string) []byte { return b.State(theFiles, id) }
+
+func (b *fakeBroker) setState(id string, state []byte) {
+	if err := b.SetState(theFiles, id, state); err != nil {
+		panic(err)
+	}
+}
+
+// noteDead notes a message that has just become a dead letter, whatever its worker heard of it.
+func (b *fakeBroker) noteDead(seq int64) {
+	letters := b.Messages(theDeadLetters)
+	i := slices.IndexFunc(letters, func(m broker.MessageInfo) bool { return m.Sequence == seq })
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return slices.Clone(b.session(id).state)
+	if i < 0 || slices.ContainsFunc(b.dead, func(d deadMessage) bool { return d.seq == seq }) {
+		return
+	}
+	m := letters[i]
+	b.dead = append(b.dead, deadMessage{
+		seq: seq, id: m.MessageID, session: m.SessionID, reason: m.DeadLetterReason, detail: m.DeadLetterDescription,
+		props: m.Properties,
+	})
 }
 
 // A fakeAcceptor is the broker as one process sees it.
@@ -298,118 +188,84 @@ type fakeAcceptor struct {
 }
 
 func (a fakeAcceptor) AcceptNext(ctx context.Context, d time.Duration) (Session, error) {
-	asked := time.Now()
-	bounded, cancel := context.WithTimeout(ctx, d)
-	defer cancel()
-	kind := a.b.plan.at("accept")
-	switch {
-	case !a.p.alive():
-		return nil, errKilled
-	case kind == failsBefore:
-		return nil, errors.New("accept: connection refused")
-	case kind == hangs:
-		<-bounded.Done()
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		return nil, bus.ErrIdle
-	}
-	var k *fakeLink
-	err := a.b.await(bounded, func() bool {
-		a.b.expire()
-		if !a.p.alive() {
-			return true
-		}
-		s := a.b.next()
-		if s != nil {
-			k = a.b.grant(s, a.p, asked)
-		}
-		return s != nil
-	})
-	switch {
-	case ctx.Err() != nil:
-		if k != nil {
-			_ = k.Close(context.WithoutCancel(ctx))
-		}
-		return nil, context.Cause(ctx)
-	case err != nil:
-		return nil, bus.ErrIdle
-	case k == nil:
-		return nil, errKilled
-	case kind == replyLost: // granted, and nobody knows: the lock has to run out
-		return nil, errors.New("accept: connection reset")
-	case kind == lockLost:
-		a.b.steal(k.s.id)
-	}
-	return k, nil
+	return a.accepted(a.p.AcceptNext(ctx, theFiles, d))
 }
 
 func (a fakeAcceptor) AcceptByID(ctx context.Context, id string) (Session, error) {
-	kind := a.b.plan.at("accept by id")
-	if !retry.Wait(ctx, a.b.delay) {
-		return nil, context.Cause(ctx)
-	}
-	switch {
-	case !a.p.alive():
-		return nil, errKilled
-	case kind == failsBefore:
-		return nil, errors.New("accept: connection refused")
-	case kind == hangs:
-		if !retry.Wait(ctx, 5*time.Second) {
-			return nil, context.Cause(ctx)
-		}
-		return nil, context.DeadlineExceeded
-	}
-	a.b.mu.Lock()
-	a.b.expire()
-	s := a.b.session(id)
-	if s.owner != nil {
-		a.b.mu.Unlock()
-		return nil, bus.ErrTaken
-	}
-	k := a.b.grant(s, a.p, time.Now())
-	a.b.mu.Unlock()
-	switch kind {
-	case replyLost:
-		return nil, errors.New("accept: connection reset")
-	case lockLost:
-		a.b.steal(id)
-	}
-	return k, nil
+	return a.accepted(a.p.AcceptByID(ctx, theFiles, id))
 }
 
-// grant returns the session to a process; mu is held.
-func (b *fakeBroker) grant(s *fakeSession, p *process, asked time.Time) *fakeLink {
-	k := &fakeLink{b: b, p: p, s: s, granted: asked, accepted: time.Now(), call: make(chan struct{}, 1)}
-	s.owner, s.until = k, time.Now().Add(b.lock)
-	k.until = s.until.Add(b.skew)
-	b.expires(s.until)
-	return k
+func (a fakeAcceptor) accepted(s *bustest.Session, err error) (Session, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &fakeLink{Session: s, b: a.b, p: a.p, accepted: time.Now()}, nil
 }
 
-// next returns the next available session; nil when there is none; mu is held.
-func (b *fakeBroker) next() (next *fakeSession) {
-	before := func(s, o *fakeSession) bool {
-		if b.fair && !s.freed.Equal(o.freed) {
-			return s.freed.Before(o.freed)
-		}
-		return s.id < o.id
-	}
-	for _, s := range b.sessions {
-		if s.owner == nil && len(s.messages) > 0 && (next == nil || before(s, next)) {
-			next = s
-		}
-	}
-	return next
+// A fakeLink is an accepted session.
+type fakeLink struct {
+	*bustest.Session
+	b        *fakeBroker
+	p        *process
+	accepted time.Time
+	late     *azservicebus.ReceivedMessage // the message that is handed out behind its successor
 }
 
-// locked returns how many sessions are owned; mu is held.
+func (k *fakeLink) Receive(ctx context.Context, d time.Duration) (*azservicebus.ReceivedMessage, error) {
+	if m := k.late; m != nil {
+		k.late = nil
+		return m, nil
+	}
+	m, err := k.Session.Receive(ctx, d)
+	if m == nil || k.b.skips == nil || !k.b.skips(*m.SequenceNumber) {
+		return m, err
+	}
+	next, err := k.Session.Receive(ctx, time.Millisecond)
+	if next == nil {
+		return m, err
+	}
+	k.late = m
+	return next, nil
+}
+
+func (k *fakeLink) Complete(ctx context.Context, m *azservicebus.ReceivedMessage) error {
+	return k.settled(m, k.Session.Complete(ctx, m))
+}
+
+func (k *fakeLink) DeadLetter(ctx context.Context, m *azservicebus.ReceivedMessage, o *azservicebus.DeadLetterOptions) error {
+	err := k.settled(m, k.Session.DeadLetter(ctx, m, o))
+	k.b.noteDead(*m.SequenceNumber)
+	return err
+}
+
+// settled looks whether an owner was refused: the message was settled before, or is not his.
+func (k *fakeLink) settled(m *azservicebus.ReceivedMessage, err error) error {
+	if errors.Is(err, bustest.ErrNotLocked) && k.b.owned(k.p, k.ID()) {
+		k.b.wrong("%s settled message %d, which was settled before or not received", k.p.name, *m.SequenceNumber)
+	}
+	return err
+}
+
+func (k *fakeLink) Close(ctx context.Context) error {
+	err := k.Session.Close(ctx)
+	if err == nil && k.b.held != nil {
+		k.b.held(time.Since(k.accepted))
+	}
+	return err
+}
+
+// locked returns how many sessions are owned.
 func (b *fakeBroker) locked() int {
 	n := 0
-	for _, s := range b.sessions {
-		if s.owner != nil {
+	for _, s := range b.SessionsOf(theQueue) {
+		if s.Owned {
 			n++
 		}
 	}
 	return n
+}
+
+// empty reports whether a session has no messages.
+func (b *fakeBroker) empty(session string) bool {
+	return !slices.ContainsFunc(b.Messages(theQueue), func(m broker.MessageInfo) bool { return m.SessionID == session })
 }

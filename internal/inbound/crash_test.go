@@ -85,8 +85,8 @@ func TestAMessageOutOfOrderStartsTheSessionOver(t *testing.T) {
 		t.Run(fmt.Sprintf("message %d", late), func(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {
 				skipped, over := false, 0
-				w.b.skips = func(m *fakeMessage) bool {
-					if m.seq != late || skipped {
+				w.b.skips = func(seq int64) bool {
+					if seq != late || skipped {
 						return false
 					}
 					skipped = true

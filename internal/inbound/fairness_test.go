@@ -21,7 +21,7 @@ func TestAnIdleEntityDoesNotWaitForBusyOnes(t *testing.T) {
 		pass(10 * time.Minute)
 		w.send("Quiet", "quiet", "good")
 		began := time.Now()
-		w.waitFor("the quiet file", func() bool { return len(w.b.session("Quiet").messages) == 0 })
+		w.waitFor("the quiet file", func() bool { return w.b.empty("Quiet") })
 		if d := time.Since(began); d > 5*time.Minute {
 			t.Errorf("one file of an idle entity, an import of a minute, took %s behind 4 busy ones", d)
 		}
@@ -35,7 +35,7 @@ func TestAnIdleEntityGetsItsTurnWhenSlotsAreScarce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {
 				w.o.Sessions, w.o.Accepts, w.o.Locks = 4, 2, locks
-				w.b.lock, w.b.fair = 5*time.Minute, locks == 4
+				w.b.lock = 5 * time.Minute
 				w.fno.post, w.fno.takes = 4*time.Second, 0
 				w.route.Poll.First = 0
 				for f := range 1000 {
@@ -47,7 +47,7 @@ func TestAnIdleEntityGetsItsTurnWhenSlotsAreScarce(t *testing.T) {
 				pass(10 * time.Minute)
 				w.send("Quiet", "quiet", "good")
 				began := time.Now()
-				w.waitFor("the quiet file", func() bool { return len(w.b.session("Quiet").messages) == 0 })
+				w.waitFor("the quiet file", func() bool { return w.b.empty("Quiet") })
 				if d := time.Since(began); d > 10*time.Minute {
 					t.Errorf("one file of an idle entity took %s behind 10 busy ones", d)
 				}
@@ -78,11 +78,9 @@ func TestLongImportsAreBoundedByFnoAndLocks(t *testing.T) {
 				began := time.Now()
 				w.start()
 				pass(5 * time.Minute)
-				w.b.mu.Lock()
 				if n := w.b.locked(); n > c.locks {
 					t.Errorf("%d sessions are owned, %d may be", n, c.locks)
 				}
-				w.b.mu.Unlock()
 				w.drained()
 				if d := time.Since(began); d > c.within {
 					t.Errorf("%d entities with one file each, imports of 10 min: %s", c.entities, d)
@@ -97,7 +95,7 @@ func TestLongImportsAreBoundedByFnoAndLocks(t *testing.T) {
 func TestHeldSessionsAreBoundedAndKeepNobodyFromWork(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		w.o.Sessions, w.o.Locks = 16, 100
-		w.b.lock, w.b.fair = 5*time.Minute, true
+		w.b.lock = 5 * time.Minute
 		w.route.OnFailure = OnFailureHold
 		w.fno.takes = 100 * time.Millisecond
 		for i := range 500 {
@@ -105,11 +103,9 @@ func TestHeldSessionsAreBoundedAndKeepNobodyFromWork(t *testing.T) {
 		}
 		w.start()
 		pass(30 * time.Minute)
-		w.b.mu.Lock()
 		if n := w.b.locked(); n > w.o.Locks {
 			t.Errorf("%d sessions are owned, %d may be", n, w.o.Locks)
 		}
-		w.b.mu.Unlock()
 		before := w.plan.calls("accept by id") + w.plan.calls("accept")
 		pass(time.Minute)
 		if n := w.plan.calls("accept by id") + w.plan.calls("accept") - before; n > 20*60 {
@@ -117,7 +113,7 @@ func TestHeldSessionsAreBoundedAndKeepNobodyFromWork(t *testing.T) {
 		}
 		w.send("Good", "good", "good")
 		began := time.Now()
-		w.waitFor("the good file", func() bool { return len(w.b.session("Good").messages) == 0 })
+		w.waitFor("the good file", func() bool { return w.b.empty("Good") })
 		if d := time.Since(began); d > 10*time.Minute {
 			t.Errorf("a good file took %s beside 500 held sessions", d)
 		}

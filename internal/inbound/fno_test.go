@@ -71,11 +71,11 @@ func (r fakeRoad) RoundTrip(req *http.Request) (*http.Response, error) {
 		op = req.URL.Path[strings.LastIndex(req.URL.Path, ".")+1:]
 	}
 	session := req.URL.Query().Get("entity")
-	if !r.p.alive() {
+	if !r.p.Alive() {
 		return nil, errKilled
 	}
 	if op == "post" && !f.b.owned(r.p, session) {
-		if !r.p.alive() { // killed and cut since the question above
+		if !r.p.Alive() { // killed and cut since the question above
 			return nil, errKilled
 		}
 		f.b.wrong("%s posted %s of session %q without its lock", r.p.name, req.Header.Get("x-ms-dyn-externalidentifier"), session)
@@ -96,7 +96,7 @@ func (r fakeRoad) RoundTrip(req *http.Request) (*http.Response, error) {
 		if op == "post" {
 			f.b.steal(session)
 		} else {
-			f.b.stealAll(r.p)
+			r.p.StealAll(theFiles)
 		}
 	}
 	var body []byte
@@ -117,14 +117,14 @@ func (r fakeRoad) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !retry.Wait(req.Context(), d) {
 		return nil, context.Cause(req.Context())
 	}
-	if !r.p.alive() && kind != replyLost {
+	if !r.p.Alive() && kind != replyLost {
 		return nil, errKilled
 	}
 	if op == "post" && f.b.ownedByAnother(r.p, session) {
 		f.b.wrong("%s's post of %s took effect when another process held session %q", r.p.name, req.Header.Get("x-ms-dyn-externalidentifier"), session)
 	}
 	answer, code := f.answer(op, req, body, r.p)
-	if kind == replyLost || !r.p.alive() {
+	if kind == replyLost || !r.p.Alive() {
 		return nil, errReset
 	}
 	return reply(code, answer), nil
@@ -245,19 +245,4 @@ func (f *fakeFno) recorded() []history.Recorded {
 		all = append(all, r)
 	}
 	return all
-}
-
-// stealAll takes every lock of a process away.
-func (b *fakeBroker) stealAll(p *process) {
-	b.mu.Lock()
-	var ids []string
-	for id, s := range b.sessions {
-		if s.owner != nil && s.owner.p == p {
-			ids = append(ids, id)
-		}
-	}
-	b.mu.Unlock()
-	for _, id := range ids {
-		b.steal(id)
-	}
 }

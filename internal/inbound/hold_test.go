@@ -23,7 +23,7 @@ func TestACorruptLedgerWaitsForAnOrder(t *testing.T) {
 						w.route.ResendUnknown = resend
 						w.route.Window, w.route.Overlap, w.fno.parallel = window, window > 1, window > 1
 						w.fill(1, 5, nil)
-						w.b.sessions["Entity 0"].state = []byte(garbage)
+						w.b.setState("Entity 0", []byte(garbage))
 						w.send("Entity 1", "other", "a file")
 						r := w.start()
 						w.waitFor("the other session", func() bool { return w.b.left() == 5 })

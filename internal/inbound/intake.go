@@ -116,8 +116,8 @@ func (w *Worker) closedUntil(src *Source) (until time.Time, closed bool) {
 func (w *Worker) serve(intake, work context.Context, src *Source, s Session, slot *admission.Slot, began time.Time) {
 	defer slot.GiveBack()
 	w.o.Telemetry.Accepted(work, src.Destination, began, s.ID(), nil)
-	w.o.Telemetry.SessionHeld(work, src.Destination, 1)
-	defer w.o.Telemetry.SessionHeld(work, src.Destination, -1)
+	w.o.Telemetry.SessionOwned(work, src.Destination, 1)
+	defer w.o.Telemetry.SessionOwned(work, src.Destination, -1)
 	for {
 		end := w.runLane(w.own(intake, work, src, s), slot)
 		w.giveBack(work, s)

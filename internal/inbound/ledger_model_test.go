@@ -73,7 +73,7 @@ func (m *ledgerMachine) replica(i int) *replica {
 	if m.procs[i] != nil {
 		return m.procs[i]
 	}
-	p := &process{name: fmt.Sprintf("process-%d", i)}
+	p := m.w.b.process(m.t, fmt.Sprintf("process-%d", i))
 	route := m.w.route
 	route.into(m.w.environment("prod", p))
 	w, err := New(Options{
@@ -98,7 +98,7 @@ func (m *ledgerMachine) step(i int) {
 	if err == nil {
 		next, err = m.l.step()
 	}
-	if err != nil || next == release || !m.of.alive() {
+	if err != nil || next == release || !m.of.Alive() {
 		m.part(err)
 	}
 }
@@ -138,7 +138,7 @@ func (m *ledgerMachine) accept(r *replica) error {
 // part ends a lane as its run does, with a checkpoint if it can.
 func (m *ledgerMachine) part(err error) {
 	l := m.l
-	if m.of.alive() && l.owned.Err() == nil {
+	if m.of.Alive() && l.owned.Err() == nil {
 		_ = l.checkpoint()
 	}
 	for _, f := range slices.Clone(l.imports) {
@@ -146,20 +146,20 @@ func (m *ledgerMachine) part(err error) {
 	}
 	m.close()
 	m.l = nil
-	if !m.of.alive() {
-		m.w.b.cut(m.of.process)
+	if !m.of.Alive() {
+		m.of.Cut()
 		m.procs[slices.Index(m.procs[:], m.of)] = nil
 	}
 }
 
 // at is a point at which a crash leaves something different behind.
 func (m *ledgerMachine) at(point string) {
-	if point == "before-post" && m.of.alive() {
+	if point == "before-post" && m.of.Alive() {
 		i := slices.IndexFunc(m.l.imports, func(f *fileImport) bool { return f.entry.Phase == ledger.Posting })
 		m.mayPost(m.l.imports[i])
 	}
 	if m.dieAt--; m.dieAt == 0 {
-		m.of.kill()
+		m.of.Kill()
 	}
 }
 
@@ -201,9 +201,7 @@ func failedBy(i history.Recorded) bool {
 }
 
 func (m *ledgerMachine) queued(seq int64) bool {
-	m.w.b.mu.Lock()
-	defer m.w.b.mu.Unlock()
-	return slices.ContainsFunc(m.w.b.session(machineSession).messages, func(f *fakeMessage) bool { return f.seq == seq })
+	return m.w.b.has(seq)
 }
 
 // A watched session has every write of its state looked at.
@@ -274,12 +272,20 @@ func (m *ledgerMachine) stepped(seq int64, key string, next *ledger.Ledger) {
 		m.fail("file %d counts as settled, and is in the queue", seq)
 	case to == ledger.InFno && (!ok || e.FnoID != i.MessageID):
 		m.fail("file %d is noted as F&O's %s, which has %+v", seq, e.FnoID, i)
-	case from == ledger.InFno && (to == ledger.Waiting || to == ledger.Held) && !failedBy(i) && time.Since(i.Accepted) < m.w.route.Deadline:
+	case from == ledger.InFno && (to == ledger.Waiting || to == ledger.Held) && m.works(i):
 		m.fail("file %d goes from %q to %q, and F&O has it: %+v", seq, from, to, i)
-	case from == ledger.Posting && to == "" && (ok || m.last.Find(seq).Attempts > 1 || m.last.Find(seq).Unknown):
+	case from == ledger.Posting && to == "" && (ok || triedBefore(m.last.Find(seq))):
 		m.fail("more than an intent is forgotten: %+v; F&O has %+v", m.last.Find(seq), i)
 	}
 }
+
+// works reports whether F&O works on an import and has time left for it.
+func (m *ledgerMachine) works(i history.Recorded) bool {
+	return !failedBy(i) && time.Since(i.Accepted) < m.w.route.Deadline
+}
+
+// triedBefore reports whether an entry knows more than the intent of a first attempt.
+func triedBefore(e *ledger.Entry) bool { return e.Attempts > 1 || e.Unknown }
 
 func phaseOf(l *ledger.Ledger, seq int64) ledger.Phase {
 	if e := l.Find(seq); e != nil {
@@ -432,7 +438,5 @@ func (m *ledgerMachine) settle() {
 }
 
 func (m *ledgerMachine) left() int {
-	m.w.b.mu.Lock()
-	defer m.w.b.mu.Unlock()
 	return m.w.b.left()
 }

@@ -46,7 +46,7 @@ func TestTwoLedgerWritesPerFileInTheSteadyState(t *testing.T) {
 		w.fill(1, files, nil)
 		w.start()
 		w.drained()
-		w.waitFor("the session to be released", func() bool { return w.b.sessions["Entity 0"].owner == nil })
+		w.waitFor("the session to be released", func() bool { return w.b.free("Entity 0") })
 		if r := w.check(); r.Processed != files {
 			t.Errorf("%+v", r)
 		}
@@ -260,7 +260,7 @@ func TestAMessageWithoutARouteIsRejected(t *testing.T) {
 func TestAFileThatWasSettledBeforeIsOnlyCompleted(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		w.fill(1, 2, nil)
-		w.b.sessions["Entity 0"].state = []byte(`{"v":1,"settled":1}`)
+		w.b.setState("Entity 0", []byte(`{"v":1,"settled":1}`))
 		w.start()
 		w.drained()
 		w.end()
@@ -275,7 +275,7 @@ func TestANewerLedgerIsLeftAlone(t *testing.T) {
 		w.o.Sessions = 1
 		state := `{"v":99,"files":[{"seq":1,"phase":"teleported"}]}`
 		w.send("Entity 0", "other release", "a file")
-		w.b.sessions["Entity 0"].state = []byte(state)
+		w.b.setState("Entity 0", []byte(state))
 		w.send("Entity 1", "ours", "a file")
 		w.start()
 		w.waitFor("the other session", func() bool { return w.b.left() == 1 })
@@ -302,7 +302,7 @@ func TestAnIdleSessionIsReleasedAndPickedUpAtOnce(t *testing.T) {
 			if d := time.Since(began); d > 200*time.Millisecond {
 				t.Errorf("file %d took %s", n, d)
 			}
-			w.waitFor("the session to be released", func() bool { return w.b.sessions["Entity 0"].owner == nil })
+			w.waitFor("the session to be released", func() bool { return w.b.free("Entity 0") })
 			if d := time.Since(began); d > 500*time.Millisecond {
 				t.Errorf("the session was held for %s", d)
 			}

@@ -9,9 +9,8 @@ import (
 // moves it. Whoever had it must not say anything from then on, however long it took to get a link to the topic.
 func TestWhoLostTheSessionDoesNotSpeak(t *testing.T) {
 	for name, happens := range map[string]func(w *world, p *process, session string){
-		"its connection broke": func(w *world, p *process, session string) {
-			w.b.cut(p)
-			p.shake()
+		"its connection broke": func(_ *world, p *process, _ string) {
+			p.Cut()
 			pass(20 * time.Millisecond) // the next owner has it, and the lane knows nothing yet
 		},
 		"the broker moved it, and nobody noticed": func(w *world, _ *process, session string) {

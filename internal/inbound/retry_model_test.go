@@ -67,7 +67,7 @@ func (f *life) post() *http.Response {
 			f.m.mu.Lock()
 			defer f.m.mu.Unlock()
 			if e := f.m.last.Find(1); f.m.of == of && e != nil && e.Phase == ledger.Waiting {
-				if of.kill(); f.last.Outage {
+				if of.Kill(); f.last.Outage {
 					f.lost += time.Since(f.at)
 				}
 				f.m.due(errKilled)

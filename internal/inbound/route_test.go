@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"fnobridge/internal/contract"
@@ -46,18 +47,27 @@ func TestTheSessionNamesEntityAndCompany(t *testing.T) {
 	}
 }
 
+// says checks what a message was read as, and the name of its route.
+func says(t *testing.T, got contract.Message, route *Route, err error, name string, want contract.Message) {
+	t.Helper()
+	if err != nil || route.Name != name {
+		t.Errorf("route %+v, %v", route, err)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestPropertiesWinOverTheSessionAndTheRouteOverBoth(t *testing.T) {
 	w := resolver(&Route{Name: "fixed", Match: contract.Pair{Entity: "vendors"}, Fixed: contract.Pair{Entity: "Vendors V2", Company: "dat"}}, &Route{Name: "all"})
 	p, route, err := w.routed("q", aMessage("usmf/Customers", map[string]any{
 		contract.PropEntity: "Items", contract.PropCompany: "demf", contract.PropDataRef: "https://x/y", contract.PropFileName: "a.csv", contract.PropSHA256: "ff", contract.PropKey: "the first key", "other": 42,
 	}))
-	if err != nil || route.Name != "all" || p.Entity != "Items" || p.Company != "demf" || p.DataRef != "https://x/y" || p.File != "a.csv" || p.SHA256 != "ff" || p.Key != "the first key" {
-		t.Errorf("%+v, %v", p, err)
-	}
+	says(t, p, route, err, "all", contract.Message{
+		Pair: contract.Pair{Entity: "Items", Company: "demf"}, Key: "the first key", File: "a.csv", DataRef: "https://x/y", SHA256: "ff",
+	})
 	p, route, err = w.routed("q", aMessage("VENDORS", nil))
-	if err != nil || route.Name != "fixed" || p.Entity != "Vendors V2" || p.Company != "dat" || p.Key != "the key" {
-		t.Errorf("%+v, %v", p, err)
-	}
+	says(t, p, route, err, "fixed", contract.Message{Pair: contract.Pair{Entity: "Vendors V2", Company: "dat"}, Key: "the key"})
 	p, _, err = w.routed("q", aMessage("Items", map[string]any{contract.PropEntity: "", contract.PropCompany: nil}))
 	if err != nil || p.Entity != "Items" {
 		t.Errorf("%+v, %v", p, err)

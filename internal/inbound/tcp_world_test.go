@@ -132,7 +132,7 @@ type senderEvents struct{ s *bus.Sender }
 func (p senderEvents) PublishIf(ctx context.Context, may func() error, events ...status.Event) error {
 	var messages []*azservicebus.Message
 	for _, e := range events {
-		body, err := e.Encode()
+		_, body, err := e.Encode()
 		if err != nil {
 			return err
 		}

@@ -32,7 +32,7 @@ type fakePublisher struct {
 
 func (r fakePublisher) PublishIf(ctx context.Context, may func() error, events ...status.Event) error {
 	t := r.t
-	if !r.p.alive() {
+	if !r.p.Alive() {
 		return errKilled
 	}
 	if t.connecting != nil {
@@ -42,11 +42,11 @@ func (r fakePublisher) PublishIf(ctx context.Context, may func() error, events .
 		return err
 	}
 	for _, e := range events {
-		if t.connecting != nil && !t.b.holds(r.p, e.Session) {
+		if t.connecting != nil && !r.p.Owns(theFiles, e.Session) {
 			t.b.wrong("%s published %s of %s after session %q had gone to another", r.p.name, e.Status, e.MessageID, e.Session)
 		}
 		if e.Session != "" && !t.b.owned(r.p, e.Session) {
-			if !r.p.alive() { // killed and cut since the question above
+			if !r.p.Alive() { // killed and cut since the question above
 				return errKilled
 			}
 			t.b.wrong("%s published %s of %s without the lock of session %q", r.p.name, e.Status, e.MessageID, e.Session)
@@ -69,7 +69,7 @@ func (r fakePublisher) PublishIf(ctx context.Context, may func() error, events .
 	if !retry.Wait(ctx, t.b.delay) {
 		return context.Cause(ctx)
 	}
-	if !r.p.alive() {
+	if !r.p.Alive() {
 		return errKilled
 	}
 	t.mu.Lock()

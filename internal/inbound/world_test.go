@@ -68,7 +68,7 @@ const theActivity = "2fd2c2a1-8f6d-4b7e-9a8e-3d3f3f1f7c11"
 
 func newWorld(t *testing.T) *world {
 	plan := &faultPlan{}
-	w := &world{t: t, requests: 8, asks: 1000, meter: noop.NewMeterProvider(), plan: plan, b: newFakeBroker(30*time.Second, plan)}
+	w := &world{t: t, requests: 8, asks: 1000, meter: noop.NewMeterProvider(), plan: plan, b: newFakeBroker(t, 30*time.Second, plan)}
 	w.fno = &fakeFno{plan: plan, b: w.b, call: 20 * time.Millisecond, takes: 2 * time.Second, asked: map[string]int{}}
 	w.topic = &fakeTopic{plan: plan, b: w.b, seen: map[string]bool{}}
 	w.route = Route{
@@ -85,7 +85,7 @@ func newWorld(t *testing.T) *world {
 // start brings up a process with a worker.
 func (w *world) start() *running {
 	w.t.Helper()
-	r := &running{process: &process{name: fmt.Sprintf("process-%d", len(w.procs)+1)}, done: make(chan struct{})}
+	r := &running{process: w.b.process(w.t, fmt.Sprintf("process-%d", len(w.procs)+1)), done: make(chan struct{})}
 	handler := slog.DiscardHandler
 	if w.log {
 		handler = slog.NewTextHandler(w.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})
@@ -147,11 +147,11 @@ func (w *world) environment(name string, p *process) *dynamics.Environment {
 // crash ends the process as kill -9 does: nothing it does from now on has an effect. With cut the broker notices at
 // once, else its locks have to run out.
 func (w *world) crash(r *running, cut bool) {
-	r.kill()
+	r.Kill()
 	r.stopTaking(errKilled)
 	r.stopWorking(errKilled)
 	if cut {
-		w.b.cut(r.process)
+		r.Cut()
 	}
 }
 
@@ -213,18 +213,9 @@ func (w *world) waitFor(what string, ok func() bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), 48*time.Hour)
 	defer cancel()
 	if err := w.b.await(ctx, ok); err != nil {
-		w.b.mu.Lock()
-		for _, id := range slices.Sorted(func(yield func(string) bool) {
-			for id := range w.b.sessions {
-				if !yield(id) {
-					return
-				}
-			}
-		}) {
-			s := w.b.sessions[id]
-			w.t.Logf("session %q: %d messages, owned %v, state %s", id, len(s.messages), s.owner != nil, s.state)
+		for _, s := range w.b.SessionsOf(theQueue) {
+			w.t.Logf("session %q: %d messages, owned %v, state %s", s.ID, s.Messages, s.Owned, s.State)
 		}
-		w.b.mu.Unlock()
 		for _, r := range w.procs {
 			for _, v := range r.w.Sessions() {
 				w.t.Logf("%s: %+v", r.name, v)
@@ -247,10 +238,11 @@ func (w *world) check() history.Report {
 	for _, d := range w.b.dead {
 		h.DeadLettered = append(h.DeadLettered, history.DeadLettered{MessageID: d.id, Reason: failure.Reason(d.reason)})
 	}
-	for _, s := range w.b.sessions {
-		for _, m := range s.messages {
-			h.Remaining = append(h.Remaining, m.id)
-		}
+	for _, m := range w.b.Messages(theQueue) {
+		h.Remaining = append(h.Remaining, m.MessageID)
+	}
+	if n := len(w.b.Messages(theDeadLetters)); n != len(w.b.dead) {
+		w.t.Errorf("%d dead letters, and the workers know of %d", n, len(w.b.dead))
 	}
 	for _, m := range w.b.broken {
 		w.t.Errorf("fencing: %s", m)
@@ -280,9 +272,7 @@ func (w *world) order(session string, do ledger.Do) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.b.mu.Lock()
-	defer w.b.mu.Unlock()
-	w.b.session(ledger.ControlSession(session)).state = b
+	w.b.setState(ledger.ControlSession(session), b)
 }
 
 // operator starts somebody who looks once a minute for sessions that are held, and gives the same order for each.
@@ -292,15 +282,12 @@ func (w *world) operator(do ledger.Do) {
 			pass(time.Minute)
 			w.b.mu.Lock()
 			over := w.over
-			var held []string
-			for id, s := range w.b.sessions {
-				if l, err := ledger.Decode(s.state); err == nil && l.Park != nil && l.Park.Mode == ledger.Holding && len(s.messages) > 0 {
-					held = append(held, id)
-				}
-			}
 			w.b.mu.Unlock()
-			for _, id := range held {
-				w.order(id, do)
+			for _, s := range w.b.SessionsOf(theQueue) {
+				l, err := ledger.Decode(s.State)
+				if err == nil && l.Park != nil && l.Park.Mode == ledger.Holding && s.Messages > 0 {
+					w.order(s.ID, do)
+				}
 			}
 			if over {
 				return

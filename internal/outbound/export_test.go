@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -38,7 +39,10 @@ type fno struct {
 	again    map[string]bool   // offered again: LastDequeueDateTime is set
 	fail     func(call string, n int) (int, error)
 	counts   map[string]int
-	whenIdle func() // called when there is nothing more to dequeue
+	asked    []time.Time // when each of the calls came
+	after    string      // Retry-After of what fails
+	whenIdle func()      // called when there is nothing more to dequeue
+	export   *Export     // as play made it
 }
 
 func newFno(files ...string) *fno {
@@ -74,14 +78,16 @@ func (f *fno) RoundTrip(r *http.Request) (*http.Response, error) {
 		id, _, _ := strings.Cut(rest, `"`)
 		call += " " + id
 	}
-	f.calls = append(f.calls, call)
+	f.calls, f.asked = append(f.calls, call), append(f.asked, time.Now())
 	f.counts[call]++
 	if f.fail != nil {
 		if code, err := f.fail(call, f.counts[call]); code != 0 || err != nil {
 			if err != nil {
 				return nil, err
 			}
-			return answer(code, ""), nil
+			a := answer(code, "")
+			a.Header.Set("Retry-After", f.after)
+			return a, nil
 		}
 	}
 	switch op {
@@ -182,7 +188,8 @@ func play(t *testing.T, f *fno, o *outbox, change func(*ExportOptions)) *notices
 				stop()
 			}
 		}
-		NewExport(options).Run(ctx, t.Context())
+		f.export = NewExport(options)
+		f.export.Run(ctx, t.Context())
 	})
 	return n
 }
@@ -200,10 +207,13 @@ func TestExportPublishesBeforeItAcknowledgesOneAtATime(t *testing.T) {
 	if *o.sent[0].ContentType != "application/octet-stream" || *o.sent[1].ContentType != "application/zip" {
 		t.Errorf("content types %q, %q", *o.sent[0].ContentType, *o.sent[1].ContentType)
 	}
-	p := o.sent[0].ApplicationProperties
-	if p["entity"] != "Customers V3" || p["company"] != "usmf" || p["redelivered"] != false || p["size"] != int64(5) ||
-		p["sha256"] != "a7937b64b8caa58f03721bb6bacf5c78cb235febe0e70b1b84cd99541461a08e" {
-		t.Errorf("properties %v", p)
+	for name, want := range map[string]any{
+		"entity": "Customers V3", "company": "usmf", "redelivered": false, "size": int64(5),
+		"sha256": "a7937b64b8caa58f03721bb6bacf5c78cb235febe0e70b1b84cd99541461a08e",
+	} {
+		if got := o.sent[0].ApplicationProperties[name]; got != want {
+			t.Errorf("property %s is %v, want %v", name, got, want)
+		}
 	}
 	if len(n.events) != 2 || n.events[0].Status != status.Exported {
 		t.Errorf("events %+v", n.events)
@@ -273,8 +283,11 @@ func TestExportAfterACrashCarriesTheSameMessageID(t *testing.T) {
 func TestExportWithoutAFileIsAcknowledgedAndTold(t *testing.T) {
 	f, o := newFno(""), &outbox{}
 	n := play(t, f, o, nil)
-	if len(o.sent) != 0 || len(f.acked) != 1 || len(n.events) != 1 || n.events[0].Status != status.ExportEmpty || n.events[0].Detail != "zero records" {
-		t.Errorf("%d sent, %d acked, events %+v", len(o.sent), len(f.acked), n.events)
+	if len(o.sent) != 0 || len(f.acked) != 1 {
+		t.Errorf("%d sent, %d acked", len(o.sent), len(f.acked))
+	}
+	if len(n.events) != 1 || n.events[0].Status != status.ExportEmpty || n.events[0].Detail != "zero records" {
+		t.Errorf("events %+v", n.events)
 	}
 }
 
@@ -311,6 +324,67 @@ func TestExportTooLargeWithoutAStoreStaysInFno(t *testing.T) {
 	if len(o.sent) != 0 || len(f.acked) != 0 {
 		t.Error("an export that could not be published was acknowledged")
 	}
+	if n := f.counts["download corr-1"]; n != 1 {
+		t.Errorf("downloaded %d times, although it can never fit", n)
+	}
+}
+
+// F&O says when it wants to be asked again, whatever it is asked.
+func TestExportWaitsAsLongAsFnoAsks(t *testing.T) {
+	for _, call := range []string{"dequeue", "download corr-1", "ack corr-1"} {
+		f, o := newFno("file"), &outbox{}
+		f.after = "100"
+		f.fail = func(c string, n int) (int, error) {
+			if c == call && n == 1 {
+				return http.StatusInternalServerError, nil
+			}
+			return 0, nil
+		}
+		play(t, f, o, nil)
+		i := slices.Index(f.calls, call)
+		if len(o.sent) != 1 || f.calls[i+1] != call {
+			t.Fatalf("%s: %d sent, calls %v", call, len(o.sent), f.calls)
+		}
+		if d := f.asked[i+1].Sub(f.asked[i]); d < 100*time.Second || d > 101*time.Second {
+			t.Errorf("%s: asked again after %v", call, d)
+		}
+	}
+}
+
+// What is remembered of an export goes with its acknowledgement: a process lives for months.
+func TestExportForgetsWhatIsAcknowledged(t *testing.T) {
+	f := newFno("first", "second")
+	play(t, f, &outbox{}, nil)
+	if len(f.acked) != 2 || len(f.export.published) != 0 {
+		t.Errorf("%d acknowledged, and of %v it is remembered that they are published", len(f.acked), f.export.published)
+	}
+}
+
+// A turn ends in time also where there is nothing to fetch: the broker detaches a link that is idle for ten minutes.
+func TestExportGivesItsTurnBackInTimeWhenIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		env, err := dynamics.New(dynamics.Options{Name: "prod", URL: host, Credential: token{}, Transport: newFno()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		turns := 0
+		NewExport(ExportOptions{
+			Name: "customers", Environment: env, Activity: exportJob, Sender: &outbox{}, MaxInline: 100, Poll: time.Hour,
+			Telemetry: telemetry.Discard(),
+			Turn: func(ctx context.Context) (context.Context, func(), error) {
+				began := time.Now()
+				return ctx, func() {
+					if d := time.Since(began); d > turnTime {
+						t.Errorf("a turn was kept for %v", d)
+					}
+					if turns++; turns == 3 {
+						stop()
+					}
+				}, nil
+			},
+		}).Run(ctx, t.Context())
+	})
 }
 
 func TestExportWaitsForItsTurnAndStopsWhenItEnds(t *testing.T) {

@@ -83,40 +83,39 @@ func (p *Events) send(ctx context.Context, may func() error, events []status.Eve
 // message returns the event as a Service Bus message. What subscriptions filter on stands in the application properties
 // too; the session of the file is the session of its events, so that they stay in order behind the topic.
 func message(e status.Event) (*azservicebus.Message, error) {
-	body, err := e.Encode()
+	id, body, err := e.Encode()
 	if err != nil {
 		return nil, fmt.Errorf("encode status event: %w", err)
 	}
 	if e.Status == "" {
 		return nil, errors.New("encode status event: no status")
 	}
-	id, contentType, subject := e.ID(), status.ContentType, string(e.Status)
+	contentType, subject := status.ContentType, string(e.Status)
 	session := e.Session
 	if session == "" {
 		session = "environment/" + e.Environment
 	}
+	properties := make(map[string]any, 8) // one more is rare
+	properties["status"], properties["environment"] = subject, e.Environment
+	say := func(name, value string) {
+		if value != "" {
+			properties[name] = value
+		}
+	}
+	say("entity", e.Entity)
+	say("company", e.Company)
+	say("reason", string(e.Reason))
+	say("route", e.Route)
+	if e.TraceParent != "" {
+		properties[telemetry.TraceParent], properties[telemetry.DiagnosticID] = e.TraceParent, e.TraceParent
+		say(telemetry.TraceState, e.TraceState)
+	}
 	m := &azservicebus.Message{
 		MessageID: &id, ContentType: &contentType, Subject: &subject, SessionID: &session, Body: body,
-		ApplicationProperties: map[string]any{
-			"status": string(e.Status), "environment": e.Environment,
-		},
-	}
-	for name, value := range map[string]string{
-		"entity": e.Entity, "company": e.Company, "reason": string(e.Reason), "route": e.Route,
-	} {
-		if value != "" {
-			m.ApplicationProperties[name] = value
-		}
+		ApplicationProperties: properties,
 	}
 	if e.MessageID != "" {
 		m.CorrelationID = &e.MessageID
-	}
-	if e.TraceParent != "" {
-		m.ApplicationProperties[telemetry.TraceParent] = e.TraceParent
-		m.ApplicationProperties[telemetry.DiagnosticID] = e.TraceParent
-		if e.TraceState != "" {
-			m.ApplicationProperties[telemetry.TraceState] = e.TraceState
-		}
 	}
 	return m, nil
 }

@@ -57,7 +57,6 @@ type Event struct {
 
 // ID computes the event's identity from the transition, not from when or by whom it was seen.
 func (e Event) ID() string {
-	h := sha256.New()
 	parts := []string{
 		"1", e.Environment, e.Queue, e.Session, e.MessageID, strconv.FormatInt(e.SequenceNumber, 10),
 		string(e.Status), string(e.Reason), e.FnoMessageID, strconv.Itoa(e.Attempt),
@@ -68,10 +67,13 @@ func (e Event) ID() string {
 	if e.MessageID == "" && e.Session == "" { // an environment's: each pause is a transition of its own
 		parts = append(parts, e.Time.UTC().Format(time.RFC3339Nano))
 	}
-	for _, p := range parts {
-		_, _ = fmt.Fprintf(h, "%d:%s", len(p), p) // length first: no two lists of parts read the same
+	said := make([]byte, 0, 512)
+	for _, p := range parts { // length first: no two lists of parts read the same
+		said = append(strconv.AppendInt(said, int64(len(p)), 10), ':')
+		said = append(said, p...)
 	}
-	return hex.EncodeToString(h.Sum(nil)[:16])
+	sum := sha256.Sum256(said)
+	return hex.EncodeToString(sum[:16])
 }
 
 // envelope is the wire form. Field order is the reading order.
@@ -109,14 +111,15 @@ type data struct {
 	SummaryURL     string         `json:"summaryUrl,omitempty"`
 }
 
-// Encode returns the event as CloudEvents JSON.
-func (e Event) Encode() ([]byte, error) {
+// Encode returns the event as CloudEvents JSON, and its identity.
+func (e Event) Encode() (id string, body []byte, err error) {
+	id = e.ID()
 	kind, subject := EventType, e.MessageID
 	if e.Status.Environmental() {
 		kind, subject = EnvironmentEventType, e.Environment
 	}
-	return json.Marshal(envelope{
-		SpecVersion: "1.0", ID: e.ID(), Type: kind, Subject: subject,
+	body, err = json.Marshal(envelope{
+		SpecVersion: "1.0", ID: id, Type: kind, Subject: subject,
 		Source: "/fnobridge/" + url.PathEscape(e.Environment),
 		Time:   e.Time.UTC().Format(time.RFC3339Nano), DataContentType: "application/json",
 		TraceParent: e.TraceParent, TraceState: e.TraceState,
@@ -128,6 +131,7 @@ func (e Event) Encode() ([]byte, error) {
 			Detail: e.Detail, SummaryURL: e.SummaryURL,
 		},
 	})
+	return id, body, err
 }
 
 func digits(n int64) string {

@@ -21,6 +21,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // A signal is the part of the names of environment variables that differs between traces, metrics and logs.
@@ -52,13 +53,22 @@ func (s signal) exporter() string {
 // specification.
 func disabled() bool { return strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") }
 
-// A provided is the set of SDK providers. traces is always there: trace IDs in log lines and in messages are of use
-// without a collector. meters is there too, but without a reader it keeps nothing. logs is nil when not exported.
+// A provided is the set of SDK providers. traces and logs are nil when not exported. meters is always there, but without
+// a reader it keeps nothing.
 type provided struct {
 	traces  *sdktrace.TracerProvider
 	meters  *sdkmetric.MeterProvider
 	logs    *sdklog.LoggerProvider
 	metered bool // a reader is there
+}
+
+// tracerProvider returns the provider of spans. There is always one, because trace IDs in log lines and in messages are
+// of use without a collector.
+func (p *provided) tracerProvider() trace.TracerProvider {
+	if p.traces == nil {
+		return carrying{}
+	}
+	return p.traces
 }
 
 func (p *provided) stops() []stop {
@@ -106,27 +116,21 @@ func wrapped(s signal, err, stopErr error) error {
 	return err
 }
 
-// tracing makes the provider of spans. Without an exporter a trace that begins here is not sampled, so that whoever
-// continues it does not look for a parent that was never stored; a trace that a producer has sampled stays sampled.
 func tracing(ctx context.Context, res *resource.Resource, console io.Writer) (*sdktrace.TracerProvider, error) {
-	opts := []sdktrace.TracerProviderOption{sdktrace.WithResource(res)}
+	var e sdktrace.SpanExporter
+	var err error
 	switch traceSignal.exporter() {
 	case "":
-		opts = append(opts, sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.NeverSample())))
+		return nil, nil //nolint:nilnil // no provider is an answer: carrying takes its place
 	case "console":
-		e, err := stdouttrace.New(stdouttrace.WithWriter(console))
-		if err != nil {
-			return nil, err
-		}
-		opts = append(opts, sdktrace.WithBatcher(e))
+		e, err = stdouttrace.New(stdouttrace.WithWriter(console))
 	default:
-		e, err := autoexport.NewSpanExporter(ctx)
-		if err != nil {
-			return nil, err
-		}
-		opts = append(opts, sdktrace.WithBatcher(e))
+		e, err = autoexport.NewSpanExporter(ctx)
 	}
-	return sdktrace.NewTracerProvider(opts...), nil
+	if err != nil {
+		return nil, err
+	}
+	return sdktrace.NewTracerProvider(sdktrace.WithResource(res), sdktrace.WithBatcher(e)), nil
 }
 
 func metering(ctx context.Context, res *resource.Resource, console io.Writer) (*sdkmetric.MeterProvider, bool, error) {

@@ -2,11 +2,13 @@ package telemetry
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"net/url"
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // A Propagation says whether calls carry the trace to the other side.
@@ -14,8 +16,8 @@ type Propagation bool
 
 // Whether to write traceparent into requests. F&O makes nothing of it; a gateway in front of it may.
 const (
-	Propagate       Propagation = true
-	KeepToOurselves Propagation = false
+	Propagate Propagation = true
+	Withhold  Propagation = false
 )
 
 // HTTPTransport returns a transport that makes a client span and the standard metrics of each request. Everything else
@@ -25,6 +27,9 @@ const (
 // the signatures of Blob Storage, so the library sees neither: it gets the URL without user and query, and in place
 // of an error one that says no more than its type.
 func (t *Telemetry) HTTPTransport(base http.RoundTripper, p Propagation) http.RoundTripper {
+	if !t.collected && !t.measured {
+		return &unobserved{base, t.tracer, p}
+	}
 	carrier := propagation.NewCompositeTextMapPropagator()
 	if p == Propagate {
 		carrier = w3c
@@ -51,11 +56,7 @@ func (d *discreet) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // CloseIdleConnections lets http.Client.CloseIdleConnections through to the connections' owner.
-func (d *discreet) CloseIdleConnections() {
-	if c, ok := d.base.(interface{ CloseIdleConnections() }); ok {
-		c.CloseIdleConnections()
-	}
-}
+func (d *discreet) CloseIdleConnections() { closeIdle(d.base) }
 
 type candid struct{ next http.RoundTripper }
 
@@ -79,3 +80,37 @@ type unnamed struct {
 
 func (e *unnamed) Error() string     { return e.kind }
 func (e *unnamed) ErrorType() string { return e.kind }
+
+// unobserved is the transport for when nobody collects spans or reads metrics: the other side gets the trace all the same.
+type unobserved struct {
+	base   http.RoundTripper
+	tracer trace.Tracer
+	p      Propagation
+}
+
+func (u *unobserved) RoundTrip(r *http.Request) (*http.Response, error) {
+	if u.p == Withhold {
+		return u.base.RoundTrip(r)
+	}
+	ctx, _ := u.tracer.Start(r.Context(), r.Method)
+	parent, state := Context(ctx)
+	if parent == "" {
+		return u.base.RoundTrip(r)
+	}
+	told := r.WithContext(r.Context()) // a copy: a RoundTripper does not change what it is given
+	told.Header = maps.Clone(r.Header) // no value of it is written to
+	told.Header.Set(TraceParent, parent)
+	if state != "" {
+		told.Header.Set(TraceState, state)
+	}
+	return u.base.RoundTrip(told)
+}
+
+// CloseIdleConnections lets http.Client.CloseIdleConnections through to the connections' owner.
+func (u *unobserved) CloseIdleConnections() { closeIdle(u.base) }
+
+func closeIdle(rt http.RoundTripper) {
+	if c, ok := rt.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -46,7 +47,7 @@ func TestHTTPSpanIsAChildAndHidesTheQuery(t *testing.T) {
 	p := newProbe(t)
 	ctx, end := p.Process(t.Context(), orders, MessageInfo{})
 	url := strings.Replace(srv.URL, "http://", "http://user:"+secret+"@", 1) + "/a%2Fb/c?sig=" + secret + "#" + secret
-	resp, err := get(ctx, t, client(t, p.HTTPTransport(&http.Transport{}, KeepToOurselves)), url)
+	resp, err := get(ctx, t, client(t, p.HTTPTransport(&http.Transport{}, Withhold)), url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,6 +88,55 @@ func TestPropagationIsASwitch(t *testing.T) {
 	}
 }
 
+// Where nobody collects spans, the other side gets the trace all the same, or does not, and the request stays as it was.
+func TestPropagationNeedsNoCollector(t *testing.T) {
+	plain(t)
+	tel, err := Start(t.Context(), Options{Stderr: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := make(chan http.Header, 1)
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen <- r.Header }))
+	defer srv.Close()
+	for name, c := range map[string]struct {
+		p             Propagation
+		parent, state string // beginning of the traceparent, and the tracestate
+	}{
+		"propagated":        {Propagate, "00-" + producerTrace, "vendor=1"},
+		"kept to ourselves": {Withhold, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, _ := tel.Process(t.Context(), orders, MessageInfo{Properties: map[string]any{TraceParent: producer, TraceState: "vendor=1"}})
+			r, err := http.NewRequestWithContext(ctx, http.MethodGet, srv.URL, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Accept", "text/plain")
+			resp, err := client(t, tel.HTTPTransport(&http.Transport{}, c.p)).Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := resp.Body.Close(); err != nil {
+				t.Fatal(err)
+			}
+			got := <-seen
+			if !strings.HasPrefix(got.Get(TraceParent), c.parent) || (got.Get(TraceParent) == "") != (c.parent == "") {
+				t.Errorf("traceparent %q, want %q", got.Get(TraceParent), c.parent)
+			}
+			own, _ := Context(ctx)
+			if got.Get(TraceParent) == own {
+				t.Error("the request carries the span of the file, not one of its own")
+			}
+			if got.Get(TraceState) != c.state || got.Get("Accept") != "text/plain" {
+				t.Errorf("tracestate %q, want %q; Accept %q", got.Get(TraceState), c.state, got.Get("Accept"))
+			}
+			if len(r.Header) != 1 {
+				t.Errorf("the caller's request was changed: %v", r.Header)
+			}
+		})
+	}
+}
+
 type failing struct{ err error }
 
 func (f failing) RoundTrip(*http.Request) (*http.Response, error) { return nil, f.err }
@@ -94,7 +144,7 @@ func (f failing) RoundTrip(*http.Request) (*http.Response, error) { return nil, 
 func TestHTTPErrorReachesTheCallerButNotTheSpan(t *testing.T) {
 	p := newProbe(t)
 	cause := fmt.Errorf("sign in with %s: %w", secret, errors.New("no"))
-	_, err := get(t.Context(), t, client(t, p.HTTPTransport(failing{cause}, KeepToOurselves)), "http://fno.invalid/x?q="+secret)
+	_, err := get(t.Context(), t, client(t, p.HTTPTransport(failing{cause}, Withhold)), "http://fno.invalid/x?q="+secret)
 	if !errors.Is(err, cause) || !strings.Contains(err.Error(), secret) {
 		t.Errorf("the caller got %v, want its own error untouched", err)
 	}
@@ -109,7 +159,7 @@ func TestHTTPStatusIsOnTheSpan(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTooManyRequests) }))
 	defer srv.Close()
 	p := newProbe(t)
-	if _, err := get(t.Context(), t, client(t, p.HTTPTransport(&http.Transport{}, KeepToOurselves)), srv.URL); err != nil {
+	if _, err := get(t.Context(), t, client(t, p.HTTPTransport(&http.Transport{}, Withhold)), srv.URL); err != nil {
 		t.Fatal(err)
 	}
 	if v := values(p.span(t, "GET")); v["http.response.status_code"] != "429" || v["error.type"] != "429" {

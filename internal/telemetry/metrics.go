@@ -121,24 +121,33 @@ func (t *Telemetry) Declare(ctx context.Context, routes, environments []string) 
 	}
 }
 
-// SessionHeld notes a session taken (+1) or given back (-1).
-func (t *Telemetry) SessionHeld(ctx context.Context, d Destination, delta int64) {
-	t.metrics.sessions.Add(ctx, delta, labels(d.attributes()...))
+// SessionOwned notes a session taken (+1) or given back (-1).
+func (t *Telemetry) SessionOwned(ctx context.Context, d Destination, delta int64) {
+	if t.measured {
+		t.metrics.sessions.Add(ctx, delta, metric.WithAttributeSet(t.labels.of(labelled{at: d})))
+	}
 }
 
 // FileBegan notes a file received and routed. Every call is followed by one of FileLeft.
 func (t *Telemetry) FileBegan(ctx context.Context, route string) {
-	t.metrics.inflight.Add(ctx, 1, labels(routeKey.String(route)))
+	if t.measured {
+		t.metrics.inflight.Add(ctx, 1, labels(routeKey.String(route)))
+	}
 }
 
 // FileLeft notes that this replica no longer works on a file: it has ended, or the lane has.
 func (t *Telemetry) FileLeft(ctx context.Context, route string) {
-	t.metrics.inflight.Add(ctx, -1, labels(routeKey.String(route)))
+	if t.measured {
+		t.metrics.inflight.Add(ctx, -1, labels(routeKey.String(route)))
+	}
 }
 
 // FileEnded notes how a file ended, and how long after its arrival in Service Bus. The route is a configured name, or
 // empty for a message that no route takes.
 func (t *Telemetry) FileEnded(ctx context.Context, route string, o Outcome, enqueued time.Time) {
+	if !t.measured {
+		return
+	}
 	r, end := routeKey.String(route), outcomeKey.String(string(o))
 	t.metrics.files.Add(ctx, 1, labels(r, end))
 	if !enqueued.IsZero() {
@@ -148,8 +157,8 @@ func (t *Telemetry) FileEnded(ctx context.Context, route string, o Outcome, enqu
 
 // PickedUp notes how long a message waited in d.
 func (t *Telemetry) PickedUp(ctx context.Context, d Destination, enqueued time.Time) {
-	if !enqueued.IsZero() {
-		t.metrics.pickup.Record(ctx, since(enqueued), labels(d.attributes()...))
+	if t.measured && !enqueued.IsZero() {
+		t.metrics.pickup.Record(ctx, since(enqueued), metric.WithAttributeSet(t.labels.of(labelled{at: d})))
 	}
 }
 

@@ -48,9 +48,9 @@ func TestDeclaredRoutesAndEnvironmentsAreThereAtZero(t *testing.T) {
 
 func TestTypedMethodsCount(t *testing.T) {
 	p, ctx := newProbe(t), t.Context()
-	p.SessionHeld(ctx, orders, 1)
-	p.SessionHeld(ctx, orders, 1)
-	p.SessionHeld(ctx, orders, -1)
+	p.SessionOwned(ctx, orders, 1)
+	p.SessionOwned(ctx, orders, 1)
+	p.SessionOwned(ctx, orders, -1)
 	for range 4 {
 		p.FileBegan(ctx, "customers")
 	}
@@ -133,6 +133,39 @@ func TestMessagingMetricsFollowTheConventions(t *testing.T) {
 	}
 	// "process" must not be among them: the conventions have a metric of its own for it.
 	if diff := cmp.Diff(map[string]uint64{"receive": 2, "get_session_state": 1, "send": 2, "complete": 1}, operations); diff != "" {
+		t.Errorf("operations (-want +got):\n%s", diff)
+	}
+}
+
+// Label sets are kept, each for its own series.
+func TestASeriesKeepsItsLabels(t *testing.T) {
+	p := newProbe(t)
+	for range 2 {
+		for _, d := range []Destination{orders, topic} {
+			_, good := p.Send(t.Context(), d, MessageInfo{})
+			good(nil)
+			_, bad := p.Send(t.Context(), d, MessageInfo{})
+			bad(&failure.Failure{Reason: failure.Timeout})
+			_, read := p.Generic(t.Context(), d, GetSessionState, "")
+			read(nil)
+		}
+	}
+	for key, want := range map[attribute.Key]map[string]int64{
+		semconv.ErrorTypeKey:                {"": 4, "Timeout": 4},
+		semconv.MessagingDestinationNameKey: {"orders": 4, "fno-status": 4},
+		semconv.MessagingOperationNameKey:   {"send": 8},
+	} {
+		if diff := cmp.Diff(want, p.sums(t, "messaging.client.sent.messages", key)); diff != "" {
+			t.Errorf("sent by %s (-want +got):\n%s", key, diff)
+		}
+	}
+	got := map[string]uint64{}
+	for _, dp := range p.metric(t, "messaging.client.operation.duration").Data.(metricdata.Histogram[float64]).DataPoints {
+		operation, _ := dp.Attributes.Value(semconv.MessagingOperationNameKey)
+		kind, _ := dp.Attributes.Value(semconv.MessagingOperationTypeKey)
+		got[operation.AsString()+" "+kind.AsString()] += dp.Count
+	}
+	if diff := cmp.Diff(map[string]uint64{"send send": 8, "get_session_state ": 4}, got); diff != "" {
 		t.Errorf("operations (-want +got):\n%s", diff)
 	}
 }

@@ -50,12 +50,9 @@ func Extract(ctx context.Context, props map[string]any) context.Context {
 		if !ok {
 			continue
 		}
-		c := propagation.MapCarrier{TraceParent: parent}
-		if state, ok := props[TraceState].(string); ok {
-			c[TraceState] = state
-		}
+		state, _ := props[TraceState].(string) // without one, or with something else, the trace goes on all the same
 		// A fresh context: Extract leaves an ambient span in place where the value is broken, and that is no answer.
-		if sc := trace.SpanContextFromContext(w3c.Extract(context.Background(), c)); sc.IsValid() {
+		if sc := trace.SpanContextFromContext(w3c.Extract(context.Background(), &written{parent, state})); sc.IsValid() {
 			return trace.ContextWithRemoteSpanContext(ctx, sc)
 		}
 	}
@@ -65,7 +62,31 @@ func Extract(ctx context.Context, props map[string]any) context.Context {
 // Context returns the traceparent and tracestate of the span in ctx, both empty without one: for places other than the
 // properties of a message, as the CloudEvents extension of a status event.
 func Context(ctx context.Context) (parent, state string) {
-	c := propagation.MapCarrier{}
-	w3c.Inject(ctx, c)
-	return c[TraceParent], c[TraceState]
+	var w written
+	w3c.Inject(ctx, &w)
+	return w.parent, w.state
 }
+
+// A written is a trace context as text. It is what propagation.MapCarrier is, without the map.
+type written struct{ parent, state string }
+
+func (w *written) Get(key string) string {
+	switch key {
+	case TraceParent:
+		return w.parent
+	case TraceState:
+		return w.state
+	}
+	return ""
+}
+
+func (w *written) Set(key, value string) {
+	switch key {
+	case TraceParent:
+		w.parent = value
+	case TraceState:
+		w.state = value
+	}
+}
+
+func (w *written) Keys() []string { return []string{TraceParent, TraceState} }

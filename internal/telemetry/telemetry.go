@@ -58,6 +58,10 @@ type Telemetry struct {
 	meters  metric.MeterProvider
 	tracer  trace.Tracer
 	metrics *metrics
+	labels  labelSets
+
+	collected bool // somebody may look at the spans
+	measured  bool // somebody reads the metrics
 
 	once  sync.Once
 	stops []stop
@@ -101,7 +105,7 @@ func Start(ctx context.Context, o Options) (*Telemetry, error) {
 		bridge := otelslog.NewHandler(scope, otelslog.WithLoggerProvider(p.logs), otelslog.WithVersion(o.Version))
 		handler = slog.NewMultiHandler(console, leveled{bridge, level(o)})
 	}
-	t, err := New(slog.New(handler), p.traces, p.meters)
+	t, err := New(slog.New(handler), p.tracerProvider(), p.meters)
 	if err != nil {
 		return nil, errors.Join(err, p.stop(ctx))
 	}
@@ -130,7 +134,10 @@ func New(logger *slog.Logger, traces trace.TracerProvider, meters metric.MeterPr
 	if err != nil {
 		return nil, err
 	}
-	return &Telemetry{logger: logger, traces: traces, meters: meters, tracer: traces.Tracer(scope), metrics: m}, nil
+	return &Telemetry{
+		logger: logger, traces: traces, meters: meters, tracer: traces.Tracer(scope), metrics: m,
+		collected: collected(traces), measured: m.lost.Enabled(context.Background()),
+	}, nil
 }
 
 // Discard returns a Telemetry that records nothing.

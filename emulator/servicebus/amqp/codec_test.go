@@ -94,9 +94,11 @@ func TestAgainstGoAMQP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.MessageID != "id" || *p.GroupID != "g" || p.CorrelationID != uint64(7) ||
-		p.AbsoluteExpiryTime != amqp.TimestampOf(now) || *p.ContentType != "text/plain" || string(p.UserID) != "u" {
-		t.Errorf("%+v", p)
+	if p.MessageID != "id" || *p.GroupID != "g" || p.CorrelationID != uint64(7) {
+		t.Errorf("whose message it is: %+v", p)
+	}
+	if p.AbsoluteExpiryTime != amqp.TimestampOf(now) || *p.ContentType != "text/plain" || string(p.UserID) != "u" {
+		t.Errorf("what it says of itself: %+v", p)
 	}
 	if diff := cmp.Diff(amqp.Header{Durable: true, Priority: 9, TTL: time.Minute, HasTTL: true, DeliveryCount: 3},
 		m.Header); diff != "" {

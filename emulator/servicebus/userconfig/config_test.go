@@ -184,7 +184,10 @@ func FuzzParse(f *testing.F) {
 		lines := 1 + strings.Count(string(data), "\n")
 		for _, err := range all {
 			p, ok := errors.AsType[*Problem](err)
-			if !ok || p.Line < 1 || p.Column < 1 || p.Line > lines || p.Reason == "" {
+			if !ok || p.Reason == "" {
+				t.Fatalf("%v is no problem with a reason", err)
+			}
+			if p.Line < 1 || p.Column < 1 || p.Line > lines {
 				t.Errorf("%v in %d lines", err, lines)
 			}
 			if strings.Contains(p.Reason, "namespace \"") {
