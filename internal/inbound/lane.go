@@ -120,6 +120,9 @@ func (l *lane) step() (next, error) {
 		}
 		f, err := l.receive(l.patience(soonest))
 		if f == nil && len(l.imports) == 0 && err == nil {
+			if l.adoptRest() {
+				return goOn, nil
+			}
 			return release, nil
 		}
 		return goOn, err

@@ -15,6 +15,9 @@ import (
 
 // begin does what has to be done before a file can be posted, one thing at a time, and then posts it.
 func (l *lane) begin(f *fileImport) (next, error) {
+	if f.stray { // it was not posted after all
+		return l.strayEnded(f, nil)
+	}
 	if !l.awaitTurn(f) {
 		return goOn, nil
 	}

@@ -20,6 +20,9 @@ func (l *lane) complete(f *fileImport) (next, error) {
 	if l.w.setbacks.refusals(l.place(), f.msg.seq) > 0 {
 		f.pending = nil // this process has said it
 	}
+	if f.stray {
+		return l.strayEnded(f, nil)
+	}
 	if err := l.events.flush(f); err != nil {
 		return goOn, err
 	}
@@ -73,7 +76,7 @@ func (l *lane) settled(f *fileImport, o telemetry.Outcome, err error) {
 // no attempt is forgotten.
 func (l *lane) failed(f *fileImport, bad *failure.Failure) (next, error) {
 	e := f.entry
-	if bad.Verdict == failure.Reject {
+	if bad.Verdict == failure.Reject || f.stray {
 		return l.giveUp(f, bad)
 	}
 	now := time.Now()
@@ -130,6 +133,9 @@ func (l *lane) unknown(f *fileImport, bad *failure.Failure) (next, error) {
 
 // giveUp ends the attempts for a file, as the route's onFailure policy says.
 func (l *lane) giveUp(f *fileImport, bad *failure.Failure) (next, error) {
+	if f.stray {
+		return l.strayEnded(f, bad)
+	}
 	policy := OnFailureSkip
 	if f.route != nil {
 		policy = f.route.OnFailure

@@ -33,7 +33,7 @@ var methods = map[string]func(*Ledger, *Entry){
 	"Released":   func(_ *Ledger, e *Entry) { e.Released("somebody") },
 	"Dead":       func(_ *Ledger, e *Entry) { e.Dead(failure.ServerError, "why") },
 	"Settled":    func(l *Ledger, e *Entry) { l.Settle(e.Seq) },
-	"Gone":       func(l *Ledger, e *Entry) { l.Passed(e.Seq+1, func(int64) bool { return false }) },
+	"Gone":       func(l *Ledger, e *Entry) { l.Gone(e.Seq) },
 }
 
 // Every transition from every phase: one that the table has leads where it says, any other is never written.
