@@ -28,6 +28,7 @@ func (w *Worker) Run(intake, work context.Context) []Left {
 			wg.Go(func() { w.acceptAll(intake, work, &w.o.Sources[i], &wg) })
 		}
 	}
+	wg.Go(func() { w.tidy(intake) })
 	wg.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -121,6 +122,9 @@ func (w *Worker) serve(intake, work context.Context, src *Source, s Session, slo
 	for {
 		end := w.runLane(w.own(intake, work, src, s), slot)
 		w.giveBack(work, s)
+		if end == idle {
+			w.quiet.note(sessionKey{src.Name, s.ID()})
+		}
 		if end != due || intake.Err() != nil || w.slots.Crowded() {
 			return
 		}

@@ -48,6 +48,9 @@ func (l *lane) resumeBackoff(f *fileImport) (next, error) {
 		return l.giveUp(f, &failure.Failure{Verdict: failure.Reject, Reason: e.Reason, Op: "post", Detail: "the attempts are used up"})
 	}
 	f.retryAt = e.Last.Add(delay)
+	if e.Until.After(f.retryAt) {
+		f.retryAt = e.Until
+	}
 	f.due = f.retryAt
 	return goOn, nil
 }

@@ -97,7 +97,7 @@ func (l *lane) failed(f *fileImport, bad *failure.Failure) (next, error) {
 	if err := l.events.flush(f); err != nil {
 		return goOn, err
 	}
-	e.BackingOff(bad.Reason, now)
+	e.BackingOff(bad.Reason, now, bad.After)
 	if err := l.store(f.ctx); err != nil {
 		return goOn, err
 	}

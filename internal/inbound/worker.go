@@ -89,6 +89,7 @@ type Worker struct {
 	flights  *flights
 	slots    *admission.Slots
 	setbacks *setbacks
+	quiet    *tidier
 
 	mu         sync.Mutex
 	views      map[*view]struct{}
@@ -127,7 +128,7 @@ func New(o Options) (*Worker, error) {
 	_, _ = rand.Read(id[:]) // never fails, says crypto/rand
 	w := &Worker{
 		o: o, log: o.Telemetry.Logger(), instance: hex.EncodeToString(id[:]), flights: newFlights(),
-		slots: admission.NewSlots(o.Sessions, o.Locks), setbacks: newSetbacks(), views: map[*view]struct{}{},
+		slots: admission.NewSlots(o.Sessions, o.Locks), setbacks: newSetbacks(), quiet: newTidier(), views: map[*view]struct{}{},
 		unreadable: map[flightKey]bool{},
 	}
 	return w, nil

@@ -117,6 +117,9 @@ func (l *Ledger) Drain(e *Entry, why failure.Reason, detail string, at time.Time
 	}
 }
 
+// SaysNothing reports whether the ledger says nothing but which files are settled.
+func (l *Ledger) SaysNothing() bool { return len(l.Files) == 0 && l.Park == nil && l.Doubt == 0 }
+
 // HeldAt reports whether the session stands at this file.
 func (l *Ledger) HeldAt(seq int64) bool { return l.Holds() && l.Park.Seq == seq }
 

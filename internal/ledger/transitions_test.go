@@ -28,7 +28,7 @@ var methods = map[string]func(*Ledger, *Entry){
 	"Disowned":   func(_ *Ledger, e *Entry) { e.Disowned() },
 	"Withdrawn":  func(_ *Ledger, e *Entry) { e.Withdrawn() },
 	"Accepted":   func(_ *Ledger, e *Entry) { e.Accepted("a message ID", at) },
-	"BackingOff": func(_ *Ledger, e *Entry) { e.BackingOff(failure.ServerError, at) },
+	"BackingOff": func(_ *Ledger, e *Entry) { e.BackingOff(failure.ServerError, at, time.Minute) },
 	"Held":       func(_ *Ledger, e *Entry) { e.Held(failure.ServerError, "why", at) },
 	"Released":   func(_ *Ledger, e *Entry) { e.Released("somebody") },
 	"Dead":       func(_ *Ledger, e *Entry) { e.Dead(failure.ServerError, "why") },
