@@ -38,15 +38,15 @@ type deadLetters struct {
 	settings config.ServiceBus
 	cfg      *config.Config // nil without one
 	server   string
-	known    []deadletter.Entity // what the configuration names
-	sources  []deadletter.Entity // those of them that the bridge reads
+	known    []contract.Source // what the configuration names
+	sources  []contract.Source // those of them that the bridge reads
 
-	entities []deadletter.Entity // what this command works on, one at least
+	entities []contract.Source // what this command works on, one at least
 	filter   deadletter.Filter
 }
 
 // A finder returns the entities that the arguments of a command mean: (*deadLetters).one or (*deadLetters).several.
-type finder func(d *deadLetters, args []string) ([]deadletter.Entity, error)
+type finder func(d *deadLetters, args []string) ([]contract.Source, error)
 
 // onDeadLetters runs a command on dead letters or sessions: it reads the selection (nil when the command has none),
 // prepares the connection, finds the entities, and calls do with a context that Ctrl-C ends. Nothing is dialled before.
@@ -96,7 +96,7 @@ func (a *app) openDeadLetters() (*deadLetters, error) {
 	}
 	d.known = slices.Clone(d.sources)
 	for _, x := range cfg.Exports {
-		if e := (deadletter.Entity{Queue: x.Queue}); !slices.Contains(d.known, e) {
+		if e := (contract.Source{Queue: x.Queue}); !slices.Contains(d.known, e) {
 			d.known = append(d.known, e)
 		}
 	}
@@ -104,7 +104,7 @@ func (a *app) openDeadLetters() (*deadLetters, error) {
 }
 
 // one finds the entity that was named, or the only source.
-func (d *deadLetters) one(args []string) ([]deadletter.Entity, error) {
+func (d *deadLetters) one(args []string) ([]contract.Source, error) {
 	if len(args) == 0 {
 		if len(d.sources) == 1 {
 			return d.sources, nil
@@ -119,18 +119,18 @@ func (d *deadLetters) one(args []string) ([]deadletter.Entity, error) {
 	if err != nil {
 		return nil, usageError{err: err}
 	}
-	return []deadletter.Entity{e}, nil
+	return []contract.Source{e}, nil
 }
 
 // several finds the entities that were named, or all sources.
-func (d *deadLetters) several(args []string) ([]deadletter.Entity, error) {
+func (d *deadLetters) several(args []string) ([]contract.Source, error) {
 	if len(args) == 0 {
 		if len(d.sources) == 0 {
 			return nil, usagef("name an ENTITY: no configuration says which ones there are")
 		}
 		return d.sources, nil
 	}
-	var all []deadletter.Entity
+	var all []contract.Source
 	for i := range args {
 		e, err := d.one(args[i : i+1])
 		if err != nil {
@@ -142,7 +142,7 @@ func (d *deadLetters) several(args []string) ([]deadletter.Entity, error) {
 }
 
 // entity returns the entity of a command that takes only one.
-func (d *deadLetters) entity() deadletter.Entity { return d.entities[0] }
+func (d *deadLetters) entity() contract.Source { return d.entities[0] }
 
 // names returns what the configuration names, as a user writes it.
 func (d *deadLetters) names() (all []string) {

@@ -9,12 +9,13 @@ import (
 
 	"fnobridge/internal/bus"
 	"fnobridge/internal/config"
+	"fnobridge/internal/contract"
 	"fnobridge/internal/deadletter"
 )
 
 // fail returns an error with its exit code and with what to do about it. right is the claim that was needed: listen or
 // send.
-func (d *deadLetters) fail(err error, e deadletter.Entity, right string) error {
+func (d *deadLetters) fail(err error, e contract.Source, right string) error {
 	if err == nil {
 		return nil
 	}

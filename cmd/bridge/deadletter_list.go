@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -111,15 +112,17 @@ func (a *app) groupDeadLetters(ctx context.Context, d *deadLetters, out format) 
 
 func (a *app) printGroups(groups deadletter.Groups, out format) error {
 	rows := groups.Sorted()
-	return writeRows(a.stdout, out, rows, func() error { return a.printGroupTable(rows) })
+	return writeRows(a.stdout, out, rows, func() error {
+		if len(rows) == 0 {
+			a.note("no dead letters")
+			return nil
+		}
+		return printGroupTable(a.stdout, rows)
+	})
 }
 
-func (a *app) printGroupTable(rows []deadletter.Group) error {
-	if len(rows) == 0 {
-		a.note("no dead letters")
-		return nil
-	}
-	t := newTable(a.stdout, "REASON", "ENTITY", "COUNT", "OLDEST", "NEWEST", "BYTES")
+func printGroupTable(w io.Writer, rows []deadletter.Group) error {
+	t := newTable(w, "REASON", "ENTITY", "COUNT", "OLDEST", "NEWEST", "BYTES")
 	for _, g := range rows {
 		t.row(cmp.Or(g.Reason, "-"), cmp.Or(g.Entity, "-"), strconv.Itoa(g.Count), timeText(g.Oldest), timeText(g.Newest),
 			strconv.FormatInt(g.Bytes, 10))

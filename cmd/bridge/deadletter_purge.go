@@ -1,14 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"fnobridge/internal/deadletter"
 )
@@ -53,25 +49,21 @@ func (a *app) purge(ctx context.Context, d *deadLetters, f replayFlags) error {
 
 // confirmPurge asks on a terminal, and refuses elsewhere.
 func (a *app) confirmPurge(o deadletter.Options) error {
-	in, ok := a.stdin.(*os.File)
-	if !ok || !term.IsTerminal(int(in.Fd())) {
+	in, ok := a.terminal()
+	if !ok {
 		return usagef("purge removes dead letters for good: say --yes, here is no terminal to ask on")
 	}
 	what := "The selected dead letters"
 	if o.Filter.Everything() {
 		what = "ALL dead letters"
 	}
-	_, err := fmt.Fprintf(a.stderr,
-		"%s of %s will be removed for good. Type the name of the entity to go on: ", what, o.Entity)
-	if err != nil {
-		return fmt.Errorf("ask: %w", err)
-	}
-	line, err := bufio.NewReader(in).ReadString('\n')
+	answer, err := a.ask(in, fmt.Sprintf("%s of %s will be removed for good. Type the name of the entity to go on: ",
+		what, o.Source))
 	if err != nil {
 		return usagef("nothing was removed: no answer")
 	}
-	if strings.TrimSpace(line) != o.Entity.String() {
-		return usagef("nothing was removed: %q is not %s", strings.TrimSpace(line), o.Entity)
+	if answer != o.Source.String() {
+		return usagef("nothing was removed: %q is not %s", answer, o.Source)
 	}
 	return nil
 }

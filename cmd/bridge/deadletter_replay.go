@@ -30,7 +30,7 @@ func (f *replayFlags) flags(cmd *cobra.Command) {
 }
 
 func (f *replayFlags) options(d *deadLetters) deadletter.Options {
-	return deadletter.Options{Entity: d.entity(), Filter: d.filter, DryRun: f.dry, Rate: f.rate, Wait: f.wait}
+	return deadletter.Options{Source: d.entity(), Filter: d.filter, DryRun: f.dry, Rate: f.rate, Wait: f.wait}
 }
 
 // A replayAction is what is done to the selected dead letters.
@@ -68,7 +68,7 @@ func (a *app) printReport(o deadletter.Options, rep deadletter.Report, act repla
 	if rep.DryRun {
 		n, verb = rep.Selected-rep.Blocked, "would be "+act.did
 	}
-	p.line("%s selected in %s, %d %s", counted(rep.Selected, "dead letter"), o.Entity, n, verb)
+	p.line("%s selected in %s, %d %s", counted(rep.Selected, "dead letter"), o.Source, n, verb)
 	for _, x := range []struct {
 		n    int
 		what string
@@ -87,6 +87,9 @@ func (a *app) printReport(o deadletter.Options, rep deadletter.Report, act repla
 			p.line("  %d %s", x.n, x.what)
 		}
 	}
+	if rep.LeftOut > 0 {
+		p.line("  %s", leftOut(rep.LeftOut))
+	}
 	return p.err
 }
 
@@ -95,10 +98,10 @@ func (a *app) printReport(o deadletter.Options, rep deadletter.Report, act repla
 func concluded(d *deadLetters, o deadletter.Options, rep deadletter.Report, err error, act replayAction) error {
 	switch {
 	case err != nil && rep.Done > 0:
-		err = d.fail(err, o.Entity, act.right)
+		err = d.fail(err, o.Source, act.right)
 		return &exitError{exitPartly, fmt.Errorf("%w (after %d messages; repeat the command)", err, rep.Done), hintOf(err)}
 	case err != nil:
-		return d.fail(err, o.Entity, act.right)
+		return d.fail(err, o.Source, act.right)
 	case rep.Stopped:
 		return exit(exitPartly, errors.New("interrupted: repeat the command to go on"))
 	case !rep.Complete():

@@ -20,14 +20,15 @@ import (
 // More commands of the scripts:
 //
 //	deadletter ENTITY SESSION REASON [N]   dead-letter what waits there as the lane does; - for no SESSION
-//	park SESSION hold|drain SEQ            write the mark of a lane into the session's ledger, in queue in
+//	park SESSION hold|drain SEQ            write a hold or drain into the session's ledger, in queue in
 //	lock SESSION                           own the session's lock, in queue in, to the end of the script
 //	orders SESSION                         print the order that waits for the session, in queue in
 
 // dialScript returns a client; the script closes it at its end.
 func dialScript(ts *testscript.TestScript) (*azservicebus.Client, context.Context) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	client, err := azservicebus.NewClientFromConnectionString(ts.Value(scriptBus).(*servicebus.Server).ConnectionString(), nil)
+	srv := ts.Value(scriptBus).(*servicebus.Server)
+	client, err := azservicebus.NewClientFromConnectionString(srv.ConnectionString(), nil)
 	ts.Check(err)
 	ts.Defer(func() { closeQuietly(client); cancel() })
 	return client, ctx
@@ -76,7 +77,8 @@ func scriptDeadletter(ts *testscript.TestScript, neg bool, args []string) {
 		for _, m := range got {
 			entity, _ := m.ApplicationProperties["entity"].(string)
 			l := letter.Letter{
-				Reason: failure.Reason(args[2]), Description: "record 7, field CustGroupId: the value 'X' is not found", Entity: entity, Company: "usmf",
+				Reason: failure.Reason(args[2]), Description: "record 7, field CustGroupId: the value 'X' is not found",
+				Entity: entity, Company: "usmf",
 				Attempts: 3, LastAttempt: time.Now(), Environment: "prod", SequenceNumber: *m.SequenceNumber,
 			}
 			ts.Check(rx.DeadLetterMessage(ctx, m, l.Options(ctx, nil)))
@@ -90,7 +92,10 @@ func scriptPark(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	seq, err := strconv.ParseInt(args[2], 10, 64)
 	ts.Check(err)
-	l := ledger.Ledger{Park: &ledger.Park{Mode: ledger.ParkMode(args[1]), Seq: seq, Reason: failure.ProcessedWithErrors, Detail: "the value is not found", Since: time.Now()}}
+	l := ledger.Ledger{Park: &ledger.Park{
+		Mode: ledger.ParkMode(args[1]), Seq: seq, Reason: failure.ProcessedWithErrors,
+		Detail: "the value is not found", Since: time.Now(),
+	}}
 	state, err := l.Encode()
 	ts.Check(err)
 	client, ctx := dialScript(ts)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fnobridge/internal/contract"
 	"fnobridge/internal/deadletter"
 	"fnobridge/internal/inbound"
 	"fnobridge/internal/ledger"
@@ -87,7 +88,7 @@ func controlSession(id string) bool {
 
 // sessionRows returns the sessions of one source that have messages or state, and those that the worker has besides.
 // Three answers are put together: what the broker counts, what the worker says, and for a free session its ledger.
-func (d *deadLetters) sessionRows(ctx context.Context, e deadletter.Entity, worker string) ([]sessionRow, error) {
+func (d *deadLetters) sessionRows(ctx context.Context, e contract.Source, worker string) ([]sessionRow, error) {
 	views := map[string]inbound.SessionView{}
 	if worker != "" {
 		var err error

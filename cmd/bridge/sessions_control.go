@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"fnobridge/internal/bus"
+	"fnobridge/internal/contract"
 	"fnobridge/internal/deadletter"
 	"fnobridge/internal/ledger"
 	"fnobridge/internal/retry"
@@ -15,7 +16,7 @@ import (
 // parkedMode reads from the ledger of a session whether it is held or draining, "" for neither. The error is
 // bus.ErrTaken while somebody else owns the session.
 func parkedMode(
-	ctx context.Context, b deadletter.Broker, e deadletter.Entity, session string,
+	ctx context.Context, b deadletter.Broker, e contract.Source, session string,
 ) (ledger.ParkMode, error) {
 	s, err := b.Session(ctx, e, session)
 	if err != nil {
@@ -42,7 +43,7 @@ func parkedMode(
 // session reads it there, and empties it when it has taken the order.
 type control struct {
 	broker  deadletter.Broker
-	source  deadletter.Entity
+	source  contract.Source
 	session string
 }
 

@@ -9,13 +9,13 @@ import (
 	"net/url"
 	"time"
 
-	"fnobridge/internal/deadletter"
+	"fnobridge/internal/contract"
 	"fnobridge/internal/inbound"
 )
 
 // workerSessions asks a worker what its lanes of one source are doing, by session. Names of sources are compared as the
 // configuration writes them.
-func workerSessions(ctx context.Context, worker string, e deadletter.Entity) (map[string]inbound.SessionView, error) {
+func workerSessions(ctx context.Context, worker string, e contract.Source) (map[string]inbound.SessionView, error) {
 	u, err := url.Parse(worker)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		return nil, usagef("--worker %q is not a URL as in http://127.0.0.1:8080", worker)

@@ -7,7 +7,7 @@ const (
 	ActionResubmit = "resubmit" // a copy was sent, the dead letter completed
 	ActionRequeue  = "requeue"  // a newer active message was moved behind resubmitted ones
 	ActionPurge    = "purge"
-	ActionLift     = "lift" // the session's hold or drain mark
+	ActionLift     = "lift" // the hold or drain of the session
 )
 
 // How it ended.
@@ -16,7 +16,7 @@ const (
 	OutcomeWould   = "would"   // a dry run
 	OutcomeAlready = "already" // its copy was there from an earlier run; the dead letter was completed
 	OutcomeGone    = "gone"    // somebody else took it meanwhile
-	OutcomeLocked  = "locked"  // somebody else holds it
+	OutcomeLocked  = "locked"  // somebody else has it
 	OutcomeBlocked = "blocked" // not touched: an earlier message of its session could not go, or the session could not
 	OutcomeFailed  = "failed"
 	OutcomeDoubt   = "in-doubt" // the copy was sent (or may have been), the dead letter is still there
@@ -38,27 +38,4 @@ type Record struct {
 	Reason         string    `json:"reason,omitempty"`
 	Edited         bool      `json:"edited,omitempty"`
 	Error          string    `json:"error,omitempty"`
-}
-
-// A Report sums up one run. Every selected message is counted in exactly one of the fields up to Doubt.
-type Report struct {
-	Selected int   `json:"selected"`
-	Done     int   `json:"done"`
-	Already  int   `json:"already,omitempty"`
-	Gone     int   `json:"gone,omitempty"`
-	Locked   int   `json:"locked,omitempty"`
-	Blocked  int   `json:"blocked,omitempty"`
-	Failed   int   `json:"failed,omitempty"`
-	Doubt    int   `json:"inDoubt,omitempty"`
-	Requeued int   `json:"requeued,omitempty"` // newer messages moved behind
-	Lifted   int   `json:"lifted,omitempty"`   // sessions whose hold or drain ended
-	Highest  int64 `json:"highestSequenceNumber,omitempty"`
-	DryRun   bool  `json:"dryRun,omitempty"`
-	Stopped  bool  `json:"interrupted,omitempty"`
-	Rest     int   `json:"notReached,omitempty"` // selected, not dealt with because the run was cut short
-}
-
-// Complete reports whether every selected message went where it should.
-func (r Report) Complete() bool {
-	return r.DryRun || r.Selected == r.Done+r.Already+r.Gone
 }

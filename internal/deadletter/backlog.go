@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"fnobridge/internal/bus"
+	"fnobridge/internal/contract"
 )
 
 // A SessionInfo is what can be seen of one session from outside.
@@ -22,12 +23,14 @@ type SessionInfo struct {
 	Oldest   time.Time
 }
 
-// LookAtSessions looks into every session of e that has messages or state, except those that skip names. A free
+// LookAtSessions looks into every session of a source that has messages or state, except those that skip names. A free
 // session is locked for the moment it takes to read its state; its worker, if one wants it, gets it right after.
 // Memory grows with the number of sessions.
-func LookAtSessions(ctx context.Context, b Broker, e Entity, skip func(id string) bool) ([]SessionInfo, error) {
+func LookAtSessions(
+	ctx context.Context, b Broker, of contract.Source, skip func(id string) bool,
+) ([]SessionInfo, error) {
 	var infos []SessionInfo
-	for id, err := range b.Sessions(ctx, e) {
+	for id, err := range b.Sessions(ctx, of) {
 		if err != nil {
 			return nil, err
 		}
@@ -40,23 +43,18 @@ func LookAtSessions(ctx context.Context, b Broker, e Entity, skip func(id string
 	for i := range infos {
 		place[infos[i].ID] = &infos[i]
 	}
-	all := false
 	for i := range infos {
-		if infos[i].Counted || all {
-			break
-		}
-		foreign, err := look(ctx, b, e, &infos[i], place)
+		all, err := look(ctx, b, of, &infos[i], place)
 		if err != nil {
 			return nil, err
 		}
-		if all = foreign; !infos[i].Locked {
-			break
+		if infos[i].Locked {
+			continue
 		}
-	}
-	if all {
-		for i := range infos {
-			infos[i].Counted = true
+		for j := range infos {
+			infos[j].Counted = infos[j].Counted || all
 		}
+		break
 	}
 	var g errgroup.Group
 	g.SetLimit(8)
@@ -65,7 +63,7 @@ func LookAtSessions(ctx context.Context, b Broker, e Entity, skip func(id string
 			continue
 		}
 		g.Go(func() error {
-			_, err := look(ctx, b, e, &infos[i], nil)
+			_, err := look(ctx, b, of, &infos[i], nil)
 			return err
 		})
 	}
@@ -74,8 +72,10 @@ func LookAtSessions(ctx context.Context, b Broker, e Entity, skip func(id string
 
 // look reads one session. With place it counts whatever the broker shows, else only when the session is not counted.
 // It reports whether the broker showed messages of other sessions.
-func look(ctx context.Context, b Broker, e Entity, info *SessionInfo, place map[string]*SessionInfo) (foreign bool, err error) {
-	s, err := b.Session(ctx, e, info.ID)
+func look(
+	ctx context.Context, b Broker, of contract.Source, info *SessionInfo, place map[string]*SessionInfo,
+) (foreign bool, err error) {
+	s, err := b.Session(ctx, of, info.ID)
 	if errors.Is(err, bus.ErrTaken) {
 		info.Locked = true
 		return false, nil
@@ -94,27 +94,20 @@ func look(ctx context.Context, b Broker, e Entity, info *SessionInfo, place map[
 		return false, nil
 	}
 	info.Counted = true
-	for from := int64(1); ; {
-		page, err := s.Peek(ctx, from, peekPage)
+	for rm, err := range peekAll(ctx, s, 1, 0) {
 		if err != nil {
 			return false, fmt.Errorf("count messages of session %q: %w", info.ID, err)
 		}
-		before := from
-		for _, rm := range page {
-			from = max(from, seqOf(rm)+1)
-			to := info
-			if id := deref(rm.SessionID); id != info.ID {
-				foreign = true
-				to = place[id]
-			}
-			if to != nil && rm.State == azservicebus.MessageStateActive {
-				to.count(rm)
-			}
+		to := info
+		if id := deref(rm.SessionID); id != info.ID {
+			foreign = true
+			to = place[id]
 		}
-		if len(page) == 0 || from == before {
-			return foreign, nil
+		if to != nil && rm.State == azservicebus.MessageStateActive {
+			to.count(rm)
 		}
 	}
+	return foreign, nil
 }
 
 func (i *SessionInfo) count(rm *azservicebus.ReceivedMessage) {

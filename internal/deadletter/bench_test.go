@@ -3,6 +3,7 @@ package deadletter
 import (
 	"context"
 	"fmt"
+	"fnobridge/internal/contract"
 	"runtime"
 	"strconv"
 	"sync"
@@ -38,21 +39,24 @@ type syntheticBroker struct {
 	n, size int
 }
 
-func (b *syntheticBroker) DeadLetters(Entity) Source {
+func (b *syntheticBroker) DeadLetters(contract.Source) Queue {
 	return &syntheticSource{b.Broker.DeadLetters(q), b}
 }
 
 type syntheticSource struct {
-	Source
+	Queue
 	b *syntheticBroker
 }
 
-func (s *syntheticSource) Peek(_ context.Context, from int64, most int) (page []*azservicebus.ReceivedMessage, _ error) {
+func (s *syntheticSource) Peek(
+	_ context.Context, from int64, most int,
+) (page []*azservicebus.ReceivedMessage, _ error) {
 	for i := from; i <= int64(s.b.n) && len(page) < most; i++ {
 		session, reason := fmt.Sprintf("session %d", i%64), "Timeout"
 		body := make([]byte, s.b.size)
 		page = append(page, &azservicebus.ReceivedMessage{
-			SequenceNumber: &i, MessageID: fmt.Sprintf("message-%d", i), SessionID: &session, DeadLetterReason: &reason, Body: body, EnqueuedTime: new(time.Now()),
+			SequenceNumber: &i, MessageID: fmt.Sprintf("message-%d", i), SessionID: &session,
+			DeadLetterReason: &reason, Body: body, EnqueuedTime: new(time.Now()),
 		})
 	}
 	return page, nil
@@ -84,7 +88,7 @@ func TestListingStaysSmall(t *testing.T) {
 func TestTheIndexStaysSmall(t *testing.T) {
 	b := &syntheticBroker{Broker: newFake(t), n: 50_000, size: 4 << 10}
 	h := newHeap()
-	ix, err := makeIndex(t.Context(), b.DeadLetters(q), q, Filter{}.Match, false)
+	ix, err := makeIndex(t.Context(), b.DeadLetters(q), q, "q", Filter{}.Match)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +142,7 @@ func BenchmarkResubmit(b *testing.B) {
 				w.killAll(b, sessions, 2000/sessions)
 				b.StartTimer()
 				begin := time.Now()
-				rep, err := Resubmit(b.Context(), w.svc, Options{Entity: q, Ledger: fakeLedger{}, Parallel: 16})
+				rep, err := Resubmit(b.Context(), w.svc, Options{Source: q, Parallel: 16})
 				if err != nil || !rep.Complete() {
 					b.Fatalf("%+v %v", rep, err)
 				}
@@ -156,7 +160,7 @@ func BenchmarkPurge(b *testing.B) {
 		w.killAll(b, 16, 125)
 		b.StartTimer()
 		begin := time.Now()
-		rep, err := Purge(b.Context(), w.svc, Options{Entity: q, Parallel: 16})
+		rep, err := Purge(b.Context(), w.svc, Options{Source: q, Parallel: 16})
 		if err != nil || !rep.Complete() {
 			b.Fatalf("%+v %v", rep, err)
 		}

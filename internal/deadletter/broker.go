@@ -9,6 +9,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
 	"fnobridge/internal/bus"
+	"fnobridge/internal/contract"
 	"fnobridge/internal/lease"
 )
 
@@ -16,14 +17,15 @@ import (
 // every other failure is passed on as it came.
 var ErrUnreachable = errors.New("service bus cannot be reached")
 
-// A Broker gives access to the entities. All calls are bounded; connections that fail are replaced behind it.
+// A Broker gives access to queues, topics and subscriptions. All calls are bounded; connections that fail are
+// replaced behind it.
 type Broker interface {
-	DeadLetters(Entity) Source
+	DeadLetters(s contract.Source) Queue
 	Sender(target string) Target
-	// Session locks one session. bus.ErrTaken when somebody else has it, bus.ErrNoSessions when the entity knows none.
-	Session(ctx context.Context, e Entity, id string) (Session, error)
+	// Session locks one session. bus.ErrTaken when somebody else has it, bus.ErrNoSessions when the source knows none.
+	Session(ctx context.Context, s contract.Source, id string) (Session, error)
 	// Sessions lists the IDs of all sessions with messages or state.
-	Sessions(ctx context.Context, e Entity) iter.Seq2[string, error]
+	Sessions(ctx context.Context, s contract.Source) iter.Seq2[string, error]
 }
 
 // A peeker shows messages without locking them.
@@ -33,8 +35,8 @@ type peeker interface {
 	Peek(ctx context.Context, from int64, most int) ([]*azservicebus.ReceivedMessage, error)
 }
 
-// A Source is a dead-letter queue.
-type Source interface {
+// A Queue is the dead-letter queue of a source.
+type Queue interface {
 	peeker
 	lease.Closer
 	// Receive locks up to most messages; none without an error when none came within wait.
@@ -44,7 +46,7 @@ type Source interface {
 	Complete(ctx context.Context, t bus.Token) error
 	Abandon(ctx context.Context, t bus.Token) error
 	Renew(ctx context.Context, t bus.Token) (until time.Time, err error)
-	// Stop ends receiving. What was locked can still be settled, and does not come to this source again when abandoned.
+	// Stop ends receiving. What was locked can still be settled, and does not come again when abandoned.
 	Stop(ctx context.Context)
 }
 

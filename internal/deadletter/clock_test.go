@@ -25,8 +25,8 @@ type aheadClock struct {
 
 func (c aheadClock) Now() time.Time { return time.Now().Add(c.by) }
 
-// The broker's clock is a minute ahead, and locks are short: what it says of the end of a lock is wrong, and who believes
-// it goes on in a session that somebody else has.
+// The broker's clock is a minute ahead, and locks are short: what it says of the end of a lock is wrong, and who
+// believes it goes on in a session that somebody else has.
 func TestALockIsNotBelievedToLastLongerBecauseTheBrokersClockIsAhead(t *testing.T) {
 	const lock = 6 * time.Second
 	for name, c := range map[string]struct {
@@ -43,7 +43,8 @@ func TestALockIsNotBelievedToLastLongerBecauseTheBrokersClockIsAhead(t *testing.
 				queue := entity.NewQueue("q")
 				queue.RequiresSession, queue.LockDuration = true, lock
 				srv, err := servicebus.Start(servicebus.Options{
-					Addr: "none", Clock: aheadClock{by: time.Minute}, Namespace: entity.Namespace{Queues: []entity.QueueDescription{queue}},
+					Addr: "none", Clock: aheadClock{by: time.Minute},
+					Namespace: entity.Namespace{Queues: []entity.QueueDescription{queue}},
 				})
 				if err != nil {
 					t.Fatal(err)
@@ -57,7 +58,7 @@ func TestALockIsNotBelievedToLastLongerBecauseTheBrokersClockIsAhead(t *testing.
 					})
 				}
 				ours, others := serviceOver(t, connect), serviceOver(t, connect)
-				o, err := newRun(ours, Options{Entity: q, Lock: c.told}).own(t.Context(), "A", 0)
+				o, err := newRun(ours, Options{Source: q, Lock: c.told}).own(t.Context(), "A", 0)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -13,7 +13,8 @@ import (
 )
 
 // everyCut is how far apart the cuts of TestThousandCut are; 1 cuts at every call, which takes hours.
-var everyCut = flag.Int("deadletter.every", 0, "cut a resubmit of 1,000 messages at every Nth call; 0 takes a few samples")
+var everyCut = flag.Int("deadletter.every", 0,
+	"cut a resubmit of 1,000 messages at every Nth call; 0 takes a few samples")
 
 const (
 	manySessions   = 20
@@ -45,7 +46,8 @@ func TestThousandCut(t *testing.T) {
 	w := start(t)
 	sessions := w.killMany(t, "whole")
 	all := w.Faults().Add(servicebus.Fault{Effect: servicebus.Pass, Times: -1})
-	if rep, err := Resubmit(t.Context(), w.svc, Options{Entity: q, Ledger: fakeLedger{}}); err != nil || rep.Done != manySessions*filesInSession {
+	if rep, err := Resubmit(t.Context(), w.svc, Options{Source: q}); err != nil ||
+		rep.Done != manySessions*filesInSession {
 		t.Fatalf("%+v %v", rep, err)
 	}
 	calls := all.Count()
@@ -67,7 +69,8 @@ func TestThousandCut(t *testing.T) {
 				mode = n % 4
 			}
 			effect := []servicebus.Effect{servicebus.Lose, servicebus.LoseReply}[mode%2]
-			w.cutOnce(t, fmt.Sprintf("%d-%s-%v", at, effect, mode/2 == 1), servicebus.Fault{Skip: at, Effect: effect, Then: servicebus.CutAll}, mode/2 == 1)
+			w.cutOnce(t, fmt.Sprintf("%d-%s-%v", at, effect, mode/2 == 1),
+				servicebus.Fault{Skip: at, Effect: effect, Then: servicebus.CutAll}, mode/2 == 1)
 		}
 	}
 }
@@ -90,7 +93,7 @@ func (w *world) cutOnce(t *testing.T, name string, f servicebus.Fault, stays boo
 	}
 	tries, begin := 0, time.Now()
 	for {
-		rep, err := Resubmit(t.Context(), w.svc, Options{Entity: q, Ledger: fakeLedger{}})
+		rep, err := Resubmit(t.Context(), w.svc, Options{Source: q})
 		if tries++; tries == 1 {
 			close(over)
 			wg.Wait()

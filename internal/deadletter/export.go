@@ -14,13 +14,13 @@ import (
 	"fnobridge/internal/contract"
 )
 
-// ExportLines writes the selected dead letters as JSON lines, bodies included, and returns their number. Nothing is locked
-// or removed; one page is in memory at a time.
-func ExportLines(ctx context.Context, b Broker, e Entity, f Filter, w io.Writer) (int, error) {
+// ExportLines writes the selected dead letters as JSON lines, bodies included, and returns their number. Nothing is
+// locked or removed; one page is in memory at a time.
+func ExportLines(ctx context.Context, b Broker, s contract.Source, f Filter, w io.Writer) (int, error) {
 	n := 0
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
-	for m, err := range WalkFull(ctx, b, e, f, -1) {
+	for m, err := range WalkFull(ctx, b, s, f, -1) {
 		if err != nil {
 			return n, err
 		}
@@ -37,7 +37,7 @@ const indexFile = "dead-letters.jsonl"
 
 // ExportDir writes every selected dead letter's body to a file of its own in dir, and the rest of it to
 // dead-letters.jsonl there, whose lines name the file. It refuses a directory that has an index already.
-func ExportDir(ctx context.Context, b Broker, e Entity, f Filter, dir string) (n int, err error) {
+func ExportDir(ctx context.Context, b Broker, s contract.Source, f Filter, dir string) (n int, err error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return 0, fmt.Errorf("export: %w", err)
 	}
@@ -52,7 +52,7 @@ func ExportDir(ctx context.Context, b Broker, e Entity, f Filter, dir string) (n
 	}()
 	enc := json.NewEncoder(index)
 	enc.SetEscapeHTML(false)
-	for m, werr := range WalkFull(ctx, b, e, f, -1) {
+	for m, werr := range WalkFull(ctx, b, s, f, -1) {
 		if werr != nil {
 			return n, werr
 		}

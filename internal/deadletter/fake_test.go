@@ -2,7 +2,6 @@ package deadletter
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -18,6 +17,9 @@ import (
 	"fnobridge/emulator/servicebus/entity"
 	"fnobridge/internal/bus"
 	"fnobridge/internal/bus/bustest"
+	"fnobridge/internal/contract"
+	"fnobridge/internal/failure"
+	"fnobridge/internal/ledger"
 	"fnobridge/internal/letter"
 )
 
@@ -93,20 +95,23 @@ func (b *fakeBroker) put(session, id, body string, props map[string]any) int64 {
 func (b *fakeBroker) kill(session, reason string) { b.killAs(q, session, reason, 0) }
 
 // killAs is kill for a file that had another sequence number in its queue; 0 for the same.
-func (b *fakeBroker) killAs(e Entity, session, reason string, seq int64) {
+func (b *fakeBroker) killAs(of contract.Source, session, reason string, seq int64) {
 	b.t.Helper()
 	ctx := context.Background()
 	told := func(m *azservicebus.ReceivedMessage) *azservicebus.DeadLetterOptions {
 		if seq == 0 {
 			seq = *m.SequenceNumber
 		}
-		return &azservicebus.DeadLetterOptions{Reason: &reason, ErrorDescription: new("description"), PropertiesToModify: map[string]any{
-			letter.PropSequenceNumber: seq, letter.PropAttempts: int64(3), letter.PropLastAttempt: letter.Stamp(time.Now()),
-		}}
+		return &azservicebus.DeadLetterOptions{
+			Reason: &reason, ErrorDescription: new("description"),
+			PropertiesToModify: map[string]any{
+				letter.PropSequenceNumber: seq, letter.PropAttempts: int64(3), letter.PropLastAttempt: letter.Stamp(time.Now()),
+			},
+		}
 	}
-	s, err := b.worker.AcceptByID(ctx, e, session)
+	s, err := b.worker.AcceptByID(ctx, of, session)
 	if errors.Is(err, bus.ErrNoSessions) {
-		r := b.worker.Receiver(e, 0)
+		r := b.worker.Receiver(of, 0)
 		got, err := r.Receive(ctx, 1, time.Second)
 		b.must(err)
 		b.must(r.DeadLetter(got[0].LockToken, told(got[0])))
@@ -200,22 +205,22 @@ func (b *fakeBroker) deferDead(nth int) {
 	b.meddle(nth, func(r *bustest.Receiver, m *azservicebus.ReceivedMessage) error { return r.Defer(m.LockToken) })
 }
 
-func (b *fakeBroker) DeadLetters(e Entity) Source {
-	return b.command.Receiver(e, azservicebus.SubQueueDeadLetter)
+func (b *fakeBroker) DeadLetters(s contract.Source) Queue {
+	return b.command.Receiver(s, azservicebus.SubQueueDeadLetter)
 }
 
 func (b *fakeBroker) Sender(target string) Target { return fakeTarget{b.command.Sender(target)} }
 
-func (b *fakeBroker) Session(ctx context.Context, e Entity, id string) (Session, error) {
-	s, err := b.command.AcceptByID(ctx, e, id)
+func (b *fakeBroker) Session(ctx context.Context, of contract.Source, id string) (Session, error) {
+	s, err := b.command.AcceptByID(ctx, of, id)
 	if err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-func (b *fakeBroker) Sessions(ctx context.Context, e Entity) iter.Seq2[string, error] {
-	return b.command.Sessions(ctx, e)
+func (b *fakeBroker) Sessions(ctx context.Context, s contract.Source) iter.Seq2[string, error] {
+	return b.command.Sessions(ctx, s)
 }
 
 type fakeTarget struct{ *bustest.Sender }
@@ -224,37 +229,34 @@ func (t fakeTarget) Send(ctx context.Context, m *azservicebus.AMQPAnnotatedMessa
 	return t.SendAMQP(ctx, m)
 }
 
-// fakeLedger keeps a Mark as JSON.
-type fakeLedger struct{}
-
-func (fakeLedger) Mark(state []byte) (*Mark, error) {
-	if len(state) == 0 {
-		return nil, nil
-	}
-	var m Mark
-	if err := json.Unmarshal(state, &m); err != nil {
-		return nil, err
-	}
-	if m.Mode == "" {
-		return nil, nil
-	}
-	return &m, nil
-}
-
-func (fakeLedger) Lift(_ []byte, moved []int64) ([]byte, error) {
-	return json.Marshal(Mark{Busy: moved})
-}
-
-func marked(m Mark) []byte {
-	b, err := json.Marshal(m)
-	if err != nil {
-		panic(err)
-	}
-	return b
-}
-
-// mark writes a mark into the state of a session.
-func (b *fakeBroker) mark(session string, m Mark) {
+// park writes a ledger into the state of a session: it is held at a file, or drains behind it, and F&O has some files.
+func (b *fakeBroker) park(session string, mode ledger.ParkMode, seq int64, inFno ...int64) {
 	b.t.Helper()
-	b.must(b.SetState(q, session, marked(m)))
+	b.must(b.SetState(q, session, parkedAt(b.t, mode, seq, inFno...)))
+}
+
+func parkedAt(t testing.TB, mode ledger.ParkMode, seq int64, inFno ...int64) []byte {
+	t.Helper()
+	l := ledger.Ledger{Park: &ledger.Park{Mode: mode, Seq: seq, Reason: failure.ProcessedWithErrors, Since: time.Now()}}
+	for _, n := range inFno {
+		l.Files = append(l.Files, &ledger.Entry{Seq: n, Phase: ledger.InFno, FnoID: "x"})
+	}
+	return encoded(t, l)
+}
+
+func encoded(t testing.TB, l ledger.Ledger) []byte {
+	t.Helper()
+	state, err := l.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state
+}
+
+// parked reports whether a session is held or drains.
+func (b *fakeBroker) parked(session string) bool {
+	b.t.Helper()
+	l, err := ledger.Decode(b.State(q, session))
+	b.must(err)
+	return l.Park != nil
 }

@@ -20,8 +20,9 @@ type Filter struct {
 
 // Match reports whether the filter selects m.
 func (f Filter) Match(m Message) bool {
+	isReason := func(r string) bool { return strings.EqualFold(r, m.Reason) }
 	switch {
-	case len(f.Reasons) > 0 && !slices.ContainsFunc(f.Reasons, func(r string) bool { return strings.EqualFold(r, m.Reason) }):
+	case len(f.Reasons) > 0 && !slices.ContainsFunc(f.Reasons, isReason):
 	case f.Entity != "" && !strings.EqualFold(f.Entity, m.Entity):
 	case f.Company != "" && !strings.EqualFold(f.Company, m.Company):
 	case f.Session != nil && (m.Session == nil || *m.Session != *f.Session):

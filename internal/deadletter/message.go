@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"time"
 	"unicode/utf8"
@@ -20,9 +21,9 @@ import (
 type Message struct {
 	Source         string    `json:"source"` // the queue or subscription
 	SequenceNumber int64     `json:"sequenceNumber"`
-	Original       int64     `json:"originalSequenceNumber,omitempty"` // the number replay sorts by, when it is another one
+	Original       int64     `json:"originalSequenceNumber,omitempty"` // what replay sorts by, when it is another one
 	MessageID      string    `json:"messageId,omitempty"`
-	Key            string    `json:"originalMessageId,omitempty"` // of the first life, when the message was resubmitted before
+	Key            string    `json:"originalMessageId,omitempty"` // of the first life, when it was resubmitted before
 	Session        *string   `json:"session,omitempty"`
 	Reason         string    `json:"reason,omitempty"`
 	Description    string    `json:"description,omitempty"`
@@ -56,17 +57,18 @@ func (m Message) Time() time.Time {
 }
 
 // view reads the head of a message: everything but properties and body.
-func view(e Entity, rm *azservicebus.ReceivedMessage) Message {
+func view(s contract.Source, rm *azservicebus.ReceivedMessage) Message {
 	p := rm.ApplicationProperties
-	said, _ := contract.Read(e.String(), rm) // other programs' messages are listed, too
+	said, _ := contract.Read(s.String(), rm) // other programs' messages are listed, too
 	about := contract.Pair{Entity: text(p[letter.PropEntity]), Company: text(p[letter.PropCompany])}.Or(said.Pair)
 	m := Message{
-		Source: e.String(), SequenceNumber: seqOf(rm), MessageID: contract.MessageID(rm), Session: rm.SessionID, Deliveries: rm.DeliveryCount,
+		Source: s.String(), SequenceNumber: seqOf(rm), MessageID: contract.MessageID(rm),
+		Session: rm.SessionID, Deliveries: rm.DeliveryCount,
 		Reason: deref(rm.DeadLetterReason), Description: deref(rm.DeadLetterErrorDescription),
 		Entity: about.Entity, Company: about.Company, Key: text(p[contract.PropKey]), Resubmits: number(p[PropResubmits]),
 		Deferred: rm.State == azservicebus.MessageStateDeferred, Bytes: bodySize(rm),
 	}
-	if k := orderKey(e, rm); k != m.SequenceNumber {
+	if k := orderKey(s, rm); k != m.SequenceNumber {
 		m.Original = k
 	}
 	if rm.EnqueuedTime != nil {
@@ -78,9 +80,8 @@ func view(e Entity, rm *azservicebus.ReceivedMessage) Message {
 	return m
 }
 
-// viewFull reads all of a message, the body up to most bytes (all of it when most < 0).
-func viewFull(e Entity, rm *azservicebus.ReceivedMessage, most int) Message {
-	m := view(e, rm)
+// full is the message with all that rm says: properties, and the body up to most bytes (all of it when most < 0).
+func (m Message) full(rm *azservicebus.ReceivedMessage, most int) Message {
 	m.ContentType, m.Subject, m.CorrelationID = deref(rm.ContentType), deref(rm.Subject), deref(rm.CorrelationID)
 	m.Properties = map[string]any{}
 	for k, v := range rm.ApplicationProperties {
@@ -92,26 +93,9 @@ func viewFull(e Entity, rm *azservicebus.ReceivedMessage, most int) Message {
 		m.WhatToDo = letter.Advice(failure.Reason(m.Reason))
 	}
 	var body []byte
-	if raw := rm.RawAMQPMessage; raw != nil && len(raw.Body.Data) != 1 {
-		switch {
-		case raw.Body.Value != nil:
-			m.BodySection, body = "value", fmt.Append(nil, plain(raw.Body.Value))
-		case raw.Body.Sequence != nil:
-			m.BodySection, body = "sequence", fmt.Append(nil, raw.Body.Sequence)
-		default:
-			body = slices.Concat(raw.Body.Data...)
-		}
-	} else {
-		body = rm.Body
-	}
+	m.BodySection, body = bodyOf(rm)
 	if most >= 0 && len(body) > most {
-		body, m.BodyCutAt = body[:most], most
-		for n := 0; n < utf8.UTFMax && len(body) > 0 && !utf8.Valid(body); n++ { // a rune cut in half does not make it binary
-			if r, _ := utf8.DecodeLastRune(body); r != utf8.RuneError {
-				break
-			}
-			body = body[:len(body)-1]
-		}
+		body, m.BodyCutAt = wholeRunes(body[:most]), most
 	}
 	if utf8.Valid(body) {
 		m.Body = string(body)
@@ -119,6 +103,31 @@ func viewFull(e Entity, rm *azservicebus.ReceivedMessage, most int) Message {
 		m.BodyBase64 = base64.StdEncoding.EncodeToString(body)
 	}
 	return m
+}
+
+// bodyOf returns the body as bytes, and its section when it is not plain data.
+func bodyOf(rm *azservicebus.ReceivedMessage) (section string, body []byte) {
+	raw := rm.RawAMQPMessage
+	switch {
+	case raw == nil || len(raw.Body.Data) == 1:
+		return "", rm.Body
+	case raw.Body.Value != nil:
+		return "value", fmt.Append(nil, plain(raw.Body.Value))
+	case raw.Body.Sequence != nil:
+		return "sequence", fmt.Append(nil, raw.Body.Sequence)
+	}
+	return "", slices.Concat(raw.Body.Data...)
+}
+
+// wholeRunes takes a rune off the end that was cut in half: it does not make a text binary.
+func wholeRunes(body []byte) []byte {
+	for n := 0; n < utf8.UTFMax && len(body) > 0 && !utf8.Valid(body); n++ {
+		if r, _ := utf8.DecodeLastRune(body); r != utf8.RuneError {
+			break
+		}
+		body = body[:len(body)-1]
+	}
+	return body
 }
 
 func seqOf(rm *azservicebus.ReceivedMessage) int64 {
@@ -129,13 +138,19 @@ func seqOf(rm *azservicebus.ReceivedMessage) int64 {
 }
 
 // orderKey is the number that says which of two messages of an entity came first: the sequence number of the message's
-// first life in this entity. A message that was never resubmitted has it from the move, else from the broker.
-func orderKey(e Entity, rm *azservicebus.ReceivedMessage) int64 {
+// first life in this entity.
+func orderKey(s contract.Source, rm *azservicebus.ReceivedMessage) int64 {
 	p := rm.ApplicationProperties
-	if n := number(p[PropOriginalSequenceNumber]); n > 0 && e.Is(text(p[PropResubmittedFrom])) {
+	if n := number(p[PropOriginalSequenceNumber]); n > 0 && s.Is(text(p[PropResubmittedFrom])) {
 		return n
 	}
-	if n := number(p[letter.PropSequenceNumber]); n > 0 && rm.DeadLetterReason != nil {
+	return lived(rm)
+}
+
+// lived is the sequence number that the message had in the queue itself, as the bridge wrote it down when it moved the
+// message to the dead letters; else the one it has.
+func lived(rm *azservicebus.ReceivedMessage) int64 {
+	if n := number(rm.ApplicationProperties[letter.PropSequenceNumber]); n > 0 && rm.DeadLetterReason != nil {
 		return n
 	}
 	return seqOf(rm)
@@ -157,29 +172,15 @@ func text(v any) string {
 	return s
 }
 
-// number returns an integer property of any width; clients in other languages choose their own.
+// number returns a property that is a number of any width; clients in other languages choose their own.
 func number(v any) int64 {
-	switch n := v.(type) {
-	case int64:
-		return n
-	case int32:
-		return int64(n)
-	case int16:
-		return int64(n)
-	case int8:
-		return int64(n)
-	case int:
-		return int64(n)
-	case uint64:
-		return int64(n)
-	case uint32:
-		return int64(n)
-	case uint16:
-		return int64(n)
-	case uint8:
-		return int64(n)
-	case float64:
-		return int64(n)
+	switch n := reflect.ValueOf(v); {
+	case n.CanInt():
+		return n.Int()
+	case n.CanUint():
+		return int64(n.Uint())
+	case n.CanFloat():
+		return int64(n.Float())
 	}
 	return 0
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
+	"fnobridge/internal/contract"
 	"fnobridge/internal/letter"
 )
 
@@ -17,7 +18,7 @@ func TestTheSessionIsReadAsTheLaneReadsIt(t *testing.T) {
 		"usmf/Terms / conditions": {"Terms / conditions", "usmf"},
 		"longer/Customers":        {"longer/Customers", ""},
 	} {
-		m := view(Entity{Queue: "q"}, &azservicebus.ReceivedMessage{SessionID: &session})
+		m := view(contract.Source{Queue: "q"}, &azservicebus.ReceivedMessage{SessionID: &session})
 		if got := [2]string{m.Entity, m.Company}; got != want {
 			t.Errorf("session %q: %q, want %q", session, got, want)
 		}
@@ -27,8 +28,9 @@ func TestTheSessionIsReadAsTheLaneReadsIt(t *testing.T) {
 // What the bridge recorded wins over what the producer said, and that over the session.
 func TestWhatTheBridgeRecordedWins(t *testing.T) {
 	session := "usmf/Customers"
-	m := view(Entity{Queue: "q"}, &azservicebus.ReceivedMessage{
-		SessionID: &session, ApplicationProperties: map[string]any{letter.PropEntity: "Recorded", "entity": "Said", "company": "dat"},
+	m := view(contract.Source{Queue: "q"}, &azservicebus.ReceivedMessage{
+		SessionID:             &session,
+		ApplicationProperties: map[string]any{letter.PropEntity: "Recorded", "entity": "Said", "company": "dat"},
 	})
 	if m.Entity != "Recorded" || m.Company != "dat" {
 		t.Errorf("entity %q, company %q", m.Entity, m.Company)

@@ -9,7 +9,9 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
 	"fnobridge/internal/bus"
+	"fnobridge/internal/contract"
 	"fnobridge/internal/lease"
+	"fnobridge/internal/ledger"
 	"fnobridge/internal/retry"
 )
 
@@ -18,16 +20,18 @@ type ownedSession struct {
 	id      string
 	session Session
 	lease   *lease.Lease
-	state   []byte
 	tokens  map[int64]bus.Token
 	moved   []int64
+
+	ledger     *ledger.Ledger
+	unreadable error // why there is no ledger
 }
 
 const (
 	// ownWait is how often a session that somebody else has locked is asked for again.
 	ownWait = 250 * time.Millisecond
-	// shortestLock is the shortest lock duration that Service Bus allows: what a lock lasts for sure, whatever the broker's
-	// clock says, where nobody told us how long it is.
+	// shortestLock is the shortest lock duration that Service Bus allows: what a lock lasts for sure, whatever the
+	// broker's clock says, where nobody told us how long it is.
 	shortestLock = 5 * time.Second
 )
 
@@ -35,16 +39,18 @@ const (
 func (r *run) own(ctx context.Context, id string, wait time.Duration) (*ownedSession, error) {
 	begin := time.Now()
 	for {
-		s, err := r.b.Session(ctx, r.o.Entity, id)
+		s, err := r.b.Session(ctx, r.o.Source, id)
 		switch {
 		case err == nil:
 			// A message that was begun is finished, also when the run is interrupted.
 			l := lease.Start(context.WithoutCancel(ctx), s, max(r.o.Lock, shortestLock), nil)
 			o := &ownedSession{id: id, session: s, lease: l, tokens: map[int64]bus.Token{}}
-			if o.state, err = s.State(l.Context()); err != nil {
+			state, err := s.State(l.Context())
+			if err != nil {
 				o.close()
 				return nil, fmt.Errorf("read state of session %q: %w", id, err)
 			}
+			o.ledger, o.unreadable = ledger.Decode(state)
 			return o, nil
 		case !errors.Is(err, bus.ErrTaken):
 			return nil, fmt.Errorf("lock session %q: %w", id, err)
@@ -62,21 +68,21 @@ func (o *ownedSession) close() {
 }
 
 // queue peeks at the messages that wait in the session. Deferred and scheduled ones have no place in its order.
-func (o *ownedSession) queue(e Entity) ([]*item, error) {
+func (o *ownedSession) queue(s contract.Source) ([]*item, error) {
 	var items []*item
 	for rm, err := range peekAll(o.lease.Context(), o.session, 1, 0) {
 		if err != nil {
 			return nil, err
 		}
 		if rm.State == azservicebus.MessageStateActive && deref(rm.SessionID) == o.id {
-			items = append(items, newActive(e, rm))
+			items = append(items, newWaiting(s, rm))
 		}
 	}
 	return items, nil
 }
 
-// receive receives from the session until the message is locked. It returns nil for one that came earlier: messages stay
-// locked with the session.
+// receive receives from the session until the message is locked. It returns nil for one that came earlier: messages
+// stay locked with the session.
 func (o *ownedSession) receive(it *item) (*azservicebus.ReceivedMessage, error) {
 	if _, ok := o.tokens[it.seq]; ok {
 		return nil, nil
@@ -105,9 +111,10 @@ func (o *ownedSession) complete(ctx context.Context, it *item) error {
 	return nil
 }
 
-// lift takes the mark off the session, when all that belongs before newer files is there.
-func (o *ownedSession) lift(l Ledger) error {
-	state, err := l.Lift(o.state, o.moved)
+// lift ends the hold or drain, when all that belongs before newer files is there.
+func (o *ownedSession) lift() error {
+	o.ledger.Lift(o.moved)
+	state, err := o.ledger.Encode()
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package deadletter
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -17,6 +16,7 @@ import (
 	"fnobridge/emulator/servicebus/entity"
 	"fnobridge/internal/bus/bustest"
 	"fnobridge/internal/contract"
+	"fnobridge/internal/ledger"
 	"fnobridge/internal/retry"
 )
 
@@ -24,20 +24,15 @@ import (
 // came later wait.
 func drained(b *fakeBroker, session string, dead, waiting int) {
 	b.group(session, dead)
-	for i := range waiting {
-		b.put(session, fmt.Sprintf("%s-%d", session, dead+i+1), fmt.Sprintf("%s%d", session, dead+i+1), nil)
-	}
 	all := b.dead()
-	b.mark(session, Mark{Mode: "drain", Seq: all[len(all)-dead].Sequence, Reason: "ProcessedWithErrors"})
-}
-
-func standing(t *testing.T, b *fakeBroker, session string) bool {
-	t.Helper()
-	m, err := (fakeLedger{}).Mark(b.State(q, session))
-	if err != nil {
-		t.Fatal(err)
+	first := all[len(all)-dead].Sequence
+	l := ledger.Ledger{Park: &ledger.Park{Mode: ledger.Draining, Seq: first, Reason: "ProcessedWithErrors"}}
+	l.Files = []*ledger.Entry{{Seq: 2, Phase: ledger.Waiting}} // that does not move, unlike those that wait
+	for i := range waiting {
+		seq := b.put(session, fmt.Sprintf("%s-%d", session, dead+i+1), fmt.Sprintf("%s%d", session, dead+i+1), nil)
+		l.Files = append(l.Files, &ledger.Entry{Seq: seq, Phase: ledger.Waiting})
 	}
-	return m != nil
+	b.must(b.SetState(q, session, encoded(b.t, l)))
 }
 
 func TestADrainedGroupGoesBeforeWhatCameLater(t *testing.T) {
@@ -45,19 +40,21 @@ func TestADrainedGroupGoesBeforeWhatCameLater(t *testing.T) {
 		b := newFake(t)
 		drained(b, "A", 4, 3)
 		drained(b, "B", 2, 0)
-		b.group("C", 2) // stands nowhere
+		b.group("C", 2) // not parked
 		var tr trail
-		rep, err := Resubmit(t.Context(), b, Options{Entity: q, Ledger: fakeLedger{}, Audit: tr.add})
+		rep, err := Resubmit(t.Context(), b, Options{Source: q, Audit: tr.add})
 		says(t, rep, err, Report{Selected: 8, Done: 8, Requeued: 3, Lifted: 2})
 		for s, n := range map[string]int{"A": 7, "B": 2, "C": 2} {
 			equal(t, names(s, n), b.bodies(s))
 		}
-		if standing(t, b, "A") || standing(t, b, "B") || b.owned() != 0 || len(b.dead()) != 0 {
-			t.Fatalf("A %v B %v locks %d dead %d", standing(t, b, "A"), standing(t, b, "B"), b.owned(), len(b.dead()))
+		if b.parked("A") || b.parked("B") || b.owned() != 0 || len(b.dead()) != 0 {
+			t.Fatalf("A %v B %v locks %d dead %d", b.parked("A"), b.parked("B"), b.owned(), len(b.dead()))
 		}
-		var lifted Mark
-		b.must(json.Unmarshal(b.State(q, "A"), &lifted))
-		equal(t, []int64{5, 6, 7}, lifted.Busy) // the ledger is told which of its files moved
+		lifted, err := ledger.Decode(b.State(q, "A"))
+		b.must(err)
+		if len(lifted.Files) != 1 || lifted.Files[0].Seq != 2 {
+			t.Fatalf("the ledger does not forget which of its files moved: %+v", lifted.Files)
+		}
 		i := slices.IndexFunc(b.queue(), func(m broker.MessageInfo) bool { return string(m.Body) == "A7" })
 		if p := b.queue()[i].Properties; p[PropResubmits] != nil || p[contract.PropKey] != "A-7" {
 			t.Fatalf("a moved message counts as resubmitted: %v", p)
@@ -70,16 +67,16 @@ func TestAStandingSessionGoesAsAWholeOrNotAtAll(t *testing.T) {
 		b := newFake(t)
 		drained(b, "A", 4, 2)
 		var tr trail
-		rep, err := Resubmit(t.Context(), b, Options{Entity: q, Ledger: fakeLedger{}, Audit: tr.add, Filter: Filter{To: 1}})
+		rep, err := Resubmit(t.Context(), b, Options{Source: q, Audit: tr.add, Filter: Filter{To: 1}})
 		says(t, rep, err, Report{Selected: 1, Blocked: 1})
-		if len(b.dead()) != 4 || !standing(t, b, "A") {
-			t.Fatalf("%d dead letters, standing: %v", len(b.dead()), standing(t, b, "A"))
+		if len(b.dead()) != 4 || !b.parked("A") {
+			t.Fatalf("%d dead letters, parked: %v", len(b.dead()), b.parked("A"))
 		}
 		if !strings.Contains(tr.recs[0].Error, "as a whole") {
 			t.Fatalf("told: %s", tr.recs[0].Error)
 		}
 		// The failed file itself may stay: what was drained behind it goes on without it.
-		rep, err = Resubmit(t.Context(), b, Options{Entity: q, Ledger: fakeLedger{}, Filter: Filter{From: 2}})
+		rep, err = Resubmit(t.Context(), b, Options{Source: q, Filter: Filter{From: 2}})
 		says(t, rep, err, Report{Selected: 3, Done: 3, Requeued: 2, Lifted: 1})
 		equal(t, names("A", 6)[1:], b.bodies("A"))
 	})
@@ -89,11 +86,11 @@ func TestWhatFnoStillWorksOnIsNotSentTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newFake(t)
 		drained(b, "A", 2, 1)
-		b.mark("A", Mark{Mode: "hold", Seq: 1, Busy: []int64{3}})
-		rep, err := Resubmit(t.Context(), b, Options{Entity: q, Ledger: fakeLedger{}})
+		b.park("A", ledger.Holding, 1, 3)
+		rep, err := Resubmit(t.Context(), b, Options{Source: q})
 		says(t, rep, err, Report{Selected: 2, Blocked: 2})
-		if len(b.queue()) != 1 || !standing(t, b, "A") {
-			t.Fatalf("%d messages, standing: %v", len(b.queue()), standing(t, b, "A"))
+		if len(b.queue()) != 1 || !b.parked("A") {
+			t.Fatalf("%d messages, parked: %v", len(b.queue()), b.parked("A"))
 		}
 	})
 }
@@ -107,7 +104,7 @@ func TestASessionThatAWorkerHasLocked(t *testing.T) {
 			t.Fatal(err)
 		}
 		var tr trail
-		rep, err := Resubmit(t.Context(), b, Options{Entity: q, Ledger: fakeLedger{}, Wait: time.Second, Audit: tr.add})
+		rep, err := Resubmit(t.Context(), b, Options{Source: q, Wait: time.Second, Audit: tr.add})
 		says(t, rep, err, Report{Selected: 2, Blocked: 2})
 		if len(b.dead()) != 2 || !strings.Contains(tr.recs[0].Error, "locked by a worker") {
 			t.Fatalf("%d dead letters, told: %s", len(b.dead()), tr.recs[0].Error)
@@ -117,13 +114,14 @@ func TestASessionThatAWorkerHasLocked(t *testing.T) {
 			retry.Wait(context.Background(), 3*time.Second) // the clock of the bubble
 			closeQuietly(s)
 		}()
-		rep, err = Resubmit(t.Context(), b, Options{Entity: q, Ledger: fakeLedger{}, Wait: time.Minute})
+		rep, err = Resubmit(t.Context(), b, Options{Source: q, Wait: time.Minute})
 		says(t, rep, err, Report{Selected: 2, Done: 2, Requeued: 1, Lifted: 1})
 		equal(t, names("A", 3), b.bodies("A"))
 	})
 }
 
-// Whoever lost a session's lock puts nothing more into it: a worker may be at it, and would meet the files out of order.
+// Whoever lost a session's lock puts nothing more into it: a worker may be at it, and would meet the files out of
+// order.
 func TestNothingIsSentIntoASessionThatWasLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newFake(t)
@@ -138,15 +136,15 @@ func TestNothingIsSentIntoASessionThatWasLost(t *testing.T) {
 			return bustest.Fault{First: func() { b.Steal(q, "A") }, Delay: shortestLock}
 		}
 		var tr trail
-		rep, err := Resubmit(t.Context(), b, Options{Entity: q, Ledger: fakeLedger{}, Audit: tr.add})
+		rep, err := Resubmit(t.Context(), b, Options{Source: q, Audit: tr.add})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if sends != 1 || rep.Lifted != 0 || !standing(t, b, "A") {
-			t.Errorf("%d copies sent, %+v, standing: %v", sends, rep, standing(t, b, "A"))
+		if sends != 1 || rep.Lifted != 0 || !b.parked("A") {
+			t.Errorf("%d copies sent, %+v, parked: %v", sends, rep, b.parked("A"))
 		}
 		b.fault = nil
-		rep, err = Resubmit(t.Context(), b, Options{Entity: q, Ledger: fakeLedger{}, Wait: time.Minute})
+		rep, err = Resubmit(t.Context(), b, Options{Source: q, Wait: time.Minute})
 		if err != nil || !rep.Complete() || rep.Lifted != 1 {
 			t.Errorf("%+v, %v", rep, err)
 		}
@@ -164,7 +162,7 @@ func TestABusySessionThatCannotStandIsNotWaitedFor(t *testing.T) {
 		asked := ""
 		begin := time.Now()
 		rep, err := Resubmit(t.Context(), b, Options{
-			Entity: q, Ledger: fakeLedger{}, Wait: time.Minute, Ordered: func(session, entity, company string) bool {
+			Source: q, Wait: time.Minute, MayBeParked: func(session, entity, company string) bool {
 				asked = session + " " + entity + " " + company
 				return false // its route skips
 			},
@@ -182,7 +180,7 @@ func TestAnUnreadableStateStopsTheSession(t *testing.T) {
 		b := newFake(t)
 		b.group("A", 2)
 		b.must(b.SetState(q, "A", []byte("not json")))
-		rep, err := Resubmit(t.Context(), b, Options{Entity: q, Ledger: fakeLedger{}})
+		rep, err := Resubmit(t.Context(), b, Options{Source: q})
 		says(t, rep, err, Report{Selected: 2, Blocked: 2})
 		if len(b.queue()) != 0 {
 			t.Fatalf("%d messages", len(b.queue()))
@@ -194,7 +192,7 @@ func TestAQueueWithoutSessionsHasNoMarks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newFake(t, func(q *entity.QueueDescription) { q.RequiresSession = false })
 		b.group("A", 2)
-		rep, err := Resubmit(t.Context(), b, Options{Entity: q, Ledger: fakeLedger{}})
+		rep, err := Resubmit(t.Context(), b, Options{Source: q})
 		says(t, rep, err, Report{Selected: 2, Done: 2})
 	})
 }
@@ -213,7 +211,7 @@ func TestLateDrainedFilesJoinTheGroup(t *testing.T) {
 			}
 			return bustest.Fault{}
 		}
-		rep, err := Resubmit(t.Context(), b, Options{Entity: q, Ledger: fakeLedger{}})
+		rep, err := Resubmit(t.Context(), b, Options{Source: q})
 		says(t, rep, err, Report{Done: 3, Requeued: 1, Lifted: 1})
 		equal(t, names("A", 4), b.bodies("A"))
 	})
@@ -222,7 +220,8 @@ func TestLateDrainedFilesJoinTheGroup(t *testing.T) {
 var errCut = fmt.Errorf("%w: cut", ErrUnreachable)
 
 // The matrix: the run is cut at every call, once before the call took effect and once after; then the command is
-// repeated until it says that it is complete. Nothing lost, nothing doubled, every session in order, marks lifted.
+// repeated until it says that it is complete. Nothing lost, nothing doubled, every session in order, holds and drains
+// lifted.
 func TestCutAtEveryCallAndRepeated(t *testing.T) {
 	for _, applied := range []bool{false, true} {
 		for _, duplicates := range []bool{true, false} {
@@ -274,7 +273,7 @@ func cutAt(t *testing.T, at int, applied, duplicates bool) int {
 		}
 		return bustest.Fault{}
 	}
-	_, err := Resubmit(t.Context(), b, Options{Entity: q, Ledger: fakeLedger{}})
+	_, err := Resubmit(t.Context(), b, Options{Source: q})
 	calls := len(b.calls)
 	if err == nil && told(cut) {
 		t.Fatalf("cut at call %d (%s) and no error", at, cut)
@@ -284,7 +283,7 @@ func cutAt(t *testing.T, at int, applied, duplicates bool) int {
 	}
 	b.fault = nil
 	for try := range 4 {
-		rep, err := Resubmit(t.Context(), b, Options{Entity: q, Ledger: fakeLedger{}, Wait: 2 * time.Minute})
+		rep, err := Resubmit(t.Context(), b, Options{Source: q, Wait: 2 * time.Minute})
 		if err != nil {
 			t.Fatalf("cut at call %d (%s): repeated: %v", at, cut, err)
 		}
@@ -304,11 +303,11 @@ func cutAt(t *testing.T, at int, applied, duplicates bool) int {
 			t.Fatalf("cut at call %d (%s), session %s: %s", at, cut, s, d)
 		}
 	}
-	if standing(t, b, "A") {
+	if b.parked("A") {
 		// When only the lift was missing, no dead letter is left to find the session by. It is in order, but still
-		// stands, where it can be seen: `bridge sessions release`.
+		// parked, where it can be seen: `bridge sessions release`.
 		if cut != "session set state" && (!applied || cut != "complete") {
-			t.Fatalf("cut at call %d (%s): the session still stands", at, cut)
+			t.Fatalf("cut at call %d (%s): the session is still parked", at, cut)
 		}
 	}
 	return calls

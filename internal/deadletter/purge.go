@@ -1,35 +1,33 @@
 package deadletter
 
-import (
-	"context"
-	"errors"
-)
+import "context"
 
 // Purge removes the selected dead letters for good, each with its audit line. Nothing is in order, nothing can be taken
 // back; what arrives while it runs is not touched.
 func Purge(ctx context.Context, b Broker, o Options) (Report, error) {
 	r := newRun(b, o)
-	defer closeQuietly(r.src)
-	r.act = func(ctx context.Context, p *plan, it *item) error {
-		t, err := r.secure(ctx, it)
-		if err == nil {
-			err = r.complete(ctx, it, t)
-		}
-		if err != nil {
-			return err
-		}
-		return r.finish(p, it, OutcomeDone, nil)
-	}
-	ix, err := makeIndex(ctx, r.src, o.Entity, o.Filter.Match, true)
+	defer closeQuietly(r.queue)
+	r.act = r.remove
+	ix, err := r.index(ctx)
 	if err != nil {
 		return Report{}, err
 	}
-	r.report = Report{Selected: ix.selected, Highest: ix.highest, DryRun: o.DryRun}
+	plans := ix.each()
 	if o.DryRun {
-		err = r.rehearse(ctx, ix.plans, nil)
+		err = r.rehearse(plans)
 		return r.report, err
 	}
-	err = r.work(ctx, ix.plans)
-	err = errors.Join(err, r.wrapUp(ix.plans, ctx.Err() != nil, err))
-	return r.report, err
+	return r.conclude(ctx, plans, r.work(ctx, plans))
+}
+
+// remove is the step of a purge.
+func (r *run) remove(ctx context.Context, p *plan, it *item) error {
+	t, err := r.locks.secure(ctx, it.seq)
+	if err == nil {
+		err = r.locks.complete(ctx, it.seq, t)
+	}
+	if err != nil {
+		return err
+	}
+	return r.finish(p, it, OutcomeDone, nil)
 }

@@ -8,6 +8,7 @@ import (
 	"fnobridge/emulator/servicebus/entity"
 	"fnobridge/internal/bus/bustest"
 	"fnobridge/internal/contract"
+	"fnobridge/internal/ledger"
 	"fnobridge/internal/letter"
 	"slices"
 	"strings"
@@ -21,7 +22,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-var q = Entity{Queue: "q"}
+var q = contract.Source{Queue: "q"}
 
 func names(prefix string, n int) (out []string) {
 	for i := range n {
@@ -76,16 +77,19 @@ func TestCopySaysWhatTheOriginalSaid(t *testing.T) {
 			ApplicationProperties: map[string]any{"entity": "Groups", "traceparent": trace, "weight": int64(3)},
 			Body:                  azservicebus.AMQPAnnotatedMessageBody{Data: [][]byte{[]byte("payload")}},
 			Properties: &azservicebus.AMQPAnnotatedMessageProperties{
-				MessageID: "m1", GroupID: new("usmf/Groups"), CorrelationID: "c1", Subject: new("subject"), ContentType: new("text/csv"),
+				MessageID: "m1", GroupID: new("usmf/Groups"), CorrelationID: "c1",
+				Subject: new("subject"), ContentType: new("text/csv"),
 				AbsoluteExpiryTime: new(time.Now().Add(-time.Hour)),
 			},
-			Header:             &azservicebus.AMQPAnnotatedMessageHeader{Durable: true, Priority: 7, TTL: time.Hour, DeliveryCount: 9},
+			Header: &azservicebus.AMQPAnnotatedMessageHeader{
+				Durable: true, Priority: 7, TTL: time.Hour, DeliveryCount: 9,
+			},
 			MessageAnnotations: map[any]any{"x-opt-partition-key": "p", "custom": "kept"},
 		}))
 		enqueued := b.queue()[0].Enqueued
 		b.kill("usmf/Groups", "ServerError")
 
-		rep, err := Resubmit(t.Context(), b, Options{Entity: q})
+		rep, err := Resubmit(t.Context(), b, Options{Source: q})
 		says(t, rep, err, Report{Selected: 1, Done: 1})
 		if len(b.dead()) != 0 || len(b.queue()) != 1 {
 			t.Fatalf("%d dead letters, %d messages", len(b.dead()), len(b.queue()))
@@ -98,7 +102,8 @@ func TestCopySaysWhatTheOriginalSaid(t *testing.T) {
 			},
 			Body: azservicebus.AMQPAnnotatedMessageBody{Data: [][]byte{[]byte("payload")}},
 			Properties: &azservicebus.AMQPAnnotatedMessageProperties{
-				MessageID: "m1~r1", GroupID: new("usmf/Groups"), CorrelationID: "c1", Subject: new("subject"), ContentType: new("text/csv"),
+				MessageID: "m1~r1-1", GroupID: new("usmf/Groups"), CorrelationID: "c1",
+				Subject: new("subject"), ContentType: new("text/csv"),
 			},
 			Header:             &azservicebus.AMQPAnnotatedMessageHeader{Durable: true, Priority: 7, TTL: time.Hour},
 			MessageAnnotations: map[any]any{"x-opt-partition-key": "p", "custom": "kept"},
@@ -109,11 +114,11 @@ func TestCopySaysWhatTheOriginalSaid(t *testing.T) {
 
 		// It dies again: the count goes up, the origin stays.
 		b.kill("usmf/Groups", "ServerError")
-		if _, err := Resubmit(t.Context(), b, Options{Entity: q}); err != nil {
+		if _, err := Resubmit(t.Context(), b, Options{Source: q}); err != nil {
 			t.Fatal(err)
 		}
 		m := b.queue()[0]
-		equal(t, "m1~r2", m.MessageID)
+		equal(t, "m1~r2-1", m.MessageID)
 		for name, want := range map[string]any{
 			PropResubmits: int64(2), contract.PropKey: "m1", PropOriginalSequenceNumber: int64(1), letter.PropAttempts: nil,
 		} {
@@ -144,7 +149,7 @@ func TestResubmitInTheOrderOfTheFirstLife(t *testing.T) {
 				b.misordered(s, 300-i)
 			}
 		}
-		rep, err := Resubmit(t.Context(), b, Options{Entity: q})
+		rep, err := Resubmit(t.Context(), b, Options{Source: q})
 		says(t, rep, err, Report{Selected: 600, Done: 600})
 		equal(t, names("A", 300), b.bodies("A"))
 		equal(t, names("B", 300), b.bodies("B"))
@@ -156,14 +161,14 @@ func TestASecondLifeKeepsItsPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newFake(t)
 		b.group("A", 3)
-		if _, err := Resubmit(t.Context(), b, Options{Entity: q, Filter: Filter{To: 1}}); err != nil {
+		if _, err := Resubmit(t.Context(), b, Options{Source: q, Filter: Filter{To: 1}}); err != nil {
 			t.Fatal(err)
 		}
 		b.kill("A", "Timeout")
 		if n := b.dead()[2].Sequence; n != 4 {
 			t.Fatalf("the copy has the number %d", n)
 		}
-		rep, err := Resubmit(t.Context(), b, Options{Entity: q})
+		rep, err := Resubmit(t.Context(), b, Options{Source: q})
 		says(t, rep, err, Report{Selected: 3, Done: 3})
 		equal(t, names("A", 3), b.bodies("A"))
 	})
@@ -181,7 +186,8 @@ func TestOnlyTheSelectedGo(t *testing.T) {
 			b.kill("A", reason)
 		}
 		var tr trail
-		rep, err := Resubmit(t.Context(), b, Options{Entity: q, Filter: Filter{Reasons: []string{"noroute"}}, Audit: tr.add, By: "ann"})
+		noRoute := Filter{Reasons: []string{"noroute"}}
+		rep, err := Resubmit(t.Context(), b, Options{Source: q, Filter: noRoute, Audit: tr.add, By: "ann"})
 		says(t, rep, err, Report{Selected: 5, Done: 5})
 		equal(t, []string{"77", "177", "277", "377", "477"}, b.bodies("A"))
 		if len(b.dead()) != 495 || b.lockedDead() != 0 {
@@ -192,7 +198,7 @@ func TestOnlyTheSelectedGo(t *testing.T) {
 		}
 		equal(t, Record{
 			Time: tr.recs[0].Time, Action: "resubmit", Outcome: "done", By: "ann", Source: "q", Target: "q", SequenceNumber: 78,
-			MessageID: "77", CopyID: "77~r1", Session: new("A"), Reason: "NoRoute",
+			MessageID: "77", CopyID: "77~r1-78", Session: new("A"), Reason: "NoRoute",
 		}, tr.recs[0])
 	})
 }
@@ -210,7 +216,7 @@ func TestResubmitDoesNotLoop(t *testing.T) {
 			}
 			return bustest.Fault{}
 		}
-		rep, err := Resubmit(t.Context(), b, Options{Entity: q})
+		rep, err := Resubmit(t.Context(), b, Options{Source: q})
 		says(t, rep, err, Report{Selected: 10, Done: 10, Highest: 10})
 		if len(b.dead()) != 10 {
 			t.Fatalf("%d dead", len(b.dead()))
@@ -222,11 +228,11 @@ func TestDryRunChangesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newFake(t)
 		b.group("A", 3)
-		b.mark("B", Mark{Mode: "drain", Seq: 4})
+		b.park("B", ledger.Draining, 4)
 		b.group("B", 2)
 		b.put("B", "new", "B3", nil)
 		var tr trail
-		rep, err := Resubmit(t.Context(), b, Options{Entity: q, DryRun: true, Audit: tr.add, Ledger: fakeLedger{}})
+		rep, err := Resubmit(t.Context(), b, Options{Source: q, DryRun: true, Audit: tr.add})
 		says(t, rep, err, Report{Selected: 5, Requeued: 1, DryRun: true})
 		equal(t, []int{5, 1, 0}, []int{len(b.dead()), len(b.queue()), b.owned()})
 		for _, r := range tr.recs {
@@ -251,15 +257,17 @@ func TestEditReplacesThePayloadOfOneMessage(t *testing.T) {
 		b.put("A", "a", "", map[string]any{"dataref": "https://x/y", "sha256": "00", "filename": "f.csv"})
 		b.kill("A", "ClaimCheckMissing")
 		b.group("B", 2)
-		if _, err := Resubmit(t.Context(), b, Options{Entity: q, Edit: []byte("x")}); !errors.Is(err, ErrUsage) || len(b.queue()) != 0 {
+		if _, err := Resubmit(t.Context(), b, Options{Source: q, Edit: []byte("x")}); !errors.Is(err, ErrUsage) ||
+			len(b.queue()) != 0 {
 			t.Fatalf("edit of three messages: %v", err)
 		}
-		if _, err := Resubmit(t.Context(), b, Options{Entity: q, Edits: map[int64][]byte{9: nil}}); !errors.Is(err, ErrUsage) {
+		_, err := Resubmit(t.Context(), b, Options{Source: q, Edits: map[int64][]byte{9: nil}})
+		if !errors.Is(err, ErrUsage) {
 			t.Fatalf("edit of an unknown message: %v", err)
 		}
 		var tr trail
 		edits := map[int64][]byte{1: []byte("better"), 3: []byte("too")}
-		if _, err := Resubmit(t.Context(), b, Options{Entity: q, Edits: edits, Audit: tr.add}); err != nil {
+		if _, err := Resubmit(t.Context(), b, Options{Source: q, Edits: edits, Audit: tr.add}); err != nil {
 			t.Fatal(err)
 		}
 		equal(t, []string{"better"}, b.bodies("A"))
@@ -290,7 +298,7 @@ func TestARefusedMessageStopsItsSessionOnly(t *testing.T) {
 		}
 		b.group("B", 2)
 		var tr trail
-		rep, err := Resubmit(t.Context(), b, Options{Entity: q, Audit: tr.add})
+		rep, err := Resubmit(t.Context(), b, Options{Source: q, Audit: tr.add})
 		says(t, rep, err, Report{Selected: 6, Done: 3, Failed: 1, Blocked: 2})
 		equal(t, []string{"A1"}, b.bodies("A"))
 		if rep.Complete() || len(b.dead()) != 3 || len(tr.recs) != 6 {
@@ -303,8 +311,8 @@ func TestAMessageWithoutASessionIsShownNotLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newFake(t)
 		b.must(b.Put("t", &azservicebus.Message{Body: []byte("A1")})) // the subscription needs a session
-		s := Entity{Topic: "t", Subscription: "s"}
-		rep, err := Resubmit(t.Context(), b, Options{Entity: s, To: "q"})
+		s := contract.Source{Topic: "t", Subscription: "s"}
+		rep, err := Resubmit(t.Context(), b, Options{Source: s, To: "q"})
 		says(t, rep, err, Report{Selected: 1, Failed: 1})
 		if n := len(b.Messages(bustest.Address(s) + "/$DeadLetterQueue")); n != 1 {
 			t.Fatalf("%d dead letters", n)
@@ -319,10 +327,10 @@ func TestLocksOfOthersAreWaitedFor(t *testing.T) {
 		b.meddle(1, func(*bustest.Receiver, *azservicebus.ReceivedMessage) error {
 			return nil // a killed run had it; a minute from now it is free
 		})
-		rep, err := Resubmit(t.Context(), b, Options{Entity: q, Wait: 5 * time.Second})
+		rep, err := Resubmit(t.Context(), b, Options{Source: q, Wait: 5 * time.Second})
 		says(t, rep, err, Report{Selected: 3, Done: 1, Locked: 1, Blocked: 1})
 		waits := 0
-		rep, err = Resubmit(t.Context(), b, Options{Entity: q, Wait: 2 * time.Minute, Waiting: func(int) { waits++ }})
+		rep, err = Resubmit(t.Context(), b, Options{Source: q, Wait: 2 * time.Minute, Waiting: func(int) { waits++ }})
 		says(t, rep, err, Report{Selected: 2, Done: 2})
 		if waits == 0 {
 			t.Fatal("nobody was told that it waits")
@@ -343,7 +351,7 @@ func TestWhatSomebodyElseTookIsGone(t *testing.T) {
 			}
 			return bustest.Fault{}
 		}
-		rep, err := Resubmit(t.Context(), b, Options{Entity: q})
+		rep, err := Resubmit(t.Context(), b, Options{Source: q})
 		says(t, rep, err, Report{Selected: 3, Done: 2, Gone: 1})
 		if !rep.Complete() {
 			t.Error("not complete")
@@ -356,7 +364,7 @@ func TestDeferredDeadLettersAreFetched(t *testing.T) {
 		b := newFake(t)
 		b.group("A", 3)
 		b.deferDead(1)
-		rep, err := Resubmit(t.Context(), b, Options{Entity: q})
+		rep, err := Resubmit(t.Context(), b, Options{Source: q})
 		says(t, rep, err, Report{Selected: 3, Done: 3})
 		if !b.called(bustest.OpRenew) {
 			t.Error("nobody tells how long the lock of a deferred message lasts, and it was not renewed")
@@ -368,7 +376,7 @@ func TestDeferredDeadLettersAreFetched(t *testing.T) {
 // Locks that end while the run is still passing other messages are renewed, or the message is received again.
 func TestShortLocksAreNoLoss(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newFake(t, locks(8*time.Second))
+		b := newFake(t, locksLast(8*time.Second))
 		b.misordered("A", backwards(250)...)
 		b.fault = func(c bustest.Call, n int) bustest.Fault {
 			if c.Op == bustest.OpReceive || c.Op == bustest.OpSend && n%10 == 0 {
@@ -376,22 +384,22 @@ func TestShortLocksAreNoLoss(t *testing.T) {
 			}
 			return bustest.Fault{}
 		}
-		rep, err := Resubmit(t.Context(), b, Options{Entity: q, Wait: time.Minute})
+		rep, err := Resubmit(t.Context(), b, Options{Source: q, Wait: time.Minute})
 		says(t, rep, err, Report{Selected: 250, Done: 250})
 		equal(t, names("A", 250), b.bodies("A"))
 	})
 }
 
-// locks sets the lock duration of the queue.
-func locks(d time.Duration) func(*entity.QueueDescription) {
+// locksLast sets the lock duration of the queue.
+func locksLast(d time.Duration) func(*entity.QueueDescription) {
 	return func(q *entity.QueueDescription) { q.LockDuration = d }
 }
 
-// A copy is sent only while enough of the lock is left to complete the dead letter behind it: a run that dies in between
-// would leave both, and a queue without duplicate detection keeps both.
+// A copy is sent only while enough of the lock is left to complete the dead letter behind it: a run that dies in
+// between would leave both, and a queue without duplicate detection keeps both.
 func TestACopyIsNotSentOnAnEndingLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newFake(t, locks(15*time.Second))
+		b := newFake(t, locksLast(15*time.Second))
 		b.group("A", 5)
 		sends := 0
 		b.fault = func(c bustest.Call, _ int) bustest.Fault {
@@ -404,16 +412,17 @@ func TestACopyIsNotSentOnAnEndingLock(t *testing.T) {
 			}
 			return bustest.Fault{Delay: 6 * time.Second}
 		}
-		rep, err := Resubmit(t.Context(), b, Options{Entity: q})
+		rep, err := Resubmit(t.Context(), b, Options{Source: q})
 		says(t, rep, err, Report{Selected: 5, Done: 5})
 		equal(t, 5, sends)
 	})
 }
 
-// Where the locks end before the scan has passed the messages in front, the run says so instead of going round for ever.
+// Where the locks end before the scan has passed the messages in front, the run says so instead of going round for
+// ever.
 func TestAScanThatIsSlowerThanTheLocksEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newFake(t, locks(5*time.Second))
+		b := newFake(t, locksLast(5*time.Second))
 		b.misordered("A", backwards(250)...)
 		b.fault = func(c bustest.Call, _ int) bustest.Fault {
 			if c.Op == bustest.OpReceive {
@@ -422,7 +431,7 @@ func TestAScanThatIsSlowerThanTheLocksEnds(t *testing.T) {
 			return bustest.Fault{}
 		}
 		var tr trail
-		rep, err := Resubmit(t.Context(), b, Options{Entity: q, Wait: time.Minute, Audit: tr.add})
+		rep, err := Resubmit(t.Context(), b, Options{Source: q, Wait: time.Minute, Audit: tr.add})
 		says(t, rep, err, Report{Selected: 250, Blocked: 250})
 		if !strings.Contains(tr.recs[0].Error, "raise the lock duration") {
 			t.Fatalf("told: %s", tr.recs[0].Error)
@@ -441,7 +450,7 @@ func TestInterruptFinishesTheMessageInHand(t *testing.T) {
 			}
 			return bustest.Fault{}
 		}
-		rep, err := Resubmit(ctx, b, Options{Entity: q})
+		rep, err := Resubmit(ctx, b, Options{Source: q})
 		says(t, rep, err, Report{Selected: 10, Done: 5, Rest: 5, Stopped: true})
 		equal(t, []int{5, 5, 0}, []int{len(b.dead()), len(b.queue()), b.lockedDead()})
 	})
@@ -452,7 +461,7 @@ func TestWhatIsCompletedIsNotGivenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newFake(t)
 		b.group("A", 3)
-		rep, err := Resubmit(t.Context(), b, Options{Entity: q})
+		rep, err := Resubmit(t.Context(), b, Options{Source: q})
 		says(t, rep, err, Report{Selected: 3, Done: 3})
 		if b.called(bustest.OpAbandon) {
 			t.Error("a completed message was abandoned")
@@ -465,7 +474,7 @@ func TestRateBoundsTheSends(t *testing.T) {
 		b := newFake(t)
 		b.group("A", 21)
 		begin := time.Now()
-		rep, err := Resubmit(t.Context(), b, Options{Entity: q, Rate: 2})
+		rep, err := Resubmit(t.Context(), b, Options{Source: q, Rate: 2})
 		says(t, rep, err, Report{Selected: 21, Done: 21})
 		if took := time.Since(begin); took < 10*time.Second || took > 11*time.Second {
 			t.Fatalf("21 messages at 2 per second took %v", took)
@@ -478,7 +487,7 @@ func TestAnAuditTrailThatCannotBeWrittenStopsTheRun(t *testing.T) {
 		b := newFake(t)
 		b.group("A", 10)
 		full := errors.New("disk full")
-		rep, err := Resubmit(t.Context(), b, Options{Entity: q, Audit: func(Record) error { return full }})
+		rep, err := Resubmit(t.Context(), b, Options{Source: q, Audit: func(Record) error { return full }})
 		if !errors.Is(err, full) || len(b.dead()) != 9 || rep.Done != 1 {
 			t.Fatalf("%+v %v, %d left", rep, err, len(b.dead()))
 		}
@@ -489,14 +498,14 @@ func TestToAnotherQueueLeavesTheSessionAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newFake(t)
 		b.group("A", 2)
-		b.mark("A", Mark{Mode: "drain", Seq: 1})
-		rep, err := Resubmit(t.Context(), b, Options{Entity: q, To: "elsewhere", Ledger: fakeLedger{}})
+		b.park("A", ledger.Draining, 1)
+		rep, err := Resubmit(t.Context(), b, Options{Source: q, To: "elsewhere"})
 		says(t, rep, err, Report{Selected: 2, Done: 2})
 		if n := len(b.Messages("elsewhere")); n != 2 || b.called(bustest.OpAcceptByID) {
 			t.Fatalf("%d messages elsewhere, a session was locked: %v", n, b.called(bustest.OpAcceptByID))
 		}
 		// There, the number of another queue does not decide the order.
-		elsewhere := Entity{Queue: "elsewhere"}
+		elsewhere := contract.Source{Queue: "elsewhere"}
 		page, err := b.worker.Receiver(elsewhere, 0).Peek(t.Context(), 1, 1)
 		b.must(err)
 		page[0].SequenceNumber = new(int64(99))
@@ -508,7 +517,9 @@ func TestToAnotherQueueLeavesTheSessionAlone(t *testing.T) {
 
 func TestCopyIDsFitAndRepeat(t *testing.T) {
 	long := strings.Repeat("ü", 64)
-	for _, c := range []struct{ original, want string }{{"m", "m~r1"}, {strings.Repeat("x", 125), strings.Repeat("x", 125) + "~r1"}} {
+	for _, c := range []struct{ original, want string }{
+		{"m", "m~r1"}, {strings.Repeat("x", 125), strings.Repeat("x", 125) + "~r1"},
+	} {
 		if got := copyID(c.original, "~r1"); got != c.want {
 			t.Errorf("%q became %q", c.original, got)
 		}
@@ -527,13 +538,14 @@ func TestPurgeTakesTheSelectedAndNothingElse(t *testing.T) {
 		b.kill("A", "NoRoute")
 		b.deferDead(3)
 		var tr trail
-		rep, err := Purge(t.Context(), b, Options{Entity: q, Filter: Filter{Reasons: []string{"ProcessedWithErrors"}}, Audit: tr.add})
+		failed := Filter{Reasons: []string{"ProcessedWithErrors"}}
+		rep, err := Purge(t.Context(), b, Options{Source: q, Filter: failed, Audit: tr.add})
 		says(t, rep, err, Report{Selected: 250, Done: 250})
 		equal(t, []int{1, 0}, []int{len(b.dead()), len(b.queue())})
 		if len(tr.recs) != 250 || tr.recs[0].Action != ActionPurge {
 			t.Fatalf("%d audit lines, %+v", len(tr.recs), tr.recs[0])
 		}
-		rep, err = Purge(t.Context(), b, Options{Entity: q, DryRun: true})
+		rep, err = Purge(t.Context(), b, Options{Source: q, DryRun: true})
 		says(t, rep, err, Report{Selected: 1, DryRun: true})
 		if len(b.dead()) != 1 {
 			t.Fatalf("%d left", len(b.dead()))

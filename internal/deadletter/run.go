@@ -6,13 +6,15 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 
-	"fnobridge/internal/bus"
+	"fnobridge/internal/contract"
+	"fnobridge/internal/failure"
 )
 
 const (
@@ -22,59 +24,66 @@ const (
 	quiet = 2 * time.Second
 	// stepTimeout bounds one message from its renewal to its completion, once begun: it outlives an interrupt.
 	stepTimeout = 30 * time.Second
-	// releaseTimeout bounds giving back what was locked only to get past it. What is left then comes back by itself
-	// when its lock ends.
-	releaseTimeout = 30 * time.Second
-	// renewBefore is how little of a message's lock may be left when its copy is sent.
-	renewBefore = 10 * time.Second
 )
 
 // Options of a run over one dead-letter queue.
 type Options struct {
-	Entity   Entity
+	Source   contract.Source
 	Filter   Filter
 	DryRun   bool
 	Rate     float64             // messages per second; 0 is no limit
 	Parallel int                 // sessions worked on at the same time; 8 when 0
 	Wait     time.Duration       // for messages and sessions that somebody else has locked
-	Lock     time.Duration       // lock duration of the entity's sessions; the shortest that there is when 0
+	Lock     time.Duration       // lock duration of the source's sessions; the shortest that there is when 0
 	By       string              // who, for the audit trail
 	Audit    func(Record) error  // told of every message; an error stops the run
 	Progress func(done, all int) // may be nil
 	Waiting  func(n int)         // told when the run waits for locks of others; may be nil
 
+	// LeaveOut are reasons that need a look first: such a dead letter is not selected unless the filter names its reason
+	// or its message ID.
+	LeaveOut []failure.Reason
+	Limit    int // at most so many, the first ones of the dead-letter queue; 0 is no limit
+
 	// Of a resubmit only.
-	To    string           // another queue or topic; the entity's own target when empty
+	To    string           // another queue; the source's own target when empty
 	Edit  []byte           // replaces the payload of the one selected message
 	Edits map[int64][]byte // by sequence number in the dead-letter queue
-	Takes Takes            // of a subscription\'s topic; nil when it could not be found out
+	Takes Takes            // of a subscription's topic; nil when it could not be found out
 	// Unchecked sends to a topic although it cannot be told whether a subscription takes it.
 	Unchecked bool
-	Ledger    Ledger // nil: sessions are not locked, marks neither honoured nor lifted
-	// Ordered says whether a session that cannot be locked may be held or draining; nil means that any may.
-	Ordered func(session, entity, company string) bool
+	// MayBeParked says whether a session that cannot be locked may be held or draining; nil means that any may.
+	MayBeParked func(session, entity, company string) bool
 }
 
-// lock is what is kept of a received message: enough to settle it over any connection.
-type lock struct {
-	token bus.Token
-	until time.Time
+// LeavesOut reports whether a dead letter that the filter matches needs a look first, and is not selected.
+func (o Options) LeavesOut(m Message) bool {
+	reason := failure.Reason(m.Reason)
+	return slices.Contains(o.LeaveOut, reason) && len(o.Filter.Reasons) == 0 && o.Filter.MessageID == ""
 }
 
-// run is one pass over a dead-letter queue.
+// to is where the copies go.
+func (o Options) to() string {
+	if o.To != "" {
+		return o.To
+	}
+	return o.Source.Target()
+}
+
+// A run is one pass over a dead-letter queue.
 type run struct {
 	o      Options
 	b      Broker
-	src    Source
-	target Target
+	queue  Queue
+	target Target // nil for a purge
 	act    func(context.Context, *plan, *item) error
 	pace   *rate.Limiter
+	locks  *locks
 
 	fresh map[int64]*azservicebus.ReceivedMessage // the last batch; written between, read during the steps
 	owner map[int64]*plan                         // by sequence number in the dead-letter queue
 
-	mu     sync.Mutex // guards what follows
-	locks  map[int64]lock
+	mu     sync.Mutex // guards report, and that one audit line is written at a time
 	report Report
 }
 
@@ -82,20 +91,45 @@ func newRun(b Broker, o Options) *run {
 	if o.Parallel <= 0 {
 		o.Parallel = 8
 	}
-	r := &run{o: o, b: b, src: b.DeadLetters(o.Entity), locks: map[int64]lock{}, owner: map[int64]*plan{}}
+	q := b.DeadLetters(o.Source)
+	r := &run{o: o, b: b, queue: q, locks: &locks{queue: q, by: map[int64]lock{}}, owner: map[int64]*plan{}}
 	if o.Rate > 0 {
 		r.pace = rate.NewLimiter(rate.Limit(o.Rate), 1)
 	}
 	return r
 }
 
-// work drives the plans until all are done, blocked or out of reach. The dead-letter queue hands out messages in its own
-// order and cannot be asked for one: whatever comes before its turn stays locked (as a token, not as a message) until
-// its turn comes or the run ends. Giving it back at once would only bring it again.
+// index selects what the run works on, and begins the report.
+func (r *run) index(ctx context.Context) (*index, error) {
+	leftOut, n, last := 0, 0, int64(0)
+	ix, err := makeIndex(ctx, r.queue, r.o.Source, r.o.to(), func(m Message) bool {
+		switch {
+		case r.o.Limit > 0 && n == r.o.Limit || !r.o.Filter.Match(m):
+			return false
+		case r.o.LeavesOut(m):
+			leftOut++
+			return false
+		}
+		n, last = n+1, m.SequenceNumber
+		return true
+	})
+	if err != nil {
+		return nil, err
+	}
+	if n > 0 && n == r.o.Limit { // whoever selects again stays within it
+		r.o.Filter.To = last
+	}
+	r.report = Report{Selected: ix.selected, LeftOut: leftOut, Highest: ix.highest, DryRun: r.o.DryRun}
+	return ix, nil
+}
+
+// work drives the plans until all are done, blocked or out of reach. The dead-letter queue hands out messages in its
+// own order and cannot be asked for one: whatever comes before its turn stays locked (as a token, not as a message)
+// until its turn comes or the run ends. Giving it back at once would only bring it again.
 func (r *run) work(ctx context.Context, plans []*plan) error {
 	for _, p := range plans {
 		for _, it := range p.items {
-			if !it.active {
+			if it.place != waiting {
 				r.owner[it.seq] = p
 			}
 		}
@@ -114,19 +148,21 @@ func (r *run) work(ctx context.Context, plans []*plan) error {
 		if len(open) == 0 || ctx.Err() != nil {
 			return nil
 		}
-		got, err := r.src.Receive(ctx, batch, quiet)
+		got, err := r.queue.Receive(ctx, batch, quiet)
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
-			return fmt.Errorf("receive dead letters of %s: %w", r.o.Entity, err)
+			return fmt.Errorf("receive dead letters of %s: %w", r.o.Source, err)
 		}
 		if len(got) > 0 {
 			turn, seen = r.note(got), seen+len(got)
 			// Locks of messages that were passed over may end while we scan, and bring those messages again. Twice
 			// round without meeting a wanted one means that the scan is slower than the locks.
-			if seen > 2*(len(r.locks)+batch) {
-				return r.giveUp(open, fmt.Errorf("the %d dead letters before it come back faster than they can be passed: raise the lock duration, or select them too", len(r.locks)))
+			if n := r.locks.count(); seen > 2*(n+batch) {
+				block(open, fmt.Errorf("the %d dead letters before it come back faster than they can be passed: "+
+					"raise the lock duration, or select them too", n))
+				return nil
 			}
 			continue
 		}
@@ -137,7 +173,8 @@ func (r *run) work(ctx context.Context, plans []*plan) error {
 			continue
 		}
 		if time.Since(last) >= r.o.Wait {
-			return r.giveUp(open, nil)
+			block(open, errLockedElsewhere)
+			return nil
 		}
 		if r.o.Waiting != nil {
 			r.o.Waiting(len(open))
@@ -150,11 +187,7 @@ func (r *run) note(got []*azservicebus.ReceivedMessage) []*plan {
 	r.fresh = make(map[int64]*azservicebus.ReceivedMessage, len(got))
 	var turn []*plan
 	for _, rm := range got {
-		l := lock{token: rm.LockToken}
-		if rm.LockedUntil != nil {
-			l.until = *rm.LockedUntil
-		}
-		r.locks[seqOf(rm)] = l
+		r.locks.note(rm)
 		p := r.owner[seqOf(rm)]
 		if p == nil || p.head() == nil {
 			continue
@@ -167,25 +200,20 @@ func (r *run) note(got []*azservicebus.ReceivedMessage) []*plan {
 	return turn
 }
 
-// missing looks what became of heads that do not come: gone ones are passed, deferred ones fetched.
+// missing looks what became of heads that do not come: those that are not there any more are passed.
 func (r *run) missing(ctx context.Context, open []*plan) (turn []*plan, err error) {
 	for _, p := range open {
 		it := p.head()
-		page, err := r.src.Peek(ctx, it.seq, 1)
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil, nil
-			}
-			return nil, fmt.Errorf("look for dead letter %d: %w", it.seq, err)
-		}
-		if len(page) > 0 && seqOf(page[0]) == it.seq {
+		rm, err := fetch(ctx, r.queue, it)
+		switch {
+		case ctx.Err() != nil:
+			return nil, nil
+		case err != nil:
+			return nil, err
+		case rm != nil:
 			continue
 		}
-		outcome := OutcomeGone
-		if it.sent { // the completion did arrive, its answer did not
-			outcome = OutcomeDone
-		}
-		if err := r.finish(p, it, outcome, nil); err != nil {
+		if err := r.finish(p, it, it.missing(), nil); err != nil {
 			return nil, err
 		}
 		turn = append(turn, p)
@@ -193,129 +221,63 @@ func (r *run) missing(ctx context.Context, open []*plan) (turn []*plan, err erro
 	return turn, nil
 }
 
-// giveUp closes the plans that cannot go on.
-func (r *run) giveUp(open []*plan, why error) error {
-	for _, p := range open {
-		p.locked = why == nil
-		p.blocked = why
-		if why == nil {
-			p.blocked = errors.New("somebody else has it locked; its lock ends within the entity's lock duration")
-		}
+// fetch reads the message of an item once more; nil when it is not there.
+func fetch(ctx context.Context, from peeker, it *item) (*azservicebus.ReceivedMessage, error) {
+	page, err := from.Peek(ctx, it.seq, 1)
+	if err != nil {
+		return nil, fmt.Errorf("read message %d: %w", it.seq, err)
 	}
-	return nil
+	if len(page) == 0 || seqOf(page[0]) != it.seq {
+		return nil, nil
+	}
+	return page[0], nil
+}
+
+// block ends plans that cannot go on.
+func block(open []*plan, why error) {
+	for _, p := range open {
+		p.blocked = why
+	}
 }
 
 // advance lets every plan of turn go on as far as its locks reach, several at the same time. Messages of one plan
-// never run at the same time.
+// never run at the same time. An error of one ends all.
 func (r *run) advance(ctx context.Context, turn []*plan) (moved bool, err error) {
-	var g errgroup.Group
+	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(r.o.Parallel)
-	var mu sync.Mutex
-	stop := false
+	var any atomic.Bool
 	for _, p := range turn {
 		g.Go(func() error {
-			for {
-				mu.Lock()
-				halt := stop
-				mu.Unlock()
-				it := p.head()
-				if it == nil || halt || ctx.Err() != nil {
-					return nil
-				}
-				ok, err := r.ready(ctx, p, it)
-				if err == nil && !ok {
-					return nil
-				}
-				if err == nil && r.pace != nil && r.pace.Wait(ctx) != nil {
-					return nil // stopped while waiting for its turn
-				}
-				if err == nil {
-					// Once begun, a message is finished even if the run is interrupted: that keeps the doubt small.
-					sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout)
-					err = r.act(sctx, p, it)
-					cancel()
-				}
-				mu.Lock()
-				moved = moved || err == nil
-				mu.Unlock()
-				switch {
-				case err == nil:
-				case errors.Is(err, errAgain): // its lock was lost: it will come again
-					return nil
-				default:
-					mu.Lock()
-					stop = true
-					mu.Unlock()
+			for ctx.Err() == nil && p.head() != nil {
+				went, err := r.step(ctx, p, p.head())
+				if err != nil || !went {
 					return err
 				}
+				any.Store(true)
 			}
+			return nil
 		})
 	}
 	err = g.Wait()
-	return moved, err
+	return any.Load(), err
 }
 
-// errAgain says that a message has to be received once more before it can go on.
-var errAgain = errors.New("the message comes again")
-
-// ready reports whether the item is locked by this run.
-func (r *run) ready(ctx context.Context, p *plan, it *item) (bool, error) {
-	if it.active {
-		return true, nil
+// step works on the head of a plan. It reports false when the head has to come (again) first.
+func (r *run) step(ctx context.Context, p *plan, it *item) (went bool, err error) {
+	if it.place != waiting {
+		if ok, err := r.locks.has(ctx, it); err != nil || !ok {
+			return false, err
+		}
 	}
-	r.mu.Lock()
-	_, ok := r.locks[it.seq]
-	r.mu.Unlock()
-	if ok || !it.deferred {
-		return ok, nil
+	if r.pace != nil && r.pace.Wait(ctx) != nil {
+		return false, nil // stopped while waiting for its turn
 	}
-	rm, err := r.src.ReceiveDeferred(ctx, it.seq)
-	if err != nil || rm == nil {
-		return false, err
+	// Once begun, a message is finished even if the run is interrupted: that keeps the doubt small.
+	sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout)
+	defer cancel()
+	err = r.act(sctx, p, it)
+	if errors.Is(err, errAgain) {
+		return false, nil
 	}
-	r.mu.Lock()
-	r.locks[it.seq] = lock{token: rm.LockToken, until: time.Now().Add(renewBefore)} // renewed first: its lock time is not told
-	r.mu.Unlock()
-	return true, nil
-}
-
-// secure returns the item's token with enough of its lock left.
-func (r *run) secure(ctx context.Context, it *item) (bus.Token, error) {
-	r.mu.Lock()
-	l := r.locks[it.seq]
-	r.mu.Unlock()
-	if time.Until(l.until) > renewBefore {
-		return l.token, nil
-	}
-	until, err := r.src.Renew(ctx, l.token)
-	if errors.Is(err, bus.ErrLockLost) {
-		r.forget(it)
-		return bus.Token{}, errAgain
-	}
-	if err != nil {
-		return bus.Token{}, err
-	}
-	r.mu.Lock()
-	r.locks[it.seq] = lock{token: l.token, until: until}
-	r.mu.Unlock()
-	return l.token, nil
-}
-
-func (r *run) forget(it *item) {
-	r.mu.Lock()
-	delete(r.locks, it.seq)
-	r.mu.Unlock()
-}
-
-// complete takes the dead letter away.
-func (r *run) complete(ctx context.Context, it *item, t bus.Token) error {
-	err := r.src.Complete(ctx, t)
-	if errors.Is(err, bus.ErrLockLost) {
-		r.forget(it)
-		return errAgain
-	}
-	if err == nil {
-		r.forget(it)
-	}
-	return err
+	return err == nil, err
 }

@@ -9,12 +9,13 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
 	"fnobridge/internal/bus"
+	"fnobridge/internal/contract"
 	"fnobridge/internal/retry"
 )
 
 // Service is Service Bus itself as a Broker. Package bus repeats nothing; a command repeats what it may make twice, so
-// that one broken connection does not end it. That is everything but calls on a session: a receive, and what is idempotent
-// by lock token, by message ID or by nature. Safe for concurrent use.
+// that one broken connection does not end it. That is everything but calls on a session: a receive, and what is
+// idempotent by lock token, by message ID or by nature. Safe for concurrent use.
 type Service struct{ bus *bus.Bus }
 
 // NewService returns a Service over b, which Close closes.
@@ -48,14 +49,14 @@ func done(ctx context.Context, call func() error) error {
 	return err
 }
 
-// Session locks a session of e by its ID.
-func (s *Service) Session(ctx context.Context, e Entity, id string) (Session, error) {
-	return repeated(ctx, func() (Session, error) { return s.bus.AcceptByID(ctx, e, id) })
+// Session locks a session of a source by its ID.
+func (s *Service) Session(ctx context.Context, from contract.Source, id string) (Session, error) {
+	return repeated(ctx, func() (Session, error) { return s.bus.AcceptByID(ctx, from, id) })
 }
 
-// Sessions lists the sessions of e.
-func (s *Service) Sessions(ctx context.Context, e Entity) iter.Seq2[string, error] {
-	return s.bus.Sessions(ctx, e)
+// Sessions lists the sessions of a source.
+func (s *Service) Sessions(ctx context.Context, of contract.Source) iter.Seq2[string, error] {
+	return s.bus.Sessions(ctx, of)
 }
 
 // Sender returns a target; nothing is dialled before the first send.
@@ -67,33 +68,35 @@ func (t serviceTarget) Send(ctx context.Context, m *azservicebus.AMQPAnnotatedMe
 	return done(ctx, func() error { return t.SendAMQP(ctx, m) })
 }
 
-// DeadLetters returns the dead-letter queue of e.
-func (s *Service) DeadLetters(e Entity) Source {
-	return serviceSource{s.bus.Receiver(e, azservicebus.SubQueueDeadLetter)}
+// DeadLetters returns the dead-letter queue of a source.
+func (s *Service) DeadLetters(of contract.Source) Queue {
+	return serviceQueue{s.bus.Receiver(of, azservicebus.SubQueueDeadLetter)}
 }
 
-type serviceSource struct{ *bus.Receiver }
+type serviceQueue struct{ *bus.Receiver }
 
-func (s serviceSource) Peek(ctx context.Context, from int64, most int) ([]*azservicebus.ReceivedMessage, error) {
+func (s serviceQueue) Peek(ctx context.Context, from int64, most int) ([]*azservicebus.ReceivedMessage, error) {
 	return repeated(ctx, func() ([]*azservicebus.ReceivedMessage, error) { return s.Receiver.Peek(ctx, from, most) })
 }
 
-func (s serviceSource) Receive(ctx context.Context, most int, wait time.Duration) ([]*azservicebus.ReceivedMessage, error) {
+func (s serviceQueue) Receive(
+	ctx context.Context, most int, wait time.Duration,
+) ([]*azservicebus.ReceivedMessage, error) {
 	return repeated(ctx, func() ([]*azservicebus.ReceivedMessage, error) { return s.Receiver.Receive(ctx, most, wait) })
 }
 
-func (s serviceSource) ReceiveDeferred(ctx context.Context, seq int64) (*azservicebus.ReceivedMessage, error) {
+func (s serviceQueue) ReceiveDeferred(ctx context.Context, seq int64) (*azservicebus.ReceivedMessage, error) {
 	return repeated(ctx, func() (*azservicebus.ReceivedMessage, error) { return s.Receiver.ReceiveDeferred(ctx, seq) })
 }
 
-func (s serviceSource) Complete(ctx context.Context, t bus.Token) error {
+func (s serviceQueue) Complete(ctx context.Context, t bus.Token) error {
 	return done(ctx, func() error { return s.Receiver.Complete(ctx, t) })
 }
 
-func (s serviceSource) Abandon(ctx context.Context, t bus.Token) error {
+func (s serviceQueue) Abandon(ctx context.Context, t bus.Token) error {
 	return done(ctx, func() error { return s.Receiver.Abandon(ctx, t) })
 }
 
-func (s serviceSource) Renew(ctx context.Context, t bus.Token) (until time.Time, err error) {
+func (s serviceQueue) Renew(ctx context.Context, t bus.Token) (until time.Time, err error) {
 	return repeated(ctx, func() (time.Time, error) { return s.Receiver.Renew(ctx, t) })
 }

@@ -15,6 +15,7 @@ import (
 	"fnobridge/emulator/servicebus/entity"
 	"fnobridge/internal/bus"
 	"fnobridge/internal/contract"
+	"fnobridge/internal/ledger"
 	"fnobridge/internal/letter"
 )
 
@@ -26,7 +27,7 @@ type world struct {
 	svc    *Service
 }
 
-func start(t testing.TB) *world {
+func start(t testing.TB, more ...func(*servicebus.Options)) *world {
 	t.Helper()
 	q := entity.NewQueue("q")
 	q.RequiresSession, q.RequiresDuplicateDetection = true, true
@@ -35,14 +36,19 @@ func start(t testing.TB) *world {
 	sub := entity.NewSubscription("s")
 	sub.RequiresSession = true
 	topic.Subscriptions = append(topic.Subscriptions, sub)
-	srv, err := servicebus.Start(servicebus.Options{Namespace: entity.Namespace{
+	o := servicebus.Options{Namespace: entity.Namespace{
 		Queues: []entity.QueueDescription{q, entity.NewQueue("p")}, Topics: []entity.TopicDescription{topic},
-	}})
+	}}
+	for _, f := range more {
+		f(&o)
+	}
+	srv, err := servicebus.Start(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	connect := func(r azservicebus.RetryOptions) (*azservicebus.Client, error) {
-		return azservicebus.NewClientFromConnectionString(srv.ConnectionString(), &azservicebus.ClientOptions{RetryOptions: r})
+		return azservicebus.NewClientFromConnectionString(srv.ConnectionString(),
+			&azservicebus.ClientOptions{RetryOptions: r})
 	}
 	client, err := connect(azservicebus.RetryOptions{})
 	if err != nil {
@@ -95,8 +101,11 @@ func (w *world) send(t testing.TB, to, session string, from, n int) {
 		}
 		for range min(n, 100) {
 			m := &azservicebus.Message{
-				MessageID: new(fmt.Sprintf("%s-%d", session, from)), SessionID: &session, Body: fmt.Appendf(nil, "%s%d", session, from),
-				ApplicationProperties: map[string]any{"entity": "Groups", "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
+				MessageID: new(fmt.Sprintf("%s-%d", session, from)), SessionID: &session,
+				Body: fmt.Appendf(nil, "%s%d", session, from),
+				ApplicationProperties: map[string]any{
+					"entity": "Groups", "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+				},
 			}
 			if session == "" {
 				m.SessionID = nil
@@ -128,7 +137,10 @@ func (w *world) kill(t testing.TB, queue, session, reason string) {
 			t.Fatal(err)
 		}
 		for _, m := range got {
-			l := letter.Letter{Reason: "ProcessedWithErrors", Description: "the value is not found", Entity: "Groups", SequenceNumber: *m.SequenceNumber, Attempts: 2}
+			l := letter.Letter{
+				Reason: "ProcessedWithErrors", Description: "the value is not found", Entity: "Groups",
+				SequenceNumber: *m.SequenceNumber, Attempts: 2,
+			}
 			o := l.Options(ctx, nil)
 			o.Reason = &reason
 			if err := rx.DeadLetterMessage(ctx, m, o); err != nil {
@@ -165,11 +177,11 @@ func TestServiceListsAndResubmits(t *testing.T) {
 	if g := groups.Sorted(); n != 240 || len(g) != 1 || g[0].Count != 240 || g[0].Reason != "ProcessedWithErrors" {
 		t.Fatalf("%d listed, %+v", n, g)
 	}
-	rep, err := Resubmit(t.Context(), w.svc, Options{Entity: q, Ledger: fakeLedger{}, Filter: Filter{Session: new("B")}})
+	rep, err := Resubmit(t.Context(), w.svc, Options{Source: q, Filter: Filter{Session: new("B")}})
 	if err != nil || rep.Done != 120 {
 		t.Fatalf("%+v %v", rep, err)
 	}
-	rep, err = Resubmit(t.Context(), w.svc, Options{Entity: q, Ledger: fakeLedger{}})
+	rep, err = Resubmit(t.Context(), w.svc, Options{Source: q})
 	if err != nil || rep.Done != 120 {
 		t.Fatalf("%+v %v", rep, err)
 	}
@@ -179,7 +191,7 @@ func TestServiceListsAndResubmits(t *testing.T) {
 		}
 	}
 	m := w.Messages("q")[0]
-	if m.MessageID != "B-1~r1" || m.Properties[contract.PropKey] != "B-1" || m.Properties["traceparent"] == nil {
+	if m.MessageID != "B-1~r1-121" || m.Properties[contract.PropKey] != "B-1" || m.Properties["traceparent"] == nil {
 		t.Fatalf("the copy says too little: %s %v", m.MessageID, m.Properties)
 	}
 	if m.Properties["DeadLetterReason"] != nil || m.Properties[letter.PropAttempts] != nil {
@@ -200,17 +212,17 @@ func TestServiceKeepsAStandingSessionInOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := rx.SetSessionState(t.Context(), marked(Mark{Mode: "drain", Seq: 1}), nil); err != nil {
+	if err := rx.SetSessionState(t.Context(), parkedAt(t, ledger.Draining, 1), nil); err != nil {
 		t.Fatal(err)
 	}
-	rep, err := Resubmit(t.Context(), w.svc, Options{Entity: q, Ledger: fakeLedger{}})
+	rep, err := Resubmit(t.Context(), w.svc, Options{Source: q})
 	if err != nil || rep.Blocked != 5 {
 		t.Fatalf("while a worker has it: %+v %v", rep, err)
 	}
 	if err := rx.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	rep, err = Resubmit(t.Context(), w.svc, Options{Entity: q, Ledger: fakeLedger{}})
+	rep, err = Resubmit(t.Context(), w.svc, Options{Source: q})
 	if err != nil || rep.Done != 5 || rep.Requeued != 3 || rep.Lifted != 1 {
 		t.Fatalf("%+v %v", rep, err)
 	}
@@ -218,28 +230,31 @@ func TestServiceKeepsAStandingSessionInOrder(t *testing.T) {
 		t.Fatal(d)
 	}
 	for _, s := range w.Sessions("q") {
-		if m, err := (fakeLedger{}).Mark(s.State); err != nil || m != nil {
-			t.Fatalf("still stands: %v %v", m, err)
+		if l, err := ledger.Decode(s.State); err != nil || l.Park != nil {
+			t.Fatalf("still parked: %v %v", l, err)
 		}
 	}
 }
 
 func TestServiceNamesWhatIsWrong(t *testing.T) {
 	w := start(t)
-	if _, err := Resubmit(t.Context(), w.svc, Options{Entity: Entity{Queue: "nowhere"}}); !errors.Is(err, bus.ErrNotFound) {
+	nowhere := contract.Source{Queue: "nowhere"}
+	if _, err := Resubmit(t.Context(), w.svc, Options{Source: nowhere}); !errors.Is(err, bus.ErrNotFound) {
 		t.Errorf("unknown queue: %v", err)
 	}
-	if _, err := Resubmit(t.Context(), w.svc, Options{Entity: q, To: "t"}); !errors.Is(err, bus.ErrNotFound) {
+	if _, err := Resubmit(t.Context(), w.svc, Options{Source: q, To: "t"}); !errors.Is(err, bus.ErrNotFound) {
 		t.Errorf("a topic as the target: %v", err)
 	}
-	if _, err := Resubmit(t.Context(), w.svc, Options{Entity: Entity{Topic: "t", Subscription: "s"}}); !errors.Is(err, ErrCannotTell) {
+	sub := contract.Source{Topic: "t", Subscription: "s"}
+	if _, err := Resubmit(t.Context(), w.svc, Options{Source: sub}); !errors.Is(err, ErrCannotTell) {
 		t.Errorf("a topic whose rules are unknown: %v", err)
 	}
-	if _, err := w.svc.Session(t.Context(), Entity{Queue: "p"}, "A"); !errors.Is(err, bus.ErrNoSessions) {
+	if _, err := w.svc.Session(t.Context(), contract.Source{Queue: "p"}, "A"); !errors.Is(err, bus.ErrNoSessions) {
 		t.Errorf("a session of a queue without: %v", err)
 	}
 	err := w.svc.Sender("q").Send(t.Context(), &azservicebus.AMQPAnnotatedMessage{
-		Properties: &azservicebus.AMQPAnnotatedMessageProperties{MessageID: "x"}, Body: azservicebus.AMQPAnnotatedMessageBody{Data: [][]byte{[]byte("x")}},
+		Properties: &azservicebus.AMQPAnnotatedMessageProperties{MessageID: "x"},
+		Body:       azservicebus.AMQPAnnotatedMessageBody{Data: [][]byte{[]byte("x")}},
 	})
 	if !errors.Is(err, bus.ErrNeedSession) {
 		t.Errorf("no session where one is needed: %v", err)
@@ -253,7 +268,9 @@ func TestServiceNamesWhatIsWrong(t *testing.T) {
 // The connection is cut at one operation after the other, and the command is repeated until it is complete.
 func TestServiceCutAtOperations(t *testing.T) {
 	w := start(t)
-	for _, op := range []servicebus.Op{servicebus.OpPeek, servicebus.OpReceive, servicebus.OpSend, servicebus.OpComplete, servicebus.OpAccept} {
+	for _, op := range []servicebus.Op{
+		servicebus.OpPeek, servicebus.OpReceive, servicebus.OpSend, servicebus.OpComplete, servicebus.OpAccept,
+	} {
 		for _, effect := range []servicebus.Effect{servicebus.Lose, servicebus.LoseReply} {
 			session := fmt.Sprintf("%s %s", op, effect)
 			w.send(t, "q", session, 1, 30)
@@ -264,7 +281,7 @@ func TestServiceCutAtOperations(t *testing.T) {
 				cut = w.Faults().Add(servicebus.Fault{Op: op, Effect: effect, Then: servicebus.Cut})
 			}
 			for try := 0; ; try++ {
-				rep, err := Resubmit(t.Context(), w.svc, Options{Entity: q, Ledger: fakeLedger{}, Filter: Filter{Session: &session}})
+				rep, err := Resubmit(t.Context(), w.svc, Options{Source: q, Filter: Filter{Session: &session}})
 				if err == nil && rep.Complete() {
 					break
 				}
@@ -298,12 +315,13 @@ func TestServicePurgesAndExports(t *testing.T) {
 	if _, err := ExportDir(t.Context(), w.svc, q, Filter{}, dir); err == nil {
 		t.Fatal("exported twice into one directory")
 	}
-	rep, err := Purge(t.Context(), w.svc, Options{Entity: q, Filter: Filter{From: 3}})
+	rep, err := Purge(t.Context(), w.svc, Options{Source: q, Filter: Filter{From: 3}})
 	if err != nil || rep.Done != 148 {
 		t.Fatalf("%+v %v", rep, err)
 	}
 	left := w.Messages("q/$DeadLetterQueue")
-	if len(left) != 2 || slices.ContainsFunc(left, func(m servicebus.Message) bool { return string(m.Body) != "A1" && string(m.Body) != "A2" }) {
+	foreign := func(m servicebus.Message) bool { return string(m.Body) != "A1" && string(m.Body) != "A2" }
+	if len(left) != 2 || slices.ContainsFunc(left, foreign) {
 		t.Fatalf("%d left", len(left))
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus/admin"
 
 	"fnobridge/internal/bus"
+	"fnobridge/internal/contract"
 	"fnobridge/internal/redact"
 )
 
@@ -94,7 +95,8 @@ func correlates(f *admin.CorrelationFilter, m *azservicebus.AMQPAnnotatedMessage
 		want *string
 		have any
 	}{
-		{f.ContentType, p.ContentType}, {f.CorrelationID, p.CorrelationID}, {f.MessageID, p.MessageID}, {f.ReplyTo, p.ReplyTo},
+		{f.ContentType, p.ContentType}, {f.CorrelationID, p.CorrelationID}, {f.MessageID, p.MessageID},
+		{f.ReplyTo, p.ReplyTo},
 		{f.ReplyToSessionID, p.ReplyToGroupID}, {f.SessionID, p.GroupID}, {f.Subject, p.Subject}, {f.To, p.To},
 	} {
 		have := c.have
@@ -133,13 +135,13 @@ func same(a, b any) bool {
 // rules are not known.
 func (r *run) checkTarget(ctx context.Context) error {
 	if r.o.To == "" {
-		if r.o.Entity.Topic != "" && r.o.Takes == nil && !r.o.Unchecked {
+		if r.o.Source.Topic != "" && r.o.Takes == nil && !r.o.Unchecked {
 			return fmt.Errorf("%w: %w", ErrUsage, ErrCannotTell)
 		}
 		return nil
 	}
 	// Only a queue has a dead-letter queue of its own: a topic of this name does not answer.
-	probe := r.b.DeadLetters(Entity{Queue: r.o.To})
+	probe := r.b.DeadLetters(contract.Source{Queue: r.o.To})
 	defer closeQuietly(probe)
 	if _, err := probe.Peek(ctx, 1, 1); err != nil && (!r.o.Unchecked || !errors.Is(err, bus.ErrForbidden)) {
 		return fmt.Errorf("%w: target %s: %w", ErrUsage, r.o.To, err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
+	"fnobridge/internal/contract"
 	"fnobridge/internal/lease"
 )
 
@@ -17,35 +18,30 @@ import (
 // messages does not become a page of 25 MB.
 const peekPage = 100
 
-// Walk peeks at the dead letters of e in sequence order, one page in memory at a time. Nothing is locked or counted.
+// Walk peeks at the dead letters of s in sequence order, one page in memory at a time. Nothing is locked or counted.
 // It ends at the first empty page, so messages that arrive while it runs may or may not be seen.
-func Walk(ctx context.Context, b Broker, e Entity, f Filter) iter.Seq2[Message, error] {
-	return func(yield func(Message, error) bool) {
-		src := b.DeadLetters(e)
-		defer closeQuietly(src)
-		for rm, err := range peekAll(ctx, src, max(f.From, 1), f.To) {
-			if err != nil {
-				yield(Message{}, fmt.Errorf("list dead letters of %s: %w", e, err))
-				return
-			}
-			if m := view(e, rm); f.Match(m) && !yield(m, nil) {
-				return
-			}
-		}
-	}
+func Walk(ctx context.Context, b Broker, s contract.Source, f Filter) iter.Seq2[Message, error] {
+	return walk(ctx, b, s, f, func(_ *azservicebus.ReceivedMessage, m Message) Message { return m })
 }
 
 // WalkFull is Walk with properties and bodies; most bounds the bytes of a body, -1 returns all of it.
-func WalkFull(ctx context.Context, b Broker, e Entity, f Filter, most int) iter.Seq2[Message, error] {
+func WalkFull(ctx context.Context, b Broker, s contract.Source, f Filter, most int) iter.Seq2[Message, error] {
+	return walk(ctx, b, s, f, func(rm *azservicebus.ReceivedMessage, m Message) Message { return m.full(rm, most) })
+}
+
+func walk(
+	ctx context.Context, b Broker, s contract.Source, f Filter,
+	show func(*azservicebus.ReceivedMessage, Message) Message,
+) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
-		src := b.DeadLetters(e)
-		defer closeQuietly(src)
-		for rm, err := range peekAll(ctx, src, max(f.From, 1), f.To) {
+		q := b.DeadLetters(s)
+		defer closeQuietly(q)
+		for rm, err := range peekAll(ctx, q, max(f.From, 1), f.To) {
 			if err != nil {
-				yield(Message{}, fmt.Errorf("read dead letters of %s: %w", e, err))
+				yield(Message{}, fmt.Errorf("list dead letters of %s: %w", s, err))
 				return
 			}
-			if f.Match(view(e, rm)) && !yield(viewFull(e, rm, most), nil) {
+			if m := view(s, rm); f.Match(m) && !yield(show(rm, m), nil) {
 				return
 			}
 		}
@@ -119,10 +115,12 @@ func (g Groups) Sorted() []Group {
 	return out
 }
 
-// closeTimeout bounds the closing of a source, session or target; if the broker does not hear of it, it notices by itself.
+// closeTimeout bounds the closing of a source, session or target; if the broker does not hear of it, it notices by
+// itself.
 const closeTimeout = 2 * time.Second
 
-// closeQuietly closes a source, session or target whose work is done or has failed already: there is nothing left to report.
+// closeQuietly closes a source, session or target whose work is done or has failed already: there is nothing left to
+// report.
 func closeQuietly(s lease.Closer) {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
