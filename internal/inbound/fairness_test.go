@@ -63,14 +63,14 @@ func TestLongImportsAreBoundedByFnoAndLocks(t *testing.T) {
 		entities, locks int
 		within          time.Duration // F&O alone would need 10 minutes; status calls are scarce
 	}{
-		{1000, 1000, 20 * time.Minute},
-		{1000, 200, 70 * time.Minute},
+		{5000, 5000, 20 * time.Minute},
+		{5000, 1000, 70 * time.Minute},
 	} {
 		t.Run(fmt.Sprintf("%d entities, %d locks", c.entities, c.locks), func(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {
 				w.o.Sessions, w.o.Accepts, w.o.Locks = 64, 8, c.locks
 				w.b.lock = 5 * time.Minute
-				w.fno.takes, w.asks = 10*time.Minute, 2
+				w.fno.takes, w.asks = 10*time.Minute, 10
 				w.route.Poll = Poll{First: 2 * time.Second, Fraction: 0.35, Max: 2 * time.Minute}
 				for i := range c.entities {
 					w.send(fmt.Sprintf("Entity %d", i), fmt.Sprintf("f%d", i), "good")
@@ -82,6 +82,7 @@ func TestLongImportsAreBoundedByFnoAndLocks(t *testing.T) {
 					t.Errorf("%d sessions are owned, %d may be", n, c.locks)
 				}
 				w.drained()
+				t.Logf("%s", time.Since(began))
 				if d := time.Since(began); d > c.within {
 					t.Errorf("%d entities with one file each, imports of 10 min: %s", c.entities, d)
 				}
