@@ -95,7 +95,7 @@ func (b *bridge) inbound(envs map[string]*dynamics.Environment, storage azcore.T
 	o := inbound.Options{
 		Payloads: payload.NewOpener(payload.Options{Credential: storage, Transport: b.toStorage(via)}),
 		Events:   b.events, Telemetry: b.tel, At: via.at,
-		Sessions: b.cfg.Sessions, Accepts: b.cfg.Accepts, Idle: b.cfg.Idle,
+		Sessions: b.cfg.Sessions, Locks: b.cfg.Locks, Accepts: b.cfg.Accepts, Idle: b.cfg.Idle,
 	}
 	if b.cfg.Storage.Errors != "" {
 		var err error

@@ -237,26 +237,27 @@ func readEdits(edits []string) (one []byte, several map[int64][]byte, err error)
 func (d *deadLetters) takes(ctx context.Context, topic string) (deadletter.Takes, error) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	c, err := d.manager()
+	c, err := manager(d.settings, 1)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", deadletter.ErrCannotTell, err)
 	}
 	return deadletter.TopicRules(ctx, c, topic)
 }
 
-func (d *deadLetters) manager() (*admin.Client, error) {
+// manager returns a client of the management API that repeats a call so often.
+func manager(sb config.ServiceBus, retries int32) (*admin.Client, error) {
 	o := &admin.ClientOptions{}
-	o.Retry.MaxRetries = 1
-	if s := d.settings.ConnectionString; s != nil {
+	o.Retry.MaxRetries = retries
+	if s := sb.ConnectionString; s != nil {
 		return admin.NewClientFromConnectionString(s.Value(), o)
 	}
 	id := config.Identity{Kind: config.IdentityDefault}
-	if d.settings.Identity != nil {
-		id = *d.settings.Identity
+	if sb.Identity != nil {
+		id = *sb.Identity
 	}
 	cred, err := newCredential(id)
 	if err != nil {
 		return nil, err
 	}
-	return admin.NewClient(d.settings.Namespace, cred, o)
+	return admin.NewClient(sb.Namespace, cred, o)
 }

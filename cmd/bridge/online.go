@@ -82,7 +82,11 @@ func lookAtBus(ctx context.Context, c *config.Config) []check {
 	defer closeQuietly(client)
 	var checks []check
 	for _, s := range c.Sources {
-		checks = append(checks, lookAtSource(ctx, client, server, s, c.ServiceBus.Lock))
+		source := lookAtSource(ctx, client, server, s, c.ServiceBus.Lock)
+		checks = append(checks, source)
+		if source.Result == resultOK {
+			checks = append(checks, lookAtTTL(ctx, c, s))
+		}
 	}
 	if c.Status.Topic != "" {
 		checks = append(checks, lookAtTarget(ctx, client, server, "status events", c.Status.Topic))

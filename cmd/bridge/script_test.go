@@ -26,7 +26,7 @@ import (
 )
 
 // TestScripts runs the commands as a user does. Each script has a Service Bus and an F&O of its own, of which it knows
-// CONNECTION, FNO_URL, FNO_AUTHORITY and ca.pem. The queues are in (sessions, lock 5m), short (sessions, lock 1m) and
+// CONNECTION, FNO_URL, FNO_AUTHORITY and ca.pem. The queues are in (sessions, lock 5m), short (sessions, lock 1m), brief (sessions, time to live 1h) and
 // plain (no sessions); the topic is events, with the subscription watch.
 //
 // More commands: exits CODE bridge ARG..., fill SRC DST ($VAR in a file), messages ENTITY, publish STATUS ENTITY ID.
@@ -47,8 +47,10 @@ const scriptBus = "service bus"
 
 func setUpScript(env *testscript.Env) error {
 	in, short := embedded.SessionQueue("in", 5*time.Minute), embedded.SessionQueue("short", time.Minute)
+	brief := embedded.SessionQueue("brief", 5*time.Minute)
+	brief.DefaultMessageTimeToLive = time.Hour
 	bus, err := servicebus.Start(servicebus.Options{Namespace: entity.Namespace{
-		Queues: []entity.QueueDescription{in, short, entity.NewQueue("plain")},
+		Queues: []entity.QueueDescription{in, short, brief, entity.NewQueue("plain")},
 		Topics: []entity.TopicDescription{embedded.Topic("events", "watch")},
 		AuthorizationRules: []entity.AuthorizationRule{
 			entity.RootRule(),

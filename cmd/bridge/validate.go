@@ -185,8 +185,8 @@ func (a *app) printValidation(c *config.Config, v validation) error {
 	lock := c.ServiceBus.Lock
 	t.row("lock", fmt.Sprintf("%s, renewed at half of it; over for the bridge %s before its end",
 		config.FormatDuration(lock), config.FormatDuration(config.Margin(lock))))
-	t.row("lanes", fmt.Sprintf("%d sessions at most, %d waiting accepts, released after %s without a message",
-		c.Sessions, c.Accepts, config.FormatDuration(c.Idle)))
+	t.row("lanes", fmt.Sprintf("%d sessions at work and %d owned at most, %d waiting accepts, released after %s without a message",
+		c.Sessions, c.Locks, c.Accepts, config.FormatDuration(c.Idle)))
 	t.row("polling", fmt.Sprintf("first after %s, then at %g of the time since the post, at most every %s",
 		config.FormatDuration(c.Poll.First), c.Poll.Fraction, config.FormatDuration(c.Poll.Max)))
 	t.row("stop", fmt.Sprintf("%s to finish what is in hand", config.FormatDuration(c.Grace)))

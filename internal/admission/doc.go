@@ -2,9 +2,9 @@
 // takes so many calls at once and so many questions a second, and sometimes none at all. Whatever a lane wants to begin,
 // it asks here first:
 //
-//	to accept a session      Slots.AwaitAccept   an accept is worth making: there will be a slot for what it finds
-//	to work at a session     Slot                one of so many; given up while the lane only waits for an operator,
-//	                                             and lent to others while its environment is closed
+//	to accept a session      Slots.AwaitAccept   an accept is worth making: there will be something to do for what it finds
+//	to begin a file          Slot.AwaitTurn      one slot of so many, for one file; given up while the lane only waits for
+//	                                             F&O, time or an operator, lent while its environment is closed
 //	to make a call to F&O    Gate.AwaitPass      one of so many at once, none while the environment is closed
 //	to ask for a status      Budget.AwaitTurn    one of so many a second; then a pass
 //

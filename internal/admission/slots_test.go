@@ -21,7 +21,7 @@ func (s *Slots) accepted(t *testing.T, source string) time.Duration {
 
 func TestNoMoreAcceptsWaitThanThereAreSlots(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := NewSlots(2)
+		s := NewSlots(2, 100)
 		for range 2 {
 			s.accepted(t, "a")
 		}
@@ -37,7 +37,7 @@ func TestNoMoreAcceptsWaitThanThereAreSlots(t *testing.T) {
 }
 
 func TestASessionFoundForNoSlotGetsNone(t *testing.T) {
-	s := NewSlots(1)
+	s := NewSlots(1, 1)
 	s.accepted(t, "a")
 	s.accepted(t, "b")
 	first := s.Take("a")
@@ -62,7 +62,7 @@ func TestASessionFoundForNoSlotGetsNone(t *testing.T) {
 
 func TestASlotIsLentWithoutBeingLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := NewSlots(2)
+		s := NewSlots(2, 100)
 		var lanes []*Slot
 		take := func() *Slot {
 			s.accepted(t, "a")
@@ -102,7 +102,7 @@ func TestASlotIsLentWithoutBeingLost(t *testing.T) {
 
 func TestSlotsAreWantedOnlyWhileAnAcceptWaitsForThem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := NewSlots(1)
+		s := NewSlots(1, 1)
 		s.accepted(t, "a")
 		slot := s.Take("a")
 		if s.Wanted() {

@@ -214,6 +214,12 @@ func (d *decoder) checkTimes(c *Config) {
 	if d.good("accepts", "sessions") && c.Accepts > c.Sessions {
 		d.fault("accepts", fmt.Sprintf("write %d or less, or raise sessions", c.Sessions), "accepts %d is more than sessions %d: more would be accepted than may be held", c.Accepts, c.Sessions)
 	}
+	if d.pos["locks"] == nil {
+		c.Locks = max(c.Locks, c.Sessions)
+	}
+	if d.good("locks", "sessions") && c.Locks < c.Sessions {
+		d.fault("locks", fmt.Sprintf("write %d or more, or lower sessions", c.Sessions), "locks %d is less than sessions %d: a session at work is owned", c.Locks, c.Sessions)
+	}
 	if d.good("poll") && c.Poll.Max < c.Poll.First {
 		d.fault("poll.max", "write "+duration(c.Poll.First)+" or more, or lower poll.first", "poll.max %s is shorter than poll.first %s", duration(c.Poll.Max), duration(c.Poll.First))
 	}

@@ -32,6 +32,7 @@ func TestRules(t *testing.T) {
 		"lock too long":          {edit("", "{env: CONN}", "{env: CONN}, lock: 6m"), "serviceBus.lock", "longest lock"},
 		"timeout and lock":       {edit("", "kind: managedIdentity}", "kind: managedIdentity}, timeout: 141s"), "environments[0].timeout", "2m30s - 10s margin = 2m20s"},
 		"idle":                   {edit("idle: 5m\n"), "idle", "not shorter than serviceBus.lock"},
+		"locks":                  {edit("locks: 9\nsessions: 10\n"), "locks", "less than sessions 10"},
 		"accepts":                {edit("accepts: 9\nsessions: 4\n"), "accepts", "more than sessions 4"},
 		"poll":                   {edit("poll: {max: 1s}\n"), "poll.max", "shorter than poll.first"},
 		"deadline":               {edit("", route, route+" deadline: 1s,"), "routes[0].deadline", "before the first status call"},

@@ -20,7 +20,8 @@ type Config struct {
 	Routes       []Route       `yaml:"routes" doc:"Which message goes where. The first route that matches wins; a message without a route is dead-lettered."`
 	Exports      []Export      `yaml:"exports" doc:"Recurring export jobs that are dequeued, published to Service Bus and acknowledged."`
 
-	Sessions int           `yaml:"sessions" form:"positive" doc:"Sessions (lanes) at work at the same time, all sources together. Not counted: held ones and, up to as many again, those that wait for an environment that is closed."`
+	Sessions int           `yaml:"sessions" form:"positive" doc:"Sessions (lanes) that prepare or post a file at the same time, all sources together. Those that wait, for F&O above all, are bounded by locks."`
+	Locks    int           `yaml:"locks" form:"positive" doc:"Sessions owned at the same time, whatever they do: those at work, those whose files F&O has, those that wait, held ones. Not fewer than sessions; some 0.3 MB each."`
 	Accepts  int           `yaml:"accepts" form:"positive" doc:"Accept calls that wait for the next session in parallel; not more than sessions."`
 	Idle     time.Duration `yaml:"idle" form:"positive" doc:"A session without messages is released after this time. Much shorter than the lock."`
 	Poll     Poll          `yaml:"poll" doc:"How often F&O is asked for the status of an import."`

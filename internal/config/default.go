@@ -16,6 +16,7 @@ func Default() *Config {
 func (c *Config) setDefaults() {
 	c.ServiceBus.setDefaults()
 	c.Sessions = 64
+	c.Locks = 1000
 	c.Accepts = 8
 	c.Idle = 200 * time.Millisecond
 	c.Poll.setDefaults()
@@ -27,7 +28,7 @@ func (c *Config) setDefaults() {
 func (s *ServiceBus) setDefaults() { s.Lock = 5 * time.Minute }
 
 func (p *Poll) setDefaults() {
-	p.First, p.Fraction, p.Max = 2*time.Second, 0.1, 30*time.Second
+	p.First, p.Fraction, p.Max = 2*time.Second, 0.35, 2*time.Minute
 }
 
 func (i *Identity) setDefaults() { i.Kind = IdentityDefault }

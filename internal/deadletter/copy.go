@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"strings"
-	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
@@ -94,12 +93,11 @@ func copyOf(
 		c.Properties.GroupID, c.Properties.ContentType, c.Properties.Subject = rm.SessionID, rm.ContentType, rm.Subject
 	}
 	c.Properties.MessageID = it.copyID
-	// What was to happen at a time that has passed must not happen to the copy: it would expire at once.
-	if t := c.Properties.AbsoluteExpiryTime; t != nil && t.Before(time.Now()) {
-		c.Properties.AbsoluteExpiryTime = nil
-	}
+	// A copy does not expire by itself: an operator wants it imported, and a time to live that was too short once would be
+	// too short again. That of the queue still counts.
+	c.Properties.AbsoluteExpiryTime = nil
 	if h := raw.Header; h != nil {
-		c.Header = &azservicebus.AMQPAnnotatedMessageHeader{Durable: h.Durable, Priority: h.Priority, TTL: h.TTL}
+		c.Header = &azservicebus.AMQPAnnotatedMessageHeader{Durable: h.Durable, Priority: h.Priority}
 	}
 	for k, v := range raw.MessageAnnotations {
 		if name, ok := k.(string); ok && strings.HasPrefix(name, "x-opt-") && !ofProducer[name] {

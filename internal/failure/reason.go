@@ -51,11 +51,12 @@ const (
 
 // What the bridge itself or an operator decided.
 const (
-	OutOfOrder      Reason = "OutOfOrder"      // it came out of its session after later files had been begun
-	Unclassified    Reason = "Unclassified"    // an error nobody gave a verdict
-	LedgerUnusable  Reason = "LedgerUnusable"  // session state that this version cannot read
-	Drained         Reason = "Drained"         // behind a failed file of a route with onFailure: drain
-	OperatorSkipped Reason = "OperatorSkipped" // `bridge sessions skip`
+	OutOfOrder        Reason = "OutOfOrder"        // it came out of its session after later files had been begun
+	Unclassified      Reason = "Unclassified"      // an error nobody gave a verdict
+	LedgerUnusable    Reason = "LedgerUnusable"    // session state that this version cannot read
+	SettlementRefused Reason = "SettlementRefused" // the broker does not let the file leave its queue
+	Drained           Reason = "Drained"           // behind a failed file of a route with onFailure: drain
+	OperatorSkipped   Reason = "OperatorSkipped"   // `bridge sessions skip`
 )
 
 // Reasons returns the whole set, in the order of this file.
@@ -66,6 +67,6 @@ func Reasons() []Reason {
 		Redirected, BadAnswer, TokenRefused, NameNotResolved, TLSFailed, ConnectionRefused, ConnectionBroken, Timeout,
 		StorageFailed, UnknownOutcome,
 		ProcessedWithErrors, PreProcessingError, PostProcessingFailed, ImportDeadlock, NeverEnds,
-		OutOfOrder, Unclassified, LedgerUnusable, Drained, OperatorSkipped,
+		OutOfOrder, Unclassified, LedgerUnusable, SettlementRefused, Drained, OperatorSkipped,
 	}
 }

@@ -253,3 +253,19 @@ func (k *fakeLink) Close(ctx context.Context) error {
 	}
 	return err
 }
+
+// locked returns how many sessions are owned.
+func (b *fakeBroker) locked() int {
+	n := 0
+	for _, s := range b.SessionsOf(theQueue) {
+		if s.Owned {
+			n++
+		}
+	}
+	return n
+}
+
+// empty reports whether a session has no messages.
+func (b *fakeBroker) empty(session string) bool {
+	return !slices.ContainsFunc(b.Messages(theQueue), func(m broker.MessageInfo) bool { return m.SessionID == session })
+}

@@ -19,6 +19,7 @@ type fileImport struct {
 	entry *ledger.Entry // the ledger's own
 	route *Route        // nil when no route takes it
 	ctx   context.Context
+	stray bool // its message has left the queue; see adopt
 
 	broken  *failure.Failure // why it cannot be posted, found when the message was read; always a rejection
 	payload *payload.Payload // nil until opened
@@ -40,8 +41,12 @@ func (l *lane) take(m *message) *fileImport {
 	if m.Message, f.route, err = l.w.routed(l.src.Name, m.raw); err != nil {
 		f.broken = failure.Of(err)
 	}
+	l.forgetStray(m.seq)
 	park := l.ledger.Park
-	if l.ledger.Passed(m.seq, l.has); park != nil && l.ledger.Park == nil {
+	for _, e := range l.ledger.Passed(m.seq, l.has) {
+		l.adopt(e, m.raw)
+	}
+	if park != nil && l.ledger.Park == nil {
 		l.log.InfoContext(l.owned, "the held file is gone; the session goes on", "sequence", park.Seq)
 	}
 	entry, late := l.ledger.Admit(m.seq, m.Key)

@@ -15,9 +15,6 @@ import (
 // ErrGraceOver is the cause with which work that is still under way ends when the grace period is over.
 var ErrGraceOver = errors.New("the grace period is over")
 
-// acceptRetries is how an accept that failed is repeated.
-var acceptRetries = retry.Doubling{First: 50 * time.Millisecond, Max: 10 * time.Second}
-
 // Run takes sessions until intake ends, then lets every lane finish or write down what it has in hand, until work ends.
 // It returns when every goroutine it started has returned, with what was left behind.
 //
@@ -31,6 +28,7 @@ func (w *Worker) Run(intake, work context.Context) []Left {
 			wg.Go(func() { w.acceptAll(intake, work, &w.o.Sources[i], &wg) })
 		}
 	}
+	wg.Go(func() { w.tidy(intake) })
 	wg.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -40,12 +38,10 @@ func (w *Worker) Run(intake, work context.Context) []Left {
 // acceptAll makes one long accept after another. "No session" is the normal answer of an idle queue, not a failure; only
 // real failures are waited out.
 func (w *Worker) acceptAll(intake, work context.Context, src *Source, wg *sync.WaitGroup) {
-	failures := 0
-	for w.awaitOpenGate(intake, src) && w.slots.AwaitAccept(intake, src.Name) {
+	for w.awaitOpenGate(intake, src) && w.setbacks.awaitSource(intake, src.Name) && w.slots.AwaitAccept(intake, src.Name) {
 		began := time.Now()
 		s, err := src.Acceptor.AcceptNext(intake, w.o.AcceptWait)
 		if err == nil {
-			failures = 0
 			if slot := w.slots.Take(src.Name); slot != nil {
 				wg.Go(func() { w.serve(intake, work, src, s, slot, began) })
 			} else { // several accepts, one slot: another got it
@@ -54,14 +50,13 @@ func (w *Worker) acceptAll(intake, work context.Context, src *Source, wg *sync.W
 			continue
 		}
 		if errors.Is(err, bus.ErrIdle) {
-			failures = 0
+			w.setbacks.answered(src.Name)
 		} else if intake.Err() == nil {
-			failures++
+			failures := w.setbacks.refused(src.Name, began)
 			w.o.Telemetry.Accepted(intake, src.Destination, began, "", err)
 			if failures == 1 || failures%10 == 0 { // the same failure again and again is one piece of news
 				w.log.WarnContext(intake, "no session can be accepted", "source", src.Name, "failures", failures, "error", err)
 			}
-			retry.Wait(intake, acceptRetries.After(failures))
 		}
 		w.slots.NothingFound(src.Name)
 	}
@@ -127,7 +122,10 @@ func (w *Worker) serve(intake, work context.Context, src *Source, s Session, slo
 	for {
 		end := w.runLane(w.own(intake, work, src, s), slot)
 		w.giveBack(work, s)
-		if end != due || intake.Err() != nil {
+		if end == idle {
+			w.quiet.note(sessionKey{src.Name, s.ID()})
+		}
+		if end != due || intake.Err() != nil || w.slots.Crowded() {
 			return
 		}
 		// The broker detaches a link that has been idle for ten minutes, and what was received on it can then not be

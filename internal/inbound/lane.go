@@ -38,6 +38,7 @@ type lane struct {
 	orders        *orders    // of an operator
 	view          *view      // for people
 	highest       int64      // sequence number of the last message received
+	began         time.Time
 }
 
 // A next is what a step of the lane says comes next.
@@ -60,15 +61,12 @@ const (
 	brokenOff   ending = "broken off"   // something is wrong with the session; accepted again it may be better
 )
 
-// giveBackWait is how long a session that broke off is kept: the broker hands it out again at once.
-const giveBackWait = time.Second
-
 // roomyLedger is the size up to which another file is taken beside those in F&O. A file that F&O takes hours for, with a
 // window beside it, leaves an entry for every later one that has ended.
 const roomyLedger = ledger.MaxBytes / 2
 
 func newLane(w *Worker, o *ownedSession, slot *admission.Slot, v *view) *lane {
-	l := &lane{ownedSession: o, w: w, view: v, book: &book{ownedSession: o, w: w}}
+	l := &lane{ownedSession: o, w: w, view: v, began: time.Now(), book: &book{ownedSession: o, w: w}}
 	l.access = &access{ownedSession: o, slot: slot, show: l.show}
 	l.events = &announcer{ownedSession: o, to: w.o.Events, at: w.o.At, show: l.show}
 	l.orders = &orders{ownedSession: o}
@@ -93,8 +91,11 @@ func (l *lane) run() (ending, []Left) {
 	return end, left
 }
 
-// begun reads the ledger, from which all else follows.
+// begun reads the ledger, from which all else follows. A session that was lost lately is left alone first.
 func (l *lane) begun() (next, error) {
+	if !l.awaitRecovery() {
+		return goOn, context.Cause(l.waiting)
+	}
 	state, err := l.load()
 	if errors.Is(err, ledger.ErrNewer) || errors.Is(err, ledger.ErrCorrupt) {
 		return l.unreadable(state, err)
@@ -111,14 +112,23 @@ func (l *lane) step() (next, error) {
 		return l.advance(f)
 	case l.waiting.Err() != nil:
 		return goOn, context.Cause(l.waiting)
+	case l.givesWay():
+		return release, nil
 	case l.hasRoom(l.ledger) && (len(l.imports) == 0 || len(l.stored) <= roomyLedger):
+		if len(l.imports) > 0 {
+			l.access.slot.Rest()
+		}
 		f, err := l.receive(l.patience(soonest))
 		if f == nil && len(l.imports) == 0 && err == nil {
+			if l.adoptRest() {
+				return goOn, nil
+			}
 			return release, nil
 		}
 		return goOn, err
 	}
 	l.showBackoff()
+	l.access.slot.Rest()
 	retry.Wait(l.waiting, time.Until(soonest))
 	return goOn, nil
 }
@@ -159,8 +169,13 @@ func (l *lane) end(err error) ending {
 		l.log.InfoContext(l.work, "session cut short; its ledger says where the next owner goes on", "error", context.Cause(l.work))
 		return end
 	case sessionLost:
+		l.w.setbacks.lost(l.place(), l.began)
 		l.tel.LockLost(l.work)
 		l.log.WarnContext(l.work, "session lost; its ledger says where the next owner goes on", "error", causeOf(l.owned, err))
+		if b := l.w.setbacks.of(l.place()); b.refusals >= parkAfter {
+			l.log.ErrorContext(l.work, "session stands still: the broker refuses to settle a file", "sequence", b.file,
+				"refusals", b.refusals, "again in", parkedFor)
+		}
 		return end
 	}
 	if failed := l.checkpoint(); failed != nil {
@@ -168,7 +183,7 @@ func (l *lane) end(err error) ending {
 	}
 	if end == brokenOff {
 		l.log.ErrorContext(l.work, "session given back", "error", err)
-		retry.Wait(l.waiting, giveBackWait)
+		l.w.setbacks.lost(l.place(), l.began)
 	}
 	return end
 }

@@ -9,6 +9,7 @@ import (
 	"fnobridge/internal/bus"
 	"fnobridge/internal/failure"
 	"fnobridge/internal/ledger"
+	"fnobridge/internal/retry"
 	"fnobridge/internal/status"
 	"fnobridge/internal/telemetry"
 )
@@ -52,8 +53,8 @@ func (l *lane) sayReleased(f *fileImport) (next, error) {
 }
 
 // awaitOrder looks once for the order of an operator about the file at which the session stands. The lane keeps the
-// session's lock, because a session that is given back is handed out again at once, and gives back its slot, so that held
-// sessions do not keep others from work. The order is written down; what it asks for needs a slot, so the next owner of
+// session's lock, because a session that is given back is handed out again at once, and rests, so that held sessions do
+// not keep others from work. The order is written down; what it asks for needs a slot, so the next owner of
 // the session carries it out.
 func (l *lane) awaitOrder(f *fileImport) (next, error) {
 	if !l.ledger.Holds() { // it was given up behind another held file, and now it is the first
@@ -65,11 +66,14 @@ func (l *lane) awaitOrder(f *fileImport) (next, error) {
 	if err := l.sayHeld(f); err != nil {
 		return goOn, err
 	}
-	l.access.slot.GiveBack()
+	l.access.slot.Rest()
 	l.show("", time.Time{})
 	o, ok := l.orders.next(l.ledger.Park)
+	if !ok && l.turnIsOver() {
+		return release, nil // held sessions of which there are too many take turns, too
+	}
 	if !ok {
-		f.due = time.Now().Add(l.w.o.ParkCheck)
+		f.due = time.Now().Add(l.orders.pause(l.w.o.ParkCheck))
 		return goOn, nil
 	}
 	l.log.InfoContext(f.ctx, "held session goes on", "order", o.Do, "by", o.By, "sequence", f.msg.seq)
@@ -115,7 +119,17 @@ func (l *lane) drain(f *fileImport) (next, error) {
 }
 
 // orders is where a lane finds what an operator wants of its parked session.
-type orders struct{ *ownedSession }
+type orders struct {
+	*ownedSession
+	looks int // in vain
+}
+
+// pause returns how long to wait before the next look: longer each time, up to twelve times the first, because each look
+// accepts a session, and a thousand sessions may be held at once.
+func (o *orders) pause(first time.Duration) time.Duration {
+	o.looks++
+	return retry.Doubling{First: first, Max: 12 * first}.After(o.looks)
+}
 
 // orderSlack is how much the operator's clock may be behind the worker's. An older order was meant for an earlier hold.
 const orderSlack = time.Minute

@@ -14,6 +14,12 @@ import (
 
 // begin does what has to be done before a file can be posted, one thing at a time, and then posts it.
 func (l *lane) begin(f *fileImport) (next, error) {
+	if f.stray { // it was not posted after all
+		return l.strayEnded(f, nil)
+	}
+	if !l.awaitTurn(f) {
+		return goOn, nil
+	}
 	e := f.entry
 	switch {
 	case l.ledger.Drains(f.msg.seq):
@@ -41,6 +47,9 @@ func (l *lane) resumeBackoff(f *fileImport) (next, error) {
 		return l.giveUp(f, &failure.Failure{Verdict: failure.Reject, Reason: e.Reason, Op: "post", Detail: "the attempts are used up"})
 	}
 	f.retryAt = e.Last.Add(delay)
+	if e.Until.After(f.retryAt) {
+		f.retryAt = e.Until
+	}
 	f.due = f.retryAt
 	return goOn, nil
 }

@@ -248,9 +248,16 @@ func TestPollsGrowWithTheTimeAnImportTakes(t *testing.T) {
 			elapsed += max(d, time.Second)
 		}
 	})
-	p := Poll{First: 2 * time.Second, Fraction: 0.1, Max: 30 * time.Second}
+	p := Poll{First: 2 * time.Second, Fraction: 0.35, Max: 2 * time.Minute} // the defaults
+	calls := 0
+	for elapsed := time.Duration(0); elapsed < 10*time.Minute; calls++ {
+		elapsed += p.next(elapsed)
+	}
+	if calls > 20 {
+		t.Errorf("%d status calls for an import of 10 minutes", calls)
+	}
 	for elapsed, want := range map[time.Duration]time.Duration{
-		0: 2 * time.Second, time.Second: time.Second, 10 * time.Second: 2 * time.Second, time.Minute: 6 * time.Second, time.Hour: 30 * time.Second,
+		0: 2 * time.Second, time.Second: time.Second, 10 * time.Second: 3500 * time.Millisecond, time.Minute: 21 * time.Second, time.Hour: 2 * time.Minute,
 	} {
 		if got := p.next(elapsed); got != want {
 			t.Errorf("after %s: %s, want %s", elapsed, got, want)

@@ -17,6 +17,12 @@ import (
 
 // complete takes a file off its queue that F&O has imported, once the world knows.
 func (l *lane) complete(f *fileImport) (next, error) {
+	if l.w.setbacks.refusals(l.place(), f.msg.seq) > 0 {
+		f.pending = nil // this process has said it
+	}
+	if f.stray {
+		return l.strayEnded(f, nil)
+	}
 	if err := l.events.flush(f); err != nil {
 		return goOn, err
 	}
@@ -42,10 +48,12 @@ func (l *lane) completeAgain(f *fileImport) (next, error) {
 func (l *lane) completeMessage(f *fileImport) error {
 	l.w.o.At("before-complete")
 	err := l.settle(f.msg, telemetry.Complete, func(ctx context.Context) error { return l.Complete(ctx, f.msg.raw) })
-	if err == nil {
-		l.w.o.At("completed")
+	if err != nil {
+		l.w.setbacks.unsettled(l.place(), f.msg.seq)
+		return err
 	}
-	return err
+	l.w.o.At("completed")
+	return nil
 }
 
 // settled notes that a file has left its queue. The note is stored with the next write.
@@ -60,6 +68,7 @@ func (l *lane) settled(f *fileImport, o telemetry.Outcome, err error) {
 	}
 	l.letGo(f, err)
 	l.view.settled()
+	l.w.setbacks.fileEnded(l.place())
 }
 
 // failed decides about a file after an attempt that failed, or a failure that came before one: again within the
@@ -67,7 +76,7 @@ func (l *lane) settled(f *fileImport, o telemetry.Outcome, err error) {
 // no attempt is forgotten.
 func (l *lane) failed(f *fileImport, bad *failure.Failure) (next, error) {
 	e := f.entry
-	if bad.Verdict == failure.Reject {
+	if bad.Verdict == failure.Reject || f.stray {
 		return l.giveUp(f, bad)
 	}
 	now := time.Now()
@@ -88,7 +97,7 @@ func (l *lane) failed(f *fileImport, bad *failure.Failure) (next, error) {
 	if err := l.events.flush(f); err != nil {
 		return goOn, err
 	}
-	e.BackingOff(bad.Reason, now)
+	e.BackingOff(bad.Reason, now, bad.After)
 	if err := l.store(f.ctx); err != nil {
 		return goOn, err
 	}
@@ -124,6 +133,9 @@ func (l *lane) unknown(f *fileImport, bad *failure.Failure) (next, error) {
 
 // giveUp ends the attempts for a file, as the route's onFailure policy says.
 func (l *lane) giveUp(f *fileImport, bad *failure.Failure) (next, error) {
+	if f.stray {
+		return l.strayEnded(f, bad)
+	}
 	policy := OnFailureSkip
 	if f.route != nil {
 		policy = f.route.OnFailure
@@ -165,14 +177,23 @@ func (l *lane) deadLetter(f *fileImport) (next, error) {
 		}
 	}
 	letter := l.letter(f, bad)
-	l.events.say(f, status.DeadLettered, bad.Reason, letter.Description).SummaryURL = letter.SummaryURL
+	refusals := l.w.setbacks.refusals(l.place(), f.msg.seq)
+	if refusals > 0 {
+		f.pending = nil // this process has said it
+	} else {
+		l.events.say(f, status.DeadLettered, bad.Reason, letter.Description).SummaryURL = letter.SummaryURL
+	}
 	if err := l.events.flush(f); err != nil {
 		return goOn, err
 	}
-	options := letter.Options(f.ctx, l.w.o.Overflow)
+	options := letter.Plain()
+	if refusals < plainAfter {
+		options = letter.Options(f.ctx, l.w.o.Overflow)
+	}
 	l.w.o.At("before-dead-letter")
 	err := l.settle(f.msg, telemetry.DeadLetter, func(ctx context.Context) error { return l.DeadLetter(ctx, f.msg.raw, options) })
 	if err != nil {
+		l.w.setbacks.unsettled(l.place(), f.msg.seq)
 		return goOn, err
 	}
 	l.w.o.At("dead-lettered")

@@ -106,7 +106,7 @@ func noteFailure(e *ledger.Entry, bad *failure.Failure) {
 	case failure.Pause, failure.PauseJob: // an outage is no attempt
 		e.Withdrawn()
 	default:
-		e.BackingOff(bad.Reason, time.Now())
+		e.BackingOff(bad.Reason, time.Now(), bad.After)
 	}
 }
 

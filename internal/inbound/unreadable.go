@@ -19,7 +19,7 @@ import (
 // and the first file counts as one whose outcome is unknown.
 func (l *lane) unreadable(state []byte, why error) (next, error) {
 	l.log.ErrorContext(l.owned, "session state cannot be read; the session stands still", "bytes", len(state), "error", why)
-	l.access.slot.GiveBack()
+	l.access.slot.Rest()
 	l.view.park(ledger.Holding, failure.LedgerUnusable, why.Error())
 	if errors.Is(why, ledger.ErrNewer) {
 		retry.Wait(l.waiting, 6*l.w.o.ParkCheck)
@@ -36,7 +36,7 @@ func (l *lane) unreadable(state []byte, why error) (next, error) {
 	l.view.park(ledger.Holding, failure.LedgerUnusable, why.Error())
 	o, ok := l.orders.next(nil)
 	for !ok {
-		if !retry.Wait(l.waiting, l.w.o.ParkCheck) {
+		if !retry.Wait(l.waiting, l.orders.pause(l.w.o.ParkCheck)) {
 			return goOn, context.Cause(l.waiting)
 		}
 		o, ok = l.orders.next(nil)

@@ -68,12 +68,13 @@ type Options struct {
 	Overflow  letter.Overflow // where long execution errors go; may be nil
 	Telemetry *telemetry.Telemetry
 
-	Sessions   int           // lanes at work at most; not counted are parked ones and, up to as many again, those at a closed gate
+	Sessions   int           // lanes that begin files at most; the others wait for F&O, for time, for an operator or for their turn
+	Locks      int           // sessions owned at most, whatever their lanes do; default 1,000, never fewer than Sessions
 	Accepts    int           // accepts that wait in parallel, all sources together
 	AcceptWait time.Duration // how long one accept waits; default 30 s
 	Idle       time.Duration // an empty session is released after this
 	Refresh    time.Duration // a receiver older than this is closed and accepted again; default 8 min, under the broker's ten
-	ParkCheck  time.Duration // how often a parked session looks for an operator's order; default 5 s
+	ParkCheck  time.Duration // after which a parked session first looks for an operator's order, then ever more slowly; default 5 s
 
 	// At is called with the name of each point at which a crash leaves something different behind. Tests crash there;
 	// it is nil in production.
@@ -87,6 +88,8 @@ type Worker struct {
 	instance string // names this process in the intents it writes
 	flights  *flights
 	slots    *admission.Slots
+	setbacks *setbacks
+	quiet    *tidier
 
 	mu         sync.Mutex
 	views      map[*view]struct{}
@@ -112,6 +115,9 @@ func New(o Options) (*Worker, error) {
 	if o.Telemetry == nil {
 		o.Telemetry = telemetry.Discard()
 	}
+	if o.Locks == 0 {
+		o.Locks = 1000
+	}
 	o.AcceptWait = defaulted(o.AcceptWait, 30*time.Second)
 	o.Refresh = defaulted(o.Refresh, 8*time.Minute)
 	o.ParkCheck = defaulted(o.ParkCheck, 5*time.Second)
@@ -122,7 +128,7 @@ func New(o Options) (*Worker, error) {
 	_, _ = rand.Read(id[:]) // never fails, says crypto/rand
 	w := &Worker{
 		o: o, log: o.Telemetry.Logger(), instance: hex.EncodeToString(id[:]), flights: newFlights(),
-		slots: admission.NewSlots(o.Sessions), views: map[*view]struct{}{},
+		slots: admission.NewSlots(o.Sessions, o.Locks), setbacks: newSetbacks(), quiet: newTidier(), views: map[*view]struct{}{},
 		unreadable: map[flightKey]bool{},
 	}
 	return w, nil

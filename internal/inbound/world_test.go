@@ -44,6 +44,7 @@ type world struct {
 	meter metric.MeterProvider
 
 	requests int                                       // at once, per process
+	asks     float64                                   // status calls a second, per process
 	routes   func(r *running, standard Route) []*Route // in place of the one standard route
 
 	over  bool // guarded by b.mu
@@ -67,7 +68,7 @@ const theActivity = "2fd2c2a1-8f6d-4b7e-9a8e-3d3f3f1f7c11"
 
 func newWorld(t *testing.T) *world {
 	plan := &faultPlan{}
-	w := &world{t: t, requests: 8, meter: noop.NewMeterProvider(), plan: plan, b: newFakeBroker(t, 30*time.Second, plan)}
+	w := &world{t: t, requests: 8, asks: 1000, meter: noop.NewMeterProvider(), plan: plan, b: newFakeBroker(t, 30*time.Second, plan)}
 	w.fno = &fakeFno{plan: plan, b: w.b, call: 20 * time.Millisecond, takes: 2 * time.Second, asked: map[string]int{}}
 	w.topic = &fakeTopic{plan: plan, b: w.b, seen: map[string]bool{}}
 	w.route = Route{
@@ -136,7 +137,7 @@ func (w *world) environment(name string, p *process) *dynamics.Environment {
 	w.t.Helper()
 	env, err := dynamics.New(dynamics.Options{
 		Name: name, URL: "https://" + name + ".example", Credential: credential{}, Transport: fakeRoad{w.fno, p},
-		Timeout: w.route.Timeout, Requests: w.requests, StatusCalls: 1000,
+		Timeout: w.route.Timeout, Requests: w.requests, StatusCalls: w.asks,
 	})
 	if err != nil {
 		w.t.Fatal(err)

@@ -23,6 +23,7 @@ type Entry struct {
 	First      time.Time      `json:"first,omitzero"` // begin of the first attempt
 	Last       time.Time      `json:"last,omitzero"`  // begin of the last attempt
 	AcceptedAt time.Time      `json:"acc,omitzero"`   // InFno: when F&O took the file; the route's deadline counts from here
+	Until      time.Time      `json:"until,omitzero"` // Waiting: F&O asked for no attempt before (Retry-After)
 	Reason     failure.Reason `json:"why,omitempty"`  // of the last failed attempt
 	Note       string         `json:"note,omitempty"` // what F&O said of a held or dead file, or who released it
 	Unknown    bool           `json:"unk,omitempty"`  // an outcome was unknown and the file was posted again
@@ -59,7 +60,7 @@ func (e *Entry) Intended(by string, at time.Time) {
 	e.enter(intended, Posting)
 	e.before = e.Last
 	e.Tried(at)
-	e.By, e.FnoID, e.ExecID, e.AcceptedAt = by, "", "", time.Time{}
+	e.By, e.FnoID, e.ExecID, e.AcceptedAt, e.Until = by, "", "", time.Time{}, time.Time{}
 }
 
 // Tried counts an attempt. Intended does it too; by itself it is for an attempt that ends before the post.
@@ -104,19 +105,23 @@ func (e *Entry) Accepted(fnoID string, at time.Time) {
 	e.By, e.ExecID, e.Reason, e.Published, e.Note = "", "", "", "", ""
 }
 
-// BackingOff notes that an attempt failed at the given time and that another one will be made.
-func (e *Entry) BackingOff(why failure.Reason, at time.Time) {
+// BackingOff notes that an attempt failed at the given time and that another one will be made. asked is how long F&O
+// wants us to wait, 0 when it did not say: the next owner must know, too.
+func (e *Entry) BackingOff(why failure.Reason, at time.Time, asked time.Duration) {
 	e.Off += e.inFno(at)
 	e.enter(backingOff, Waiting)
 	e.Reason, e.Unknown = why, e.Unknown || why == failure.UnknownOutcome
-	e.By, e.FnoID, e.ExecID, e.Published, e.AcceptedAt = "", "", "", "", time.Time{}
+	e.By, e.FnoID, e.ExecID, e.Published, e.AcceptedAt, e.Until = "", "", "", "", time.Time{}, time.Time{}
+	if asked > 0 {
+		e.Until = at.Add(asked)
+	}
 }
 
 // Held notes that the file was given up and stays in its queue until an operator decides. Ledger.Hold makes it.
 func (e *Entry) Held(why failure.Reason, note string, at time.Time) {
 	e.Off += e.inFno(at)
 	e.enter(held, Held)
-	e.Reason, e.Note, e.By = why, Cut(note), ""
+	e.Reason, e.Note, e.By, e.Until = why, Cut(note), "", time.Time{}
 }
 
 // Released notes that an operator wants the file tried again: as if anew, but told apart from the attempts before.
@@ -131,7 +136,7 @@ func (e *Entry) Released(by string) {
 // Dead notes that the file was given up for good. What is known of its last import stays, for the dead letter.
 func (e *Entry) Dead(why failure.Reason, note string) {
 	e.enter(dead, Dead)
-	e.Reason, e.Note, e.By = why, Cut(note), ""
+	e.Reason, e.Note, e.By, e.Until = why, Cut(note), "", time.Time{}
 }
 
 // Paused notes that the environment was closed for so long while the file waited for it. Before the first attempt there

@@ -78,19 +78,28 @@ func (l *Ledger) wasSettled(seq int64) bool {
 func (l *Ledger) Settle(seq int64) { l.settle(seq, settled) }
 
 // Passed notes what the arrival of a file proves. A session is delivered in order, so every earlier file that is not in
-// hand has left the queue, whatever the ledger says of it.
-func (l *Ledger) Passed(seq int64, inHand func(seq int64) bool) {
+// hand has left the queue, whatever the ledger says of it. It returns those that F&O has, or may have, all the same: they
+// stay until Gone.
+func (l *Ledger) Passed(seq int64, inHand func(seq int64) bool) (busy []*Entry) {
 	for _, e := range slices.Clone(l.Files) {
-		if e.Seq < seq && e.Phase != Settled && !inHand(e.Seq) {
+		switch {
+		case e.Seq >= seq || e.Phase == Settled || inHand(e.Seq):
+		case e.Phase == InFno || e.Phase == Posting:
+			busy = append(busy, e)
+		default:
 			l.settle(e.Seq, gone)
 		}
 	}
 	if l.Park != nil && l.Park.Mode == Holding && l.Park.Seq < seq && !inHand(l.Park.Seq) {
 		l.Park = nil
 	}
+	return busy
 }
 
-// Hold returns a file up and stops the session at it. Files of a window may fail in any order: the session stands at the
+// Gone notes that a file's message has left its queue without this bridge.
+func (l *Ledger) Gone(seq int64) { l.settle(seq, gone) }
+
+// Hold gives up a file and stops the session at it. Files of a window may fail in any order: the session stands at the
 // first of them, the others get their turn after it.
 func (l *Ledger) Hold(e *Entry, why failure.Reason, detail string, at time.Time) {
 	if e.Phase != Held {
@@ -107,6 +116,9 @@ func (l *Ledger) Drain(e *Entry, why failure.Reason, detail string, at time.Time
 		l.Park = &Park{Mode: Draining, Seq: e.Seq, Reason: why, Detail: Cut(detail), Since: at}
 	}
 }
+
+// SaysNothing reports whether the ledger says nothing but which files are settled.
+func (l *Ledger) SaysNothing() bool { return len(l.Files) == 0 && l.Park == nil && l.Doubt == 0 }
 
 // HeldAt reports whether the session stands at this file.
 func (l *Ledger) HeldAt(seq int64) bool { return l.Holds() && l.Park.Seq == seq }

@@ -28,12 +28,12 @@ var methods = map[string]func(*Ledger, *Entry){
 	"Disowned":   func(_ *Ledger, e *Entry) { e.Disowned() },
 	"Withdrawn":  func(_ *Ledger, e *Entry) { e.Withdrawn() },
 	"Accepted":   func(_ *Ledger, e *Entry) { e.Accepted("a message ID", at) },
-	"BackingOff": func(_ *Ledger, e *Entry) { e.BackingOff(failure.ServerError, at) },
+	"BackingOff": func(_ *Ledger, e *Entry) { e.BackingOff(failure.ServerError, at, time.Minute) },
 	"Held":       func(_ *Ledger, e *Entry) { e.Held(failure.ServerError, "why", at) },
 	"Released":   func(_ *Ledger, e *Entry) { e.Released("somebody") },
 	"Dead":       func(_ *Ledger, e *Entry) { e.Dead(failure.ServerError, "why") },
 	"Settled":    func(l *Ledger, e *Entry) { l.Settle(e.Seq) },
-	"Gone":       func(l *Ledger, e *Entry) { l.Passed(e.Seq+1, func(int64) bool { return false }) },
+	"Gone":       func(l *Ledger, e *Entry) { l.Gone(e.Seq) },
 }
 
 // Every transition from every phase: one that the table has leads where it says, any other is never written.

@@ -182,6 +182,11 @@ var advices = map[failure.Reason]advice{
 			"program. Run the newer version, or release the session.",
 		resubmit,
 	},
+	failure.SettlementRefused: {
+		"The broker does not let the file leave its queue: its rights, its size, or a fault of the broker. The session " +
+			"stands still, and is tried again every ten minutes.",
+		"See the log for the broker's answer. Nothing is to be done once it takes the settlement.",
+	},
 	failure.OutOfOrder: {
 		"It came out of its session after later files had been begun, so it was not imported.",
 		"See whether it may still be imported after those: resubmit it then, or purge it.",
@@ -197,17 +202,22 @@ var advices = map[failure.Reason]advice{
 	},
 }
 
+// onlyIfNotImported is what to do with a message that the broker took away whenever it liked.
+const onlyIfNotImported = "F&O may have its file: look at its status events. Purge it when they say Processed, wait while they " +
+	"say that F&O works at it, and resubmit it when they say that the import failed or when there are none."
+
 // others are the reasons of the broker itself.
 // Source: Microsoft Learn, service-bus-dead-letter-queues.
 var others = map[failure.Reason]advice{
 	"MaxDeliveryCountExceeded": {
 		"The broker delivered it too often: a worker crashed or lost its lock again and again. Raise the queue's " +
 			"maximum delivery count, look for crashes.",
-		resubmit,
+		onlyIfNotImported,
 	},
 	"TTLExpiredException": {
-		"It waited longer than its time to live. Check that the bridge runs and is fast enough.",
-		resubmit,
+		"It waited longer than its time to live. Check that the bridge runs and is fast enough; the time to live must be " +
+			"longer than the longest wait and the route's deadline together.",
+		onlyIfNotImported,
 	},
 	"Session ID is null.": {
 		"A message without a session reached an entity that needs one. Correct the producer.",

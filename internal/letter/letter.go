@@ -45,6 +45,9 @@ const (
 	maxProperty    = 1024
 )
 
+// overflowTimeout bounds the storing of errors: the dead letter was announced, and the files behind it wait.
+const overflowTimeout = 10 * time.Second
+
 // An Overflow stores a text that is too long for a property and returns the address it can be read at. Putting the same
 // name twice is harmless: the content is the same.
 type Overflow interface {
@@ -116,7 +119,9 @@ func (l Letter) Options(ctx context.Context, o Overflow) *azservicebus.DeadLette
 		if len(errorsText) > maxErrors && o != nil {
 			sum := sha256.Sum256([]byte(errorsText))
 			name := "execution-errors/" + hex.EncodeToString(sum[:16]) + ".txt"
+			ctx, cancel := context.WithTimeout(ctx, overflowTimeout)
 			url, err := o.Put(ctx, name, []byte(errorsText))
+			cancel()
 			if err == nil {
 				props[PropErrorsURL] = cut(redact.Text(url), maxProperty)
 			} else {
@@ -126,6 +131,14 @@ func (l Letter) Options(ctx context.Context, o Overflow) *azservicebus.DeadLette
 	}
 	r, d := string(reason), l.describe(reason, errorsText)
 	return &azservicebus.DeadLetterOptions{Reason: &r, ErrorDescription: &d, PropertiesToModify: props}
+}
+
+// Plain returns the settlement for a broker that refuses the one with everything: the reason and a short description.
+func (l Letter) Plain() *azservicebus.DeadLetterOptions {
+	l.Errors = ""
+	full := l.Options(context.Background(), nil)
+	short := cut(*full.ErrorDescription, maxProperty) + "\nThe broker refused this dead letter with its properties."
+	return &azservicebus.DeadLetterOptions{Reason: full.Reason, ErrorDescription: &short}
 }
 
 // describe writes the description: where, what was said, what to do. Where and what to do are short and always

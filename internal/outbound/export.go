@@ -56,7 +56,10 @@ type ExportOptions struct {
 //
 //	dequeue --none--> pause
 //	   |
-//	   +--> download --> publish (inline, or claim check) --> ack --> dequeue
+//	   +--> download --> publish (inline, or claim check) --> Exported --> ack --> dequeue
+//
+// Exported is said before the acknowledgement: what F&O offers again is said again, with the same event ID, and nothing
+// that was acknowledged is left unsaid.
 //
 // One at a time: F&O's receipts go stale when messages are dequeued ahead. A crash between publish and ack makes F&O
 // offer the message again after 30 minutes; it then carries the same message ID, so a queue whose duplicate detection
@@ -175,14 +178,33 @@ func (x *Export) next(intake, work context.Context) (found bool, _ error) {
 		}
 		x.published[id] = true
 	}
+	if err := x.tell(work, event); err != nil {
+		return true, err
+	}
 	if err := x.acknowledge(work, m); err != nil {
 		return true, fmt.Errorf("the export is published and not acknowledged; F&O offers it again in 30 minutes: %w", err)
 	}
 	delete(x.published, id)
+	return true, nil
+}
+
+// tell publishes an event until the broker has it or ctx ends.
+func (x *Export) tell(ctx context.Context, e status.Event) error {
 	if x.o.Events == nil {
-		return true, nil
+		return nil
 	}
-	return true, x.o.Events.Publish(work, event)
+	for try := 1; ; try++ {
+		err := x.o.Events.Publish(ctx, e)
+		if err == nil {
+			return nil
+		}
+		if try%10 == 1 {
+			x.log.WarnContext(ctx, "status event of an export not published; its acknowledgement waits", "tries", try, "error", err)
+		}
+		if !retry.Wait(ctx, betweenPublishes.After(try)) {
+			return context.Cause(ctx)
+		}
+	}
 }
 
 // through makes a call inside the gates of the job and of its environment.

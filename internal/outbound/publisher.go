@@ -46,10 +46,23 @@ func (p *Events) PublishIf(ctx context.Context, may func() error, events ...stat
 	if len(events) == 0 {
 		return nil
 	}
+	err := p.send(ctx, may, events)
+	if errors.Is(err, azservicebus.ErrMessageTooLarge) { // the facts without the words are better than nothing, for ever
+		bare := make([]status.Event, len(events))
+		for i, e := range events {
+			e.Detail, e.SummaryURL = "(too long for an event)", ""
+			bare[i] = e
+		}
+		err = p.send(ctx, may, bare)
+	}
+	return err
+}
+
+func (p *Events) send(ctx context.Context, may func() error, events []status.Event) error {
 	messages := make([]*azservicebus.Message, len(events))
 	ends := make([]telemetry.End, len(events))
 	for i, e := range events {
-		m, err := message(e)
+		m, err := message(e.Bounded())
 		if err != nil {
 			return err
 		}

@@ -2,8 +2,12 @@ package outbound
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
 	"fnobridge/internal/failure"
 	"fnobridge/internal/status"
@@ -65,5 +69,36 @@ func TestEventsReportThatTheBrokerDoesNotHaveThem(t *testing.T) {
 	}
 	if err := p.Publish(t.Context(), status.Event{}); err == nil {
 		t.Error("an event without a status was published")
+	}
+}
+
+// An event that no message can carry would keep its session waiting for ever.
+func TestAnEventThatIsTooLargeIsPublishedWithoutItsWords(t *testing.T) {
+	o := &outbox{}
+	o.fail = func(n int) error {
+		if n == 1 {
+			return fmt.Errorf("send: %w", azservicebus.ErrMessageTooLarge)
+		}
+		return nil
+	}
+	p := NewEvents(o, telemetry.Destination{}, telemetry.Discard())
+	long := strings.Repeat("\x01", 31000)
+	e := status.Event{Status: status.DeadLettered, Reason: failure.NoRoute, Entity: long, FileName: long, Detail: long, MessageID: "m", Time: time.Now()}
+	if err := p.Publish(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	back, err := status.Decode(o.sent[len(o.sent)-1].Body)
+	if err != nil || back.ID() != e.ID() || back.Reason != failure.NoRoute {
+		t.Errorf("published %+v, %v", back, err)
+	}
+	if n := len(o.sent[len(o.sent)-1].Body); n > 32<<10 {
+		t.Errorf("%d bytes", n)
+	}
+	if _, b, _ := e.Bounded().Encode(); len(b) > 128<<10 {
+		t.Errorf("%d bytes before anything was refused", len(b))
+	}
+	o.fail = func(int) error { return azservicebus.ErrMessageTooLarge }
+	if err := p.Publish(t.Context(), e); !errors.Is(err, azservicebus.ErrMessageTooLarge) {
+		t.Errorf("error %v", err)
 	}
 }

@@ -101,6 +101,7 @@ type data struct {
 	Session        string         `json:"session,omitempty"`
 	MessageID      string         `json:"messageId,omitempty"`
 	SequenceNumber int64          `json:"sequenceNumber,omitempty"`
+	Sequence       string         `json:"sequence,omitempty"` // the same as digits, because JavaScript rounds above 2^53
 	FileName       string         `json:"fileName,omitempty"`
 	FnoMessageID   string         `json:"fnoMessageId,omitempty"`
 	ExecutionID    string         `json:"executionId,omitempty"`
@@ -125,12 +126,29 @@ func (e Event) Encode() (id string, body []byte, err error) {
 		Data: data{
 			Status: e.Status, Reason: e.Reason, Environment: e.Environment, Route: e.Route, Entity: e.Entity,
 			Company: e.Company, Queue: e.Queue, Session: e.Session, MessageID: e.MessageID,
-			SequenceNumber: e.SequenceNumber, FileName: e.FileName, FnoMessageID: e.FnoMessageID,
-			ExecutionID: e.ExecutionID, Attempt: e.Attempt, FnoStatus: e.FnoStatus, Detail: e.Detail,
-			SummaryURL: e.SummaryURL,
+			SequenceNumber: e.SequenceNumber, Sequence: digits(e.SequenceNumber), FileName: e.FileName,
+			FnoMessageID: e.FnoMessageID, ExecutionID: e.ExecutionID, Attempt: e.Attempt, FnoStatus: e.FnoStatus,
+			Detail: e.Detail, SummaryURL: e.SummaryURL,
 		},
 	})
 	return id, body, err
+}
+
+func digits(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.FormatInt(n, 10)
+}
+
+// Bounded returns the event with what a producer or F&O may have made long cut short. Its ID stays the same.
+func (e Event) Bounded() Event {
+	const most = 1024
+	for _, text := range []*string{&e.Entity, &e.Company, &e.FileName, &e.Route} {
+		*text = failure.Cut(*text, most)
+	}
+	e.Detail = failure.Cut(e.Detail, 8*most)
+	return e
 }
 
 // Decode reads what Encode wrote; `bridge watch` and the checkers use it. Unknown fields are ignored, so that an older
