@@ -46,6 +46,12 @@ func bounded[T any](
 	case errors.Is(err, errSilence):
 		return v, err
 	}
+	g.judge(err)
+	return v, err
+}
+
+// judge acts on what an error says about the connection.
+func (g *generation) judge(err error) {
 	switch healthAfter(err) {
 	case dead:
 		g.fail(err)
@@ -54,7 +60,6 @@ func bounded[T any](
 	case alive:
 		g.answered()
 	}
-	return v, err
 }
 
 // abandonable runs a call in a goroutine of the client, which waits for all of them when it is closed. It ends the call's

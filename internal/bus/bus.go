@@ -47,6 +47,7 @@ type Options struct {
 	Connect     Connect
 	CallTimeout time.Duration // of one call on a session receiver; DefaultCallTimeout when 0
 	SendTimeout time.Duration // of one send, and of getting a link; 5 s when 0
+	Connections int           // opened at most so that accepts need not wait for one another; 32 when 0
 	Logger      *slog.Logger
 }
 
@@ -57,6 +58,7 @@ type Bus struct {
 	callTimeout time.Duration
 	sendTimeout time.Duration
 	logger      *slog.Logger
+	distance    distance // to the broker
 
 	mu     sync.Mutex
 	failed time.Time // the last failure; guarded by mu; only grows
@@ -79,8 +81,12 @@ func Open(o Options) (*Bus, error) {
 	if o.SendTimeout == 0 {
 		o.SendTimeout = 5 * time.Second
 	}
+	if o.Connections == 0 {
+		o.Connections = acceptConnections
+	}
 	b := &Bus{callTimeout: o.CallTimeout, sendTimeout: o.SendTimeout, logger: o.Logger}
 	b.sessions = newClient("sessions", o.Connect, sessionsPerConnection, silenceStrikes, b.noteFailure, o.Logger)
+	b.sessions.spread = o.Connections
 	b.links = newClient("links", o.Connect, math.MaxInt, strikesBeforeReplace, b.noteFailure, o.Logger)
 	return b, nil
 }
@@ -91,6 +97,17 @@ func (b *Bus) noteFailure() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.failed = time.Now()
+}
+
+// measure notes what a call that was begun at a time says about the distance. It is for calls that carry little: one round
+// trip, and no load.
+func (b *Bus) measure(began time.Time, err error) {
+	switch {
+	case err == nil:
+		b.distance.answered(time.Since(began))
+	case errors.Is(err, errNoAnswer):
+		b.distance.silent()
+	}
 }
 
 // Close closes both clients, sessions first. Receivers that are still open lose their links; the broker frees their

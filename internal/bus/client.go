@@ -24,8 +24,13 @@ const (
 )
 
 // sessionsPerConnection is how many sessions share a connection. Service Bus opens at most 5,000 channels on one, and a
-// session receiver takes two; fewer, so that a cut does not cost every session of a large replica its link.
-const sessionsPerConnection = 1000
+// session receiver takes two; fewer, so that a cut does not cost every session of a large replica its link, and so that
+// large messages of some do not keep the answers to all others waiting.
+const sessionsPerConnection = 100
+
+// acceptConnections is how many connections are opened so that accepts need not wait for one another: the SDK negotiates
+// the claims of a connection one at a time, which takes twelve round trips for each accept.
+const acceptConnections = 32
 
 // closeTimeout bounds the closing of a connection that may be dead already.
 const closeTimeout = 2 * time.Second
@@ -47,6 +52,7 @@ type client struct {
 	name    string
 	connect Connect
 	most    int // uses of one generation at a time
+	spread  int // generations that are made although others have room, for accepts
 	// silenceStrikes is how many strikes one call without an answer counts.
 	silenceStrikes int
 	// noteFailure is told of every doubt about a link or a connection.
@@ -73,9 +79,10 @@ type generation struct {
 	end  context.CancelCauseFunc
 	home *client
 
-	users   int
-	strikes int
-	dead    bool
+	users     int
+	accepting int // users that are accepting a session
+	strikes   int
+	dead      bool
 }
 
 func newClient(
@@ -140,6 +147,45 @@ func (c *client) use() (*generation, error) {
 			return g, nil
 		}
 	}
+	return c.dial()
+}
+
+// useToAccept is use for an accept, which is paired with accepted besides. It prefers a connection on which no other
+// accept is under way, and then the one with the fewest.
+func (c *client) useToAccept() (*generation, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, errClosed
+	}
+	var best *generation
+	for _, g := range c.live {
+		if g.users < c.most && (best == nil || g.accepting < best.accepting) {
+			best = g
+		}
+	}
+	if best == nil || best.accepting > 0 && len(c.live) < c.spread {
+		g, err := c.dial()
+		if err != nil {
+			return nil, err
+		}
+		g.accepting++
+		return g, nil
+	}
+	best.users++
+	best.accepting++
+	return best, nil
+}
+
+// accepted ends useToAccept, but not the use.
+func (g *generation) accepted() {
+	g.home.mu.Lock()
+	g.accepting--
+	g.home.mu.Unlock()
+}
+
+// dial makes a generation with one user; mu is locked. Nothing goes over the line before the first call.
+func (c *client) dial() (*generation, error) {
 	sdk, err := c.connect(azservicebus.RetryOptions{MaxRetries: -1})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errConnect, err)

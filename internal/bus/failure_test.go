@@ -273,7 +273,7 @@ func TestLastFailureHasMovedBeforeThereIsANewConnection(t *testing.T) {
 				if err := errors.Join(<-ended, <-ended); err == nil || seen != 1 {
 					t.Errorf("%v, and %d connections were replaced", err, seen)
 				}
-			}, func(o *Options) { o.Logger = slog.New(spy{slog.DiscardHandler, see}) })
+			}, func(o *Options) { o.Connections, o.Logger = 1, slog.New(spy{slog.DiscardHandler, see}) })
 		})
 	}
 }

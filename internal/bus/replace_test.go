@@ -16,7 +16,7 @@ import (
 // the old client is closed.
 func TestACutEndsEverythingOnTheConnection(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorld(t, func(_ *servicebus.Options, o *bus.Options) { o.Connections = 1 })
 	w.put("orders", "a", "1")
 	a, b := w.take(w.bus, orders, "a"), w.take(w.bus, orders, "b")
 	m := w.receive(a)
