@@ -241,6 +241,9 @@ func (l *Line) carry(p *pair, to, from net.Conn, until *time.Time, shaken time.T
 	_ = to.(*net.TCPConn).CloseWrite() // the other direction may go on
 }
 
+// timerSlack is how late a timer may be: a line that was waited for too long makes up for it.
+const timerSlack = 10 * time.Millisecond
+
 // timed returns when n bytes have left and when they arrive.
 func (l *Line) timed(n int, until *time.Time, shaken time.Time) (left, at time.Time) {
 	l.mu.Lock()
@@ -251,7 +254,7 @@ func (l *Line) timed(n int, until *time.Time, shaken time.Time) (left, at time.T
 		left = shaken
 	}
 	if l.is.Rate > 0 {
-		if until.After(left) {
+		if until.After(left.Add(-timerSlack)) {
 			left = *until
 		}
 		left = left.Add(time.Duration(n) * time.Second / time.Duration(l.is.Rate))

@@ -46,7 +46,7 @@ type Source = contract.Source
 type Options struct {
 	Connect     Connect
 	CallTimeout time.Duration // of one call on a session receiver; DefaultCallTimeout when 0
-	SendTimeout time.Duration // of one send, and of getting a link; 5 s when 0
+	SendTimeout time.Duration // of one send of little, and a third of getting a link; 5 s when 0
 	Connections int           // opened at most so that accepts need not wait for one another; 32 when 0
 	Logger      *slog.Logger
 }
@@ -97,6 +97,11 @@ func (b *Bus) noteFailure() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.failed = time.Now()
+}
+
+// linkBound returns what getting a link may take: about twenty round trips, as an accept.
+func (b *Bus) linkBound() time.Duration {
+	return max(3*b.sendTimeout, b.acceptBound())
 }
 
 // measure notes what a call that was begun at a time says about the distance. It is for calls that carry little: one round

@@ -33,7 +33,7 @@ const sessionsPerConnection = 100
 const acceptConnections = 32
 
 // closeTimeout bounds the closing of a connection that may be dead already.
-const closeTimeout = 2 * time.Second
+const closeTimeout = 5 * time.Second
 
 var (
 	errReplaced = errors.New("the connection was replaced")

@@ -23,7 +23,7 @@ type sdkLink interface {
 //	  +---- it failed -----+----------------------- next call -----------------------+
 type attachment[T sdkLink] struct {
 	client *client
-	bound  time.Duration // of getting a link
+	bound  func() time.Duration // of getting a link
 	create func(*azservicebus.Client) (T, error)
 	// ask asks the link for anything, so that it is there afterwards: azservicebus attaches a link only when it is used.
 	ask func(context.Context, T) error
@@ -143,7 +143,7 @@ func (a *attachment[T]) newLink() (*link[T], error) {
 		return nil, err
 	}
 	l := &link[T]{sdk: sdk, g: g, gone: make(chan struct{})}
-	_, err = bounded(context.Background(), g, a.bound, func(ctx context.Context) (struct{}, error) {
+	_, err = bounded(context.Background(), g, a.bound(), func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, a.ask(ctx, sdk)
 	}, nil)
 	if err != nil {

@@ -35,7 +35,7 @@ type Receiver struct {
 func (b *Bus) Receiver(src Source, sub azservicebus.SubQueue) *Receiver {
 	attach := func() *attachment[*plainReceiver] {
 		return &attachment[*plainReceiver]{
-			client: b.links, bound: b.sendTimeout,
+			client: b.links, bound: b.linkBound,
 			create: func(c *azservicebus.Client) (*plainReceiver, error) {
 				o := &azservicebus.ReceiverOptions{SubQueue: sub}
 				if src.Queue != "" {

@@ -12,17 +12,14 @@ import (
 
 type sessionReceiver = azservicebus.SessionReceiver
 
-// An accept takes about twenty round trips, twelve of them for the claims of its links, which the SDK negotiates one at a
-// time on each connection. It is bounded by as many as several accepts on one connection need, and by at least
-// acceptTimeout: the first is made before any distance is known.
-const (
-	acceptTimeout  = 15 * time.Second
-	acceptMeasures = 4 // in bounds of one call
-)
+// acceptCalls is what an accept may take, in bounds of one call: it takes about twenty round trips, twelve of them for the
+// claims of its links, which the SDK negotiates one at a time on each connection. The first is made before any distance is
+// known.
+const acceptCalls = 5
 
 // acceptBound returns what an accept may take beside the time for which the broker looks for a session.
 func (b *Bus) acceptBound() time.Duration {
-	return max(acceptTimeout, acceptMeasures*b.distance.bound(b.callTimeout))
+	return acceptCalls * b.distance.bound(b.callTimeout)
 }
 
 // AcceptNext waits up to wait for a session of src that has a message and no owner. ErrIdle when none came.
@@ -253,7 +250,10 @@ func (s *Session) DeadLetter(
 	})
 }
 
-// Close returns the session back: the broker may hand it out at once, and its unsettled messages do not count a delivery.
+// closeCalls is how many calls closing a session takes: its two links and their AMQP sessions end one after the other.
+const closeCalls = 4
+
+// Close gives the session back: the broker may hand it out at once, and its unsettled messages do not count a delivery.
 // It must be called exactly once, also after an ErrLost.
 func (s *Session) Close(ctx context.Context) error {
 	s.end(errors.New("closed")) // from here on nothing else begins
@@ -270,12 +270,11 @@ func (s *Session) Close(ctx context.Context) error {
 	if s.g.ctx.Err() != nil {
 		return nil // its connection is gone, and the session with it
 	}
-	before := time.Now()
-	_, err := bounded(ctx, s.g, s.bus.distance.bound(s.bus.callTimeout), func(ctx context.Context) (struct{}, error) {
+	bound := closeCalls * s.bus.distance.bound(s.bus.callTimeout)
+	_, err := bounded(ctx, s.g, bound, func(ctx context.Context) (struct{}, error) {
 		s.awaitArrival(ctx)
 		return struct{}{}, s.receiver.Close(ctx)
 	}, nil)
-	s.bus.measure(before, err)
 	if err != nil {
 		return fmt.Errorf("close session: %w", err)
 	}

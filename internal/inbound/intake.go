@@ -67,18 +67,6 @@ func (w *Worker) acceptAll(intake, work context.Context, src *Source, wg *sync.W
 	}
 }
 
-// idle is how long a lane waits for another message before it releases its session: shortly when sessions could be
-// taken but for the slots, because then thousands of short ones would each cost the whole wait.
-func (w *Worker) idle() time.Duration {
-	if w.slots.Wanted() {
-		return min(w.o.Idle, wantedIdle)
-	}
-	return w.o.Idle
-}
-
-// wantedIdle is more than a message that is already there takes to arrive.
-const wantedIdle = 20 * time.Millisecond
-
 // giveBack closes a session: the broker may hand it out at once.
 func (w *Worker) giveBack(work context.Context, s Session) {
 	if err := lease.Close(work, s); err != nil {

@@ -91,7 +91,7 @@ func TestEveryFileArrivesFromAnyDistance(t *testing.T) {
 		rtt             time.Duration
 		sessions, files int
 		long            bool
-	}{{24, 6, 5, false}, {60, 4, 3, false}, {250, 3, 1, false}, {120, 6, 5, true}, {250, 6, 5, true}} {
+	}{{24, 6, 5, false}, {60, 4, 3, false}, {250, 2, 1, false}, {120, 6, 5, true}, {250, 6, 5, true}} {
 		t.Run(fmt.Sprintf("%d ms, %d sessions", far.rtt, far.sessions), func(t *testing.T) {
 			if far.long && !*longLine {
 				t.Skip("-line.long")

@@ -26,7 +26,7 @@ func (l *lane) unreadable(state []byte, why error) (next, error) {
 		return release, nil
 	}
 	l.ledger = &ledger.Ledger{} // nothing to store before the order has come
-	f, err := l.receive(l.w.o.Idle)
+	f, err := l.receive(time.Time{})
 	if f == nil || err != nil {
 		return release, err
 	}

@@ -24,7 +24,8 @@ import (
 type Session interface {
 	ID() string
 	Lock() (granted, until time.Time)
-	LastFailure() time.Time // when a link or a connection of this process last failed
+	RoundTrip() time.Duration // what a question to the broker and its answer take at present; 0 when that is not known
+	LastFailure() time.Time   // when a link or a connection of this process last failed
 	Renew(ctx context.Context) error
 	Receive(ctx context.Context, wait time.Duration) (*azservicebus.ReceivedMessage, error) // nil, nil: none came
 	State(ctx context.Context) ([]byte, error)
@@ -87,6 +88,7 @@ type Worker struct {
 	instance string // names this process in the intents it writes
 	flights  *flights
 	slots    *admission.Slots
+	barren   *barren
 
 	mu         sync.Mutex
 	views      map[*view]struct{}
@@ -122,7 +124,7 @@ func New(o Options) (*Worker, error) {
 	_, _ = rand.Read(id[:]) // never fails, says crypto/rand
 	w := &Worker{
 		o: o, log: o.Telemetry.Logger(), instance: hex.EncodeToString(id[:]), flights: newFlights(),
-		slots: admission.NewSlots(o.Sessions), views: map[*view]struct{}{},
+		slots: admission.NewSlots(o.Sessions), barren: &barren{of: map[flightKey]int{}}, views: map[*view]struct{}{},
 		unreadable: map[flightKey]bool{},
 	}
 	return w, nil

@@ -12,10 +12,10 @@ type Closer interface {
 	Close(ctx context.Context) error
 }
 
-// closeTimeout and hurriedClose bound the closing of a session while there is time and when work has ended: the end of
+// closeTimeout and hurriedClose bound the closing of a session, which takes several round trips, while there is time and when work has ended: the end of
 // the connection, which is next then, frees the session too.
 const (
-	closeTimeout = 2 * time.Second
+	closeTimeout = 10 * time.Second
 	hurriedClose = 300 * time.Millisecond
 )
 
