@@ -41,6 +41,7 @@ type Line struct {
 	closed  bool
 	carried int64 // bytes, both ways
 	dialled int
+	began   time.Time // when the first connection was made
 }
 
 // A pair is one connection through the line.
@@ -86,6 +87,13 @@ func (l *Line) Dialled() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.dialled
+}
+
+// Began returns when the first connection was made; the zero time before that.
+func (l *Line) Began() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.began
 }
 
 // Stall stops all bytes until GoOn. No connection breaks.
@@ -185,7 +193,9 @@ func (l *Line) join(client, server net.Conn) {
 		return
 	}
 	l.pairs[p] = struct{}{}
-	l.dialled++
+	if l.dialled++; l.dialled == 1 {
+		l.began = time.Now()
+	}
 	shaken := time.Now().Add(l.is.RoundTrip) // connecting takes a round trip of its own
 	var both sync.WaitGroup
 	both.Go(func() { l.carry(p, server, client, &l.upUntil, shaken) })

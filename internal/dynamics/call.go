@@ -56,7 +56,7 @@ func query(u *url.URL, key, value string) {
 
 // fetch makes the call and returns the whole body of a 2xx answer.
 func (e *Environment) fetch(ctx context.Context, c call) (status int, body []byte, err error) {
-	callCtx, cancel := context.WithTimeoutCause(ctx, e.timeout, errCallTimeout)
+	callCtx, cancel := context.WithTimeoutCause(ctx, e.timeout+UploadTime(c.size), errCallTimeout)
 	defer cancel()
 	resp, err := e.do(callCtx, ctx, c)
 	if err != nil {

@@ -61,7 +61,7 @@ func (l *lane) post(f *fileImport) (next, error) {
 	}
 	f.entry.Intended(l.w.instance, time.Now())
 	if err = l.store(f.ctx); err == nil {
-		err = l.lease.Ensure(f.route.Timeout) // writing may have taken long
+		err = l.lease.Ensure(f.route.Timeout + dynamics.UploadTime(f.payload.Size())) // writing may have taken long
 	}
 	if err != nil {
 		pass.GiveBack()
