@@ -73,7 +73,7 @@ func newLane(w *Worker, o *ownedSession, slot *admission.Slot, v *view) *lane {
 	l.access = &access{ownedSession: o, slot: slot, show: l.show}
 	l.events = &announcer{ownedSession: o, to: w.o.Events, at: w.o.At, show: l.show}
 	l.orders = &orders{ownedSession: o}
-	l.patience = patience{session: o.key(0), barren: w.barren}
+	l.patience = patience{session: o.key(0), barren: w.barren, least: w.o.FirstWait}
 	return l
 }
 

@@ -27,7 +27,7 @@ func farWorld(t *testing.T, broker, fno line.Conditions) *tcpWorld {
 	w := newTCPWorld(t, 30*time.Second, tcpPolicies[0])
 	w.calls, w.sends = 0, 0 // the defaults
 	w.route.Timeout, w.route.Deadline = 20*time.Second, 10*time.Minute
-	w.o.Idle = 200 * time.Millisecond
+	w.o.Idle, w.o.FirstWait = 200*time.Millisecond, 0
 	w.logger = slog.New(slog.NewTextHandler(t.Output(), nil))
 	begin := func(target string, is line.Conditions) *line.Line {
 		l, err := line.New(target, is)

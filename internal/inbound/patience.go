@@ -8,8 +8,9 @@ import (
 
 // A session was handed out because it has a message, which takes as long to arrive as the line makes it: a large one over
 // a slow line takes a minute. Who gives the session back before that gets it again at once, with the same message, and
-// for ever. So the first message is waited for that long, and twice as long each time that a session gave nothing.
-const firstWait = time.Minute
+// for ever. So the first message is waited for that long (Options.FirstWait), and twice as long each time that a session
+// gave nothing.
+const defaultFirstWait = time.Minute
 
 // wantedIdle is how long a lane waits for another message when other sessions wait for its slot, at least: thousands of
 // short sessions would else each cost the whole idle time.
@@ -19,6 +20,7 @@ const wantedIdle = 20 * time.Millisecond
 type patience struct {
 	session flightKey
 	barren  *barren
+	least   time.Duration // for the first message, in a session that never gave nothing
 	first   time.Duration // what the first message took to arrive; 0 before it came
 }
 
@@ -26,12 +28,12 @@ type patience struct {
 // come, and may take as long as the first one did.
 func (p *patience) wait(idle time.Duration, wanted bool, roundTrip time.Duration) time.Duration {
 	if p.first == 0 {
-		return firstWait << p.barren.times(p.session)
+		return p.least << p.barren.times(p.session)
 	}
 	if wanted {
 		idle = min(idle, wantedIdle)
 	}
-	return max(idle, min(2*(roundTrip+p.first), firstWait))
+	return max(idle, min(2*(roundTrip+p.first), p.least))
 }
 
 // came notes that a message arrived that was waited for since a time.
@@ -67,7 +69,7 @@ type barren struct {
 	of map[flightKey]int
 }
 
-// mostDoublings is how often the first wait doubles at most: to eight minutes, after which a receiver is replaced.
+// mostDoublings is how often the first wait doubles at most: to eight minutes by default, after which a receiver is replaced.
 const mostDoublings = 3
 
 func (b *barren) times(k flightKey) int {

@@ -96,7 +96,7 @@ func newTCPWorld(t testing.TB, lock time.Duration, p tcpPolicy) *tcpWorld {
 	if p.overlap {
 		w.route.Overlap, w.route.Window, w.route.ResendUnknown = true, 3, true
 	}
-	w.o = Options{Sessions: 8, Accepts: 3, Idle: 100 * time.Millisecond, AcceptWait: 5 * time.Second}
+	w.o = Options{Sessions: 8, Accepts: 3, Idle: 100 * time.Millisecond, AcceptWait: 5 * time.Second, FirstWait: time.Second}
 	t.Cleanup(func() {
 		w.end()
 		if err := f.Close(); err != nil {

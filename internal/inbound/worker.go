@@ -73,6 +73,7 @@ type Options struct {
 	Accepts    int           // accepts that wait in parallel, all sources together
 	AcceptWait time.Duration // how long one accept waits; default 30 s
 	Idle       time.Duration // an empty session is released after this
+	FirstWait  time.Duration // how long the message for which a session was handed out may take to arrive; default 1 min
 	Refresh    time.Duration // a receiver older than this is closed and accepted again; default 8 min, under the broker's ten
 	ParkCheck  time.Duration // how often a parked session looks for an operator's order; default 5 s
 
@@ -115,6 +116,7 @@ func New(o Options) (*Worker, error) {
 		o.Telemetry = telemetry.Discard()
 	}
 	o.AcceptWait = defaulted(o.AcceptWait, 30*time.Second)
+	o.FirstWait = defaulted(o.FirstWait, defaultFirstWait)
 	o.Refresh = defaulted(o.Refresh, 8*time.Minute)
 	o.ParkCheck = defaulted(o.ParkCheck, 5*time.Second)
 	if o.At == nil {
