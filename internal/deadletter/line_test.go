@@ -37,7 +37,7 @@ func TestALargeDeadLetterIsResubmittedFromFarAway(t *testing.T) {
 		at := strings.Replace(w.ConnectionString(), w.Addr(), l.Addr(), 1)
 		return azservicebus.NewClientFromConnectionString(at, &azservicebus.ClientOptions{RetryOptions: r})
 	})
-	rep, err := Resubmit(t.Context(), far, Options{Entity: q, Ledger: fakeLedger{}, Wait: 10 * time.Second})
+	rep, err := Resubmit(t.Context(), far, Options{Source: q, Wait: 10 * time.Second})
 	if err != nil || rep.Done != 1 || !rep.Complete() {
 		t.Fatalf("%+v %v", rep, err)
 	}
