@@ -42,7 +42,7 @@ func BenchmarkDistance(b *testing.B) {
 // BenchmarkSize: 8 sessions of 2 files, over a line of 10 ms.
 func BenchmarkSize(b *testing.B) {
 	const sessions, files = 8, 2
-	for _, size := range strings.Split(*sizes, ",") {
+	for size := range strings.SplitSeq(*sizes, ",") {
 		x := numbers(b, size, "/")
 		b.Run(fmt.Sprintf("%dKB-at-%dMbit", x[0], x[1]), func(b *testing.B) {
 			each(b, func(b *testing.B, c contender) {
@@ -101,7 +101,7 @@ func (st *stage) watch(b *testing.B, c contender, sessions, files int) {
 
 func numbers(b *testing.B, list, by string) (all []int) {
 	b.Helper()
-	for _, text := range strings.Split(list, by) {
+	for text := range strings.SplitSeq(list, by) {
 		n, err := strconv.Atoi(text)
 		if err != nil {
 			b.Fatal(err)
