@@ -9,14 +9,18 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+	metricnoop "go.opentelemetry.io/otel/metric/noop"
+	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
 	"fnobridge/emulator/line"
 	"fnobridge/emulator/servicebus"
 	"fnobridge/internal/history"
+	"fnobridge/internal/telemetry"
 )
 
 var longLine = flag.Bool("line.long", false, "all distances and sizes, some of which take minutes")
@@ -26,6 +30,7 @@ func farWorld(t *testing.T, broker, fno line.Conditions) *tcpWorld {
 	t.Helper()
 	w := newTCPWorld(t, 30*time.Second, tcpPolicies[0])
 	w.calls, w.sends = 0, 0 // the defaults
+	w.drains = 10 * time.Minute
 	w.route.Timeout, w.route.Deadline = 20*time.Second, 10*time.Minute
 	w.o.Idle, w.o.FirstWait = 200*time.Millisecond, 0
 	w.logger = slog.New(slog.NewTextHandler(t.Output(), nil))
@@ -169,4 +174,44 @@ func TestAHalfOpenConnectionIsReplaced(t *testing.T) {
 	if r := w.check(); r.Processed != 16 {
 		t.Errorf("%+v", r)
 	}
+}
+
+// A session that is handed out twice and gives nothing is told of, with what may be the cause; then it gives its message.
+func TestASessionThatGivesNothingIsToldOf(t *testing.T) {
+	t.Parallel()
+	w := newTCPWorld(t, 10*time.Second, tcpPolicies[0])
+	var log lockedBuffer
+	tel, err := telemetry.New(slog.New(slog.NewTextHandler(&log, nil)), tracenoop.NewTracerProvider(), metricnoop.NewMeterProvider())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.o.Telemetry, w.o.FirstWait = tel, 100*time.Millisecond
+	w.sb.Faults().Add(servicebus.Fault{Op: servicebus.OpReceive, Entity: source, Effect: servicebus.Lose, Times: 3})
+	w.fill(1, 2)
+	w.start()
+	w.drained()
+	if r := w.check(); r.Processed != 2 {
+		t.Errorf("%+v", r)
+	}
+	if n := strings.Count(log.String(), "gave no message"); n != 2 {
+		t.Errorf("it was told %d times of three waits for nothing, want all but the first:\n%s", n, log.String())
+	}
+}
+
+// A lockedBuffer is a log that several goroutines write.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
 }

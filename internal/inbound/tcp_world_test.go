@@ -41,6 +41,8 @@ type tcpWorld struct {
 	fnoAt string        // where the workers reach F&O; as it says itself when empty
 	calls time.Duration // what one call on a session may take
 
+	drains time.Duration // how long a queue may take to drain; two minutes when 0
+
 	takeBack  func(session string)      // called before a session is accepted by its ID; may be nil
 	publisher func(Publisher) Publisher // what a process publishes with; may be nil
 
@@ -270,7 +272,7 @@ func (w *tcpWorld) fill(sessions, files int) {
 // drained waits until the queue is empty.
 func (w *tcpWorld) drained() {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), cmp.Or(w.drains, 2*time.Minute))
 	defer cancel()
 	err := w.sb.Await(ctx, func() bool {
 		c, _ := w.sb.Counts(source)
