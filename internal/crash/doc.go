@@ -14,5 +14,6 @@
 //
 //	go test ./internal/crash                            a few seconds
 //	FNOBRIDGE_CRASH_LONG=1 go test -v -timeout 20m -run Random ./internal/crash
+//	FNOBRIDGE_CRASH_RTT=30 go test ./internal/crash     the bridges 30 ms away from Service Bus
 //	FNOBRIDGE_CRASH_SEED=n go test ./internal/crash     the schedule of an earlier run
 package crash
