@@ -1,6 +1,7 @@
-// Package line is the distance between two machines, for tests: a TCP connection through it takes a round-trip time, has
-// a bandwidth, stalls, and breaks in the ways that connections break. Everything else in the tests talks over loopback,
-// where a message is there as soon as it is sent; a worker that was only ever tried there works nowhere else.
+// Package line is the distance between two machines, for tests: a TCP connection through it takes a round-trip time,
+// has a bandwidth, stalls, and breaks in the ways that connections break. Everything else in the tests talks over
+// loopback, where a message is there as soon as it is sent; a worker that was only ever tried there works nowhere
+// else.
 //
 //	client --Addr--> [Line] --target--> server
 //

@@ -2,9 +2,9 @@ package servicebus
 
 import "slices"
 
-// ahead is how much of the connection's queue may be parts of messages that take several frames. What is behind it waits
-// in the sessions, which take turns, so that the answer to a small question does not wait for the last byte of a large
-// message: it would come seconds late on a slow line.
+// ahead is how much of the connection's queue may be parts of messages that take several frames. What is behind it
+// waits in the sessions, which take turns, so that the answer to a small question does not wait for the last byte of a
+// large message: it would come seconds late on a slow line.
 const ahead = 64 << 10
 
 // A pendingFrame is a transfer that waits in its session.

@@ -162,7 +162,8 @@ type script struct {
 func (st *stage) script(s settings) []string {
 	st.tb.Helper()
 	text, err := json.Marshal(script{
-		ServiceBus: st.connectionString(), Queue: queue, Topic: topic, Fno: st.fno.URL(), Token: st.fno.Token(client), Job: job, Sessions: s.sessions,
+		ServiceBus: st.connectionString(), Queue: queue, Topic: topic,
+		Fno: st.fno.URL(), Token: st.fno.Token(client), Job: job, Sessions: s.sessions,
 		Idle: max(s.idle, 200*time.Millisecond),
 	})
 	st.must(err)

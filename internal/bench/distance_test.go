@@ -23,9 +23,9 @@ var (
 // watched is how long a contender far away is watched at most.
 const watched = 2 * time.Minute
 
-// BenchmarkDistance: 64 sessions of 20 files of 4 KB, and Service Bus is so many milliseconds away. files/s counts from the
-// first accept to the last settlement, accepts/s from the first to the last of 64, first-file from the first connection to
-// F&O's acceptance of the first file.
+// BenchmarkDistance: 64 sessions of 20 files of 4 KB, and Service Bus is so many milliseconds away. files/s counts
+// from the first accept to the last settlement, accepts/s from the first to the last of 64, first-file from the first
+// connection to F&O's acceptance of the first file.
 func BenchmarkDistance(b *testing.B) {
 	for _, ms := range numbers(b, *rtts, ",") {
 		b.Run(fmt.Sprintf("%dms", ms), func(b *testing.B) {

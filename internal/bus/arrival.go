@@ -21,8 +21,8 @@ type arrival struct {
 	err     error // written, as message, before done is closed
 }
 
-// ask asks for the next message unless it was asked for already. One at a time: with more, the SDK's background releaser
-// may hand messages back out of order.
+// ask asks for the next message unless it was asked for already. One at a time: with more, the SDK's background
+// releaser may hand messages back out of order.
 func (s *Session) ask() *arrival {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -59,8 +59,9 @@ func (s *Session) arrive() (*azservicebus.ReceivedMessage, error) {
 }
 
 // Receive waits up to wait for the session's next message; nil without an error when none came. It can be called again
-// while the message is on its way: nothing is given back. Waiting is bounded by the caller, who renews the lock meanwhile.
-// The message may have come before the session was lost: only an answer of the broker to a call proves who owns it.
+// while the message is on its way: nothing is given back. Waiting is bounded by the caller, who renews the lock
+// meanwhile. The message may have come before the session was lost: only an answer of the broker to a call proves who
+// owns it.
 func (s *Session) Receive(ctx context.Context, wait time.Duration) (*azservicebus.ReceivedMessage, error) {
 	if s.usable.Err() != nil {
 		return nil, fmt.Errorf("receive: %w", s.lose(nil))

@@ -4,13 +4,13 @@
 // Why two clients, and why a wrapper at all (azservicebus v1.11.0, read in its source and measured under faults):
 //
 //   - A session receiver that loses its lock or link re-attaches the same session behind the caller's back and repeats
-//     the operation. Here every call on a session receiver is bounded by a few of the round trips that were measured, in
-//     the same region below the SDK's first retry delay; no call is retried, and a lock that changed without a renewal of
-//     ours is reported as ErrLost. The first failure surfaces; the receiver is never used again.
-//   - A receive that ends without a message leaves a credit and a goroutine behind that gives back what then arrives, so
-//     that a message which takes longer than the wait never comes. Here the next message is asked for once.
-//   - An accept takes twenty round trips, and the SDK lets the accepts of one connection wait for one another. Here they
-//     are spread over several.
+//     the operation. Here every call on a session receiver is bounded by a few of the round trips that were measured,
+//     in the same region below the SDK's first retry delay; no call is retried, and a lock that changed without a
+//     renewal of ours is reported as ErrLost. The first failure surfaces; the receiver is never used again.
+//   - A receive that ends without a message leaves a credit and a goroutine behind that gives back what then arrives,
+//     so that a message which takes longer than the wait never comes. Here the next message is asked for once.
+//   - An accept takes twenty round trips, and the SDK lets the accepts of one connection wait for one another. Here
+//     they are spread over several.
 //   - One failed settle retries on the SDK's own clock (4, 12, 28 s) and may close the healthy connection that all
 //     sessions share, again at each retry. Here a client whose connection failed is replaced as a whole, and every call
 //     that still waits on the old one returns at once.
@@ -36,9 +36,9 @@ import (
 	"fnobridge/internal/contract"
 )
 
-// DefaultCallTimeout bounds every call on a session receiver, unless the broker is so far away that its answers need more.
-// It must stay under 3 s: the SDK's first retry comes after 4 s less its jitter, and a second attempt may re-attach the
-// session silently. From far away that is found out afterwards, by the lock that has changed.
+// DefaultCallTimeout bounds every call on a session receiver, unless the broker is so far away that its answers need
+// more. It must stay under 3 s: the SDK's first retry comes after 4 s less its jitter, and a second attempt may
+// re-attach the session silently. From far away that is found out afterwards, by the lock that has changed.
 const DefaultCallTimeout = 2 * time.Second
 
 // Connect opens a client with the given retry options; it is called again whenever a client is replaced.
@@ -96,8 +96,8 @@ func Open(o Options) (*Bus, error) {
 	return b, nil
 }
 
-// noteFailure notes that a link or a connection failed, or may have. The clients call it with every doubt, before anybody
-// can get a new connection: what is asked on that one must count as asked afterwards.
+// noteFailure notes that a link or a connection failed, or may have. The clients call it with every doubt, before
+// anybody can get a new connection: what is asked on that one must count as asked afterwards.
 func (b *Bus) noteFailure() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -109,8 +109,8 @@ func (b *Bus) linkBound() time.Duration {
 	return max(3*b.sendTimeout, b.acceptBound())
 }
 
-// measure notes what a call that was begun at a time says about the distance. It is for calls that carry little: one round
-// trip, and no load.
+// measure notes what a call that was begun at a time says about the distance. It is for calls that carry little: one
+// round trip, and no load.
 func (b *Bus) measure(began time.Time, err error) {
 	switch {
 	case err == nil:

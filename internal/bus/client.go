@@ -14,9 +14,9 @@ import (
 )
 
 // A connection is replaced after three strikes without an answer from the broker in between: three calls that ran into
-// their bound, or two errors that may be the connection's or only a link's. One slow answer, or one session that lost its
-// link, must not cost every session its own; a dead peer that never resets the connection must not cost minutes. Where
-// a new connection costs its users nothing but a new link, one call without an answer is enough.
+// their bound, or two errors that may be the connection's or only a link's. One slow answer, or one session that lost
+// its link, must not cost every session its own; a dead peer that never resets the connection must not cost minutes.
+// Where a new connection costs its users nothing but a new link, one call without an answer is enough.
 const (
 	strikesBeforeReplace = 3
 	silenceStrikes       = 1
@@ -28,8 +28,8 @@ const (
 // large messages of some do not keep the answers to all others waiting.
 const sessionsPerConnection = 100
 
-// acceptConnections is how many connections are opened so that accepts need not wait for one another: the SDK negotiates
-// the claims of a connection one at a time, which takes twelve round trips for each accept.
+// acceptConnections is how many connections are opened so that accepts need not wait for one another: the SDK
+// negotiates the claims of a connection one at a time, which takes twelve round trips for each accept.
 const acceptConnections = 32
 
 // closeTimeout bounds the closing of a connection that may be dead already.
@@ -96,8 +96,8 @@ func newClient(
 	return c
 }
 
-// mostIdle is how many goroutines wait for the next call. The SDK's calls are deep: growing the stack of a new goroutine
-// for each took an eighth of the processor time of a loop that sends, receives and completes.
+// mostIdle is how many goroutines wait for the next call. The SDK's calls are deep: growing the stack of a new
+// goroutine for each took an eighth of the processor time of a loop that sends, receives and completes.
 const mostIdle = 64
 
 // spawn runs f in a goroutine that close waits for. Not a WaitGroup, because calls may begin while close waits.
@@ -196,8 +196,8 @@ func (c *client) dial() (*generation, error) {
 	return g, nil
 }
 
-// done returns a use back. The last user of a retired generation closes it, also one that was closed before: a call that
-// was under way then may have made a link since.
+// done returns a use back. The last user of a retired generation closes it, also one that was closed before: a call
+// that was under way then may have made a link since.
 func (g *generation) done() {
 	c := g.home
 	c.mu.Lock()

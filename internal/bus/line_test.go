@@ -18,14 +18,15 @@ func (w *world) away(is line.Conditions, connections int) (*bus.Bus, *line.Line)
 	l, err := line.New(w.server.Addr(), is)
 	w.must(err)
 	w.t.Cleanup(func() { w.must(l.Close()) })
-	return w.open(bus.Options{Connections: connections, Connect: func(r azservicebus.RetryOptions) (*azservicebus.Client, error) {
+	connect := func(r azservicebus.RetryOptions) (*azservicebus.Client, error) {
 		at := strings.Replace(w.server.ConnectionString(), w.server.Addr(), l.Addr(), 1)
 		return azservicebus.NewClientFromConnectionString(at, &azservicebus.ClientOptions{RetryOptions: r})
-	}}), l
+	}
+	return w.open(bus.Options{Connections: connections, Connect: connect}), l
 }
 
-// Accepts wait for one another on a connection. That the broker ends one which began late is an answer, and no connection
-// is replaced for it.
+// Accepts wait for one another on a connection. That the broker ends one which began late is an answer, and no
+// connection is replaced for it.
 func TestIdleAcceptsFarAwayAreIdle(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

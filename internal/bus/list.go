@@ -42,8 +42,8 @@ func (b *Bus) Sessions(ctx context.Context, src Source) iter.Seq2[string, error]
 	}
 }
 
-// knowsNoSessions asks by accepting a session, which the broker answers plainly. The SDK calls every refusal to list them
-// a lost connection.
+// knowsNoSessions asks by accepting a session, which the broker answers plainly. The SDK calls every refusal to list
+// them a lost connection.
 func (b *Bus) knowsNoSessions(ctx context.Context, src Source) bool {
 	s, err := b.AcceptByID(ctx, src, "fnobridge-probe")
 	if err != nil {

@@ -138,8 +138,8 @@ func (r *Receiver) Abandon(ctx context.Context, t Token) error {
 	})
 }
 
-// Renew renews the lock of one message and returns until when it lasts, by the broker's clock. ErrLockLost when somebody
-// else may have it.
+// Renew renews the lock of one message and returns until when it lasts, by the broker's clock. ErrLockLost when
+// somebody else may have it.
 func (r *Receiver) Renew(ctx context.Context, t Token) (until time.Time, err error) {
 	err = r.do(ctx, "renew a lock in", func(ctx context.Context, link *plainReceiver) error {
 		m := ByToken(t)

@@ -12,9 +12,9 @@ import (
 
 type sessionReceiver = azservicebus.SessionReceiver
 
-// acceptCalls is what an accept may take, in bounds of one call: it takes about twenty round trips, twelve of them for the
-// claims of its links, which the SDK negotiates one at a time on each connection. The first is made before any distance is
-// known.
+// acceptCalls is what an accept may take, in bounds of one call: it takes about twenty round trips, twelve of them for
+// the claims of its links, which the SDK negotiates one at a time on each connection. The first is made before any
+// distance is known.
 const acceptCalls = 5
 
 // acceptBound returns what an accept may take beside the time for which the broker looks for a session.
@@ -24,8 +24,8 @@ func (b *Bus) acceptBound() time.Duration {
 
 // AcceptNext waits up to wait for a session of src that has a message and no owner. ErrIdle when none came.
 func (b *Bus) AcceptNext(ctx context.Context, src Source, wait time.Duration) (*Session, error) {
-	// The broker is told to give up at wait; the call itself gets more, so that its answer is heard and a broker that says
-	// nothing is not taken for one that has nothing to give.
+	// The broker is told to give up at wait; the call itself gets more, so that its answer is heard and a broker that
+	// says nothing is not taken for one that has nothing to give.
 	return b.accept(ctx, wait+b.acceptBound(), src, "", func(ctx context.Context, g *generation) (*sessionReceiver, error) {
 		ctx = waitAtBroker{ctx, wait, b.distance.bound(b.callTimeout)}
 		if src.Queue != "" {
@@ -35,9 +35,9 @@ func (b *Bus) AcceptNext(ctx context.Context, src Source, wait time.Duration) (*
 	})
 }
 
-// waitAtBroker tells the broker how long it may look for a session: the SDK passes on the deadline of its context when it
-// asks for one. The time counts from the question: connecting first takes nothing from it, unless it took so long that
-// the broker's answer would come when nobody listens any more. It ends nothing itself.
+// waitAtBroker tells the broker how long it may look for a session: the SDK passes on the deadline of its context when
+// it asks for one. The time counts from the question: connecting first takes nothing from it, unless it took so long
+// that the broker's answer would come when nobody listens any more. It ends nothing itself.
 type waitAtBroker struct {
 	context.Context
 	wait   time.Duration
@@ -131,9 +131,9 @@ func (s *Session) Lock() (granted, until time.Time) {
 // RoundTrip returns what a question to the broker and its answer take at present.
 func (s *Session) RoundTrip() time.Duration { return s.bus.distance.roundTrip() }
 
-// LastFailure returns when a link or a connection of this process last failed, or may have; the zero time when none ever
-// did. Whoever noticed it: a call on a session, a send, an accept that waited. What the broker said of a session before
-// may not be true any more: it frees a session whose link is gone.
+// LastFailure returns when a link or a connection of this process last failed, or may have; the zero time when none
+// ever did. Whoever noticed it: a call on a session, a send, an accept that waited. What the broker said of a session
+// before may not be true any more: it frees a session whose link is gone.
 func (s *Session) LastFailure() time.Time {
 	return s.bus.lastFailure()
 }

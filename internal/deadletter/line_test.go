@@ -20,7 +20,8 @@ func TestALargeDeadLetterIsResubmittedFromFarAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := sender.SendMessage(t.Context(), &azservicebus.Message{SessionID: &session, MessageID: &id, Body: body}, nil); err != nil {
+	m := &azservicebus.Message{SessionID: &session, MessageID: &id, Body: body}
+	if err := sender.SendMessage(t.Context(), m, nil); err != nil {
 		t.Fatal(err)
 	}
 	w.kill(t, "q", session, "Timeout")

@@ -40,8 +40,8 @@ type Options struct {
 	Progress func(done, all int) // may be nil
 	Waiting  func(n int)         // told when the run waits for locks of others; may be nil
 
-	// LeaveOut are reasons that need a look first: such a dead letter is not selected unless the filter names its reason
-	// or its message ID.
+	// LeaveOut are reasons that need a look first: such a dead letter is not selected unless the filter names its
+	// reason or its message ID.
 	LeaveOut []failure.Reason
 	Limit    int // at most so many, the first ones of the dead-letter queue; 0 is no limit
 

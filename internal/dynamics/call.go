@@ -75,8 +75,8 @@ func (e *Environment) fetch(ctx context.Context, c call) (status int, body []byt
 	return resp.StatusCode, body, nil
 }
 
-// do makes the call, a second time with a fresh token after a 401, and returns a 2xx answer or a *failure.Failure. callCtx
-// bounds the call and derives from ctx, which is the caller's.
+// do makes the call, a second time with a fresh token after a 401, and returns a 2xx answer or a *failure.Failure.
+// callCtx bounds the call and derives from ctx, which is the caller's.
 func (e *Environment) do(callCtx, ctx context.Context, c call) (*http.Response, error) {
 	token, err := e.tokens.get(callCtx)
 	if err != nil {
@@ -118,8 +118,8 @@ func (e *Environment) do(callCtx, ctx context.Context, c call) (*http.Response, 
 	return resp, nil
 }
 
-// roundTrip makes one attempt. It calls the transport itself, without http.Client around it: nothing there could follow a
-// redirect or keep a cookie.
+// roundTrip makes one attempt. It calls the transport itself, without http.Client around it: nothing there could
+// follow a redirect or keep a cookie.
 func (e *Environment) roundTrip(callCtx, ctx context.Context, c call, token string, expect bool) (*http.Response, error) {
 	up := &upload{ctx: callCtx, size: c.size, open: c.open}
 	tracedCtx := callCtx

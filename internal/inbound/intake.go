@@ -37,8 +37,8 @@ func (w *Worker) Run(intake, work context.Context) []Left {
 	return w.report
 }
 
-// acceptAll makes one long accept after another. "No session" is the normal answer of an idle queue, not a failure; only
-// real failures are waited out.
+// acceptAll makes one long accept after another. "No session" is the normal answer of an idle queue, not a failure;
+// only real failures are waited out.
 func (w *Worker) acceptAll(intake, work context.Context, src *Source, wg *sync.WaitGroup) {
 	failures := 0
 	for w.awaitOpenGate(intake, src) && w.slots.AwaitAccept(intake, src.Name) {
@@ -88,8 +88,8 @@ func (w *Worker) awaitOpenGate(ctx context.Context, src *Source) bool {
 	return false
 }
 
-// closedUntil returns when the first of the environments that this source feeds may be probed, if all of them are closed
-// for longer.
+// closedUntil returns when the first of the environments that this source feeds may be probed, if all of them are
+// closed for longer.
 func (w *Worker) closedUntil(src *Source) (until time.Time, closed bool) {
 	for _, r := range w.o.Routes {
 		if r.Source != "" && r.Source != src.Name {

@@ -64,8 +64,8 @@ const (
 // giveBackWait is how long a session that broke off is kept: the broker hands it out again at once.
 const giveBackWait = time.Second
 
-// roomyLedger is the size up to which another file is taken beside those in F&O. A file that F&O takes hours for, with a
-// window beside it, leaves an entry for every later one that has ended.
+// roomyLedger is the size up to which another file is taken beside those in F&O. A file that F&O takes hours for, with
+// a window beside it, leaves an entry for every later one that has ended.
 const roomyLedger = ledger.MaxBytes / 2
 
 func newLane(w *Worker, o *ownedSession, slot *admission.Slot, v *view) *lane {
@@ -195,9 +195,9 @@ func causeOf(ctx context.Context, err error) error {
 	return err
 }
 
-// receive waits for the next file: until a file in hand has its turn, or until the session counts as idle. It returns nil
-// when none came. A message that is older than one seen before means that the broker or the SDK changed the order: better
-// to start over than to post it.
+// receive waits for the next file: until a file in hand has its turn, or until the session counts as idle. It returns
+// nil when none came. A message that is older than one seen before means that the broker or the SDK changed the order:
+// better to start over than to post it.
 func (l *lane) receive(soonest time.Time) (*fileImport, error) {
 	wait := max(0, time.Until(soonest))
 	if len(l.imports) == 0 {

@@ -52,9 +52,9 @@ func (l *lane) sayReleased(f *fileImport) (next, error) {
 }
 
 // awaitOrder looks once for the order of an operator about the file at which the session stands. The lane keeps the
-// session's lock, because a session that is given back is handed out again at once, and gives back its slot, so that held
-// sessions do not keep others from work. The order is written down; what it asks for needs a slot, so the next owner of
-// the session carries it out.
+// session's lock, because a session that is given back is handed out again at once, and gives back its slot, so that
+// held sessions do not keep others from work. The order is written down; what it asks for needs a slot, so the next
+// owner of the session carries it out.
 func (l *lane) awaitOrder(f *fileImport) (next, error) {
 	if !l.ledger.Holds() { // it was given up behind another held file, and now it is the first
 		l.ledger.Hold(f.entry, f.entry.Reason, f.entry.Note, time.Now())
@@ -94,8 +94,8 @@ func (l *lane) skip(f *fileImport, bad *failure.Failure) (next, error) {
 	return release, err
 }
 
-// drain dead-letters a file that stands behind a failed one of a draining session (onFailure: drain). An operator's order
-// ends it; it is looked for with every file, so that what is sent after the order is not drained any more.
+// drain dead-letters a file that stands behind a failed one of a draining session (onFailure: drain). An operator's
+// order ends it; it is looked for with every file, so that what is sent after the order is not drained any more.
 func (l *lane) drain(f *fileImport) (next, error) {
 	p := l.ledger.Park
 	if o, ok := l.orders.next(l.ledger.Park); ok {
@@ -132,8 +132,9 @@ func (o *orders) next(park *ledger.Park) (ledger.Order, bool) {
 	return order, ok && err == nil
 }
 
-// read takes the order from the control session, if there is one. It is cleared before it is carried out: an order lost to
-// a crash leaves the session parked, where it can be seen and given again; one carried out twice could skip another file.
+// read takes the order from the control session, if there is one. It is cleared before it is carried out: an order
+// lost to a crash leaves the session parked, where it can be seen and given again; one carried out twice could skip
+// another file.
 func (o *orders) read(park *ledger.Park) (ledger.Order, bool, error) {
 	ctx, cancel := context.WithTimeout(o.owned, controlTimeout)
 	defer cancel()

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// A session was handed out because it has a message, which takes as long to arrive as the line makes it: a large one over
-// a slow line takes a minute. Who gives the session back before that gets it again at once, with the same message, and
-// for ever. So the first message is waited for that long (Options.FirstWait), and twice as long each time that a session
-// gave nothing.
+// A session was handed out because it has a message, which takes as long to arrive as the line makes it: a large one
+// over a slow line takes a minute. Who gives the session back before that gets it again at once, with the same
+// message, and for ever. So the first message is waited for that long (Options.FirstWait), and twice as long each time
+// that a session gave nothing.
 const defaultFirstWait = time.Minute
 
 // wantedIdle is how long a lane waits for another message when other sessions wait for its slot, at least: thousands of
@@ -44,8 +44,8 @@ func (p *patience) came(since time.Time) {
 	}
 }
 
-// nothing notes that the lane gives up waiting. It returns how often in a row the session gave no message at all; 0 when
-// it did.
+// nothing notes that the lane gives up waiting. It returns how often in a row the session gave no message at all; 0
+// when it did.
 func (p *patience) nothing() int {
 	if p.first > 0 {
 		return 0
@@ -58,8 +58,8 @@ func (o *ownedSession) warnBarren(ctx context.Context, times int, waited time.Du
 	if times < 2 {
 		return
 	}
-	o.log.WarnContext(ctx, "a session was accepted again and again and gave no message: its message takes longer to arrive "+
-		"than it was waited for (a large one on a slow line), or has left the queue meanwhile; it is waited for longer",
+	o.log.WarnContext(ctx, "a session was accepted again and again and gave no message: its message takes longer to "+
+		"arrive than it was waited for (a large one on a slow line), or has left the queue; it is waited for longer",
 		"times", times, "waited", waited, "roundTrip", o.RoundTrip())
 }
 
@@ -69,7 +69,8 @@ type barren struct {
 	of map[flightKey]int
 }
 
-// mostDoublings is how often the first wait doubles at most: to eight minutes by default, after which a receiver is replaced.
+// mostDoublings is how often the first wait doubles at most: to eight minutes by default, after which a receiver is
+// replaced.
 const mostDoublings = 3
 
 func (b *barren) times(k flightKey) int {

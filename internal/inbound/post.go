@@ -74,8 +74,8 @@ func (l *lane) post(f *fileImport) (next, error) {
 	return l.landed(f, id, err)
 }
 
-// enqueue makes the call. It runs under the worker's context, not under the lease: it began with enough lease for all of
-// it, it cannot be called back once the lease is lost, and an answer that is heard is an outcome that is known.
+// enqueue makes the call. It runs under the worker's context, not under the lease: it began with enough lease for all
+// of it, it cannot be called back once the lease is lost, and an answer that is heard is an outcome that is known.
 func (l *lane) enqueue(f *fileImport, pass *admission.Pass) (id string, err error) {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(f.ctx))
 	defer cancel(nil)
@@ -127,8 +127,8 @@ func (l *lane) landed(f *fileImport, id string, err error) (next, error) {
 	return goOn, l.events.flush(f)
 }
 
-// soon is how long nobody is left in the dark: with F&O's first answer expected sooner, it is published together with the
-// acceptance.
+// soon is how long nobody is left in the dark: with F&O's first answer expected sooner, it is published together with
+// the acceptance.
 const soon = 100 * time.Millisecond
 
 // outage takes the attempt back: an outage is none. Written down, because the wait at the gate may be long.

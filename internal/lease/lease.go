@@ -2,8 +2,8 @@
 // session to somebody else.
 //
 // Promised: the context of a lease has ended before the lock of the broker ends, whatever the clocks say, whether the
-// renewals fail, hang or come back late. Not promised: that the lock is still there while the lease runs. A broker frees
-// a session at once when its link goes; Prove asks for that.
+// renewals fail, hang or come back late. Not promised: that the lock is still there while the lease runs. A broker
+// frees a session at once when its link goes; Prove asks for that.
 package lease
 
 import (
