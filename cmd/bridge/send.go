@@ -23,8 +23,11 @@ import (
 // maxID is how many characters a session ID and a message ID may have. Source: Microsoft Learn, Service Bus quotas.
 const maxID = 128
 
-// sendTimeout bounds one message with its retries.
-const sendTimeout = time.Minute
+// sendTimeout bounds one message with its retries, beside what a large one takes over a line of so many bytes a second.
+const (
+	sendTimeout = time.Minute
+	slowestLine = 128 << 10
+)
 
 // sendFlags are the flags of `bridge send`.
 type sendFlags struct {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 	"github.com/google/uuid"
@@ -28,7 +29,7 @@ type output struct {
 
 // send sends one message. Its trace goes on in the bridge, unless nobody records it here.
 func (o output) send(ctx context.Context, m *azservicebus.Message) error {
-	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout+time.Duration(len(m.Body))*time.Second/slowestLine)
 	defer cancel()
 	_, carried := m.ApplicationProperties[telemetry.TraceParent]
 	ctx, end := o.tel.Send(ctx, o.to, telemetry.MessageInfo{

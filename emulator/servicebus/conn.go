@@ -53,6 +53,8 @@ type conn struct {
 	maxFrame int        // the peer's
 	waiting  int        // bytes of answers that wait for credit
 	blocked  []*outLink // waiting for the queue to drain
+	turns    []*session // with frames of large messages to send
+	fed      []*outLink // may deliver again, and nobody told them yet
 	attached bool       // it has had a link
 	alone    time.Time  // since when it has none, on the emulator's clock; sweep only
 	cbs      [2]int     // open $cbs links by role of the client: sender, receiver

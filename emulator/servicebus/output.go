@@ -57,23 +57,22 @@ func (c *conn) write() {
 		}
 		batch, last := c.takeOut()
 		c.mu.Unlock()
-		if len(batch) > 0 {
-			_ = c.nc.SetWriteDeadline(time.Now().Add(writeTime)) // on a closed connection the write fails
-			if _, err := c.nc.Write(batch); err != nil {
-				return
-			}
+		if c.writeAll(batch) != nil {
+			return
 		}
 		if last {
 			return
 		}
 		c.mu.Lock()
 		c.wrote(batch)
-		var resume []*outLink
+		c.refill()
+		resume := c.fed
+		c.fed = nil
 		if len(c.out) < highWater {
-			resume, c.blocked = c.blocked, nil
-			for _, l := range resume {
+			for _, l := range c.blocked {
 				l.blocked = false
 			}
+			resume, c.blocked = append(resume, c.blocked...), nil
 		}
 		more := len(c.out) > 0
 		c.mu.Unlock()
@@ -84,6 +83,21 @@ func (c *conn) write() {
 			l.consumer.Resume()
 		}
 	}
+}
+
+// writePiece is how much a peer has writeTime for: one that takes little at a time, over a slow line, is not dead.
+const writePiece = 64 << 10
+
+func (c *conn) writeAll(b []byte) error {
+	for len(b) > 0 {
+		n := min(len(b), writePiece)
+		_ = c.nc.SetWriteDeadline(time.Now().Add(writeTime)) // on a closed connection the write fails
+		if _, err := c.nc.Write(b[:n]); err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
 }
 
 // takeOut hands the queue to a writer. Callers hold mu.
@@ -120,14 +134,13 @@ func (c *conn) writeInline() {
 	}
 	batch, _ := c.takeOut()
 	c.mu.Unlock()
-	_ = c.nc.SetWriteDeadline(time.Now().Add(writeTime)) // on a closed connection the write fails
-	_, err := c.nc.Write(batch)
+	err := c.writeAll(batch)
 	c.mu.Lock()
 	c.wrote(batch)
 	if err != nil {
 		c.dead = true
 	}
-	more := len(c.out) > 0 || len(c.chores) > 0 || c.dead
+	more := len(c.out) > 0 || len(c.chores) > 0 || len(c.turns) > 0 || len(c.fed) > 0 || c.dead
 	c.mu.Unlock()
 	if more {
 		c.wakeWriter()

@@ -16,8 +16,9 @@ type session struct {
 	nextIncoming uint32 // transfer number we expect
 	incomingLeft uint32 // transfers the client may still send
 	nextOutgoing uint32
-	remoteWindow int64    // transfers we may still send
-	pending      [][]byte // frames waiting for remoteWindow
+	remoteWindow int64          // transfers we may still send
+	pending      []pendingFrame // transfers waiting for remoteWindow, or for their turn on the connection
+	inTurn       bool           // it is among the connection's turns
 
 	links        []link // by handle of the client
 	nextDelivery uint32
@@ -62,6 +63,7 @@ func (b *linkBase) detach(err *amqp.Error) {
 		return
 	}
 	b.detached = true
+	b.s.forget(b.handle)
 	b.s.c.frame(b.s.channel, &amqp.Detach{Handle: b.handle, Closed: true, Error: err})
 	b.s.c.signal()
 }
@@ -114,6 +116,7 @@ func (s *session) remove(l link) {
 func (s *session) drop(l link) {
 	s.remove(l)
 	s.c.mu.Lock()
+	s.forget(l.base().handle)
 	if o, ok := l.(*outLink); ok && o.unsettled > 0 {
 		for id, u := range s.unsettled {
 			if u.link == o {
@@ -143,16 +146,11 @@ func (s *session) flow(f *amqp.Flow) error {
 		next = 0 // the peer has not seen our begin: we started at 0
 	}
 	s.remoteWindow = int64(int32(next + f.IncomingWindow - s.nextOutgoing))
-	s.releasePending()
-	var resume []*outLink
-	if s.remoteWindow > 0 && len(s.pending) == 0 {
-		for _, l := range s.links {
-			if o, ok := l.(*outLink); ok && o.starved {
-				o.starved = false
-				resume = append(resume, o)
-			}
-		}
-	}
+	s.takeTurns()
+	s.c.refill()
+	s.fed()
+	resume := s.c.fed
+	s.c.fed = nil
 	if f.Echo && !f.HasHandle {
 		s.sendFlow()
 	}
@@ -189,16 +187,6 @@ func (s *session) linkFlow(handle, count, credit uint32, drain bool) {
 	})
 }
 
-func (s *session) releasePending() {
-	for len(s.pending) > 0 && s.remoteWindow > 0 {
-		s.c.out = append(s.c.out, s.pending[0]...)
-		s.pending[0] = nil
-		s.pending = s.pending[1:]
-		s.nextOutgoing++
-		s.remoteWindow--
-	}
-}
-
 // deliver queues a message in as many transfers as it takes. payload appends the encoded message. Callers hold mu.
 func (s *session) deliver(t *amqp.Transfer, payload func([]byte) []byte) {
 	c := s.c
@@ -224,17 +212,13 @@ func (s *session) deliver(t *amqp.Transfer, payload func([]byte) []byte) {
 		frame, at := amqp.BeginFrame(nil, amqp.FrameAMQP, s.channel)
 		frame = amqp.EndFrame(append(t.Append(frame), rest[:n]...), at)
 		rest = rest[n:]
-		if s.remoteWindow > 0 && len(s.pending) == 0 {
-			c.out = append(c.out, frame...)
-			s.nextOutgoing++
-			s.remoteWindow--
-		} else {
-			s.pending = append(s.pending, frame)
-		}
+		s.pending = append(s.pending, pendingFrame{t.Handle, frame})
 		if !t.More {
-			return
+			break
 		}
 	}
+	s.takeTurns()
+	c.refill()
 }
 
 // transfer counts an incoming transfer and passes it to its link.

@@ -142,7 +142,7 @@ func bridge(st *stage, s settings) *exec.Cmd {
 	st.must(os.WriteFile(filepath.Join(dir, "bridge.yaml"), []byte(text), 0o600))
 	st.must(os.WriteFile(filepath.Join(dir, "authority.pem"), st.fno.CertificatePEM(), 0o600))
 	cmd := exec.Command(path, "run", "-c", filepath.Join(dir, "bridge.yaml"), "--log-format", "json")
-	cmd.Env = []string{"SERVICEBUS_CONNECTION_STRING=" + st.bus.ConnectionString(), "FNO_SECRET=" + secret, "HOME=" + dir,
+	cmd.Env = []string{"SERVICEBUS_CONNECTION_STRING=" + st.connectionString(), "FNO_SECRET=" + secret, "HOME=" + dir,
 		"GOGC=" + os.Getenv("GOGC")}
 	return cmd
 }
@@ -162,7 +162,8 @@ type script struct {
 func (st *stage) script(s settings) []string {
 	st.tb.Helper()
 	text, err := json.Marshal(script{
-		ServiceBus: st.bus.ConnectionString(), Queue: queue, Topic: topic, Fno: st.fno.URL(), Token: st.fno.Token(client), Job: job, Sessions: s.sessions,
+		ServiceBus: st.connectionString(), Queue: queue, Topic: topic,
+		Fno: st.fno.URL(), Token: st.fno.Token(client), Job: job, Sessions: s.sessions,
 		Idle: max(s.idle, 200*time.Millisecond),
 	})
 	st.must(err)

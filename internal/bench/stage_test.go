@@ -14,6 +14,7 @@ import (
 
 	fno "fnobridge/emulator/dynamics"
 	"fnobridge/emulator/dynamics/dynamicstest"
+	"fnobridge/emulator/line"
 	"fnobridge/emulator/servicebus/entity"
 	"fnobridge/emulator/servicebus/servicebustest"
 )
@@ -35,6 +36,7 @@ type stage struct {
 	fno    *dynamicstest.Environment
 	client *azservicebus.Client
 	sender *azservicebus.Sender
+	far    *line.Line // between the contender and Service Bus; nil is loopback
 
 	mu    sync.Mutex
 	first time.Time // when F&O accepted the first file
@@ -48,6 +50,7 @@ func newStage(tb testing.TB, latency time.Duration) *stage {
 	st.bus = servicebustest.New(tb,
 		servicebustest.SessionQueue(queue, func(q *entity.QueueDescription) {
 			q.LockDuration, q.MaxDeliveryCount, q.MaxSizeInMegabytes = 5*time.Minute, 2000, 5*1024
+			q.MaxMessageSizeInKilobytes = 100 << 10
 		}),
 		servicebustest.Topic(topic, func(t *entity.TopicDescription) { t.MaxSizeInMegabytes = 5 * 1024 }),
 	)
@@ -73,6 +76,23 @@ func newStage(tb testing.TB, latency time.Duration) *stage {
 	return st
 }
 
+// away puts a line between the contender and Service Bus. Both producer and F&O stay near.
+func (st *stage) away(is line.Conditions) {
+	st.tb.Helper()
+	var err error
+	st.far, err = line.New(st.bus.Addr(), is)
+	st.must(err)
+	st.tb.Cleanup(func() { st.must(st.far.Close()) })
+}
+
+// connectionString is the contender's.
+func (st *stage) connectionString() string {
+	if st.far == nil {
+		return st.bus.ConnectionString()
+	}
+	return strings.Replace(st.bus.ConnectionString(), st.bus.Addr(), st.far.Addr(), 1)
+}
+
 func (st *stage) must(err error) {
 	st.tb.Helper()
 	if err != nil {
@@ -84,6 +104,14 @@ func (st *stage) must(err error) {
 func (st *stage) send(session, id string) {
 	st.tb.Helper()
 	st.must(st.sender.SendMessage(st.tb.Context(), file(session, id), nil))
+}
+
+// sendLarge sends one file of a size.
+func (st *stage) sendLarge(session, id string, size int) {
+	st.tb.Helper()
+	m := file(session, id)
+	m.Body = append(m.Body, make([]byte, max(0, size-len(m.Body)))...)
+	st.must(st.sender.SendMessage(st.tb.Context(), m, nil))
 }
 
 func file(session, id string) *azservicebus.Message {

@@ -11,7 +11,8 @@ import (
 // a write to a peer that reads no more does not for half a minute.
 const abandonAfter = 100 * time.Millisecond
 
-// errAbandoned says that a call did not return when its context ended. It goes on by itself; nobody may use what it used.
+// errAbandoned says that a call did not return when its context ended. It goes on by itself; nobody may use what it
+// used.
 var errAbandoned = errors.New("the call does not return")
 
 // bounded runs one call on a generation: it ends with the caller's context, after bound, or with the
@@ -46,6 +47,12 @@ func bounded[T any](
 	case errors.Is(err, errSilence):
 		return v, err
 	}
+	g.judge(err)
+	return v, err
+}
+
+// judge acts on what an error says about the connection.
+func (g *generation) judge(err error) {
 	switch healthAfter(err) {
 	case dead:
 		g.fail(err)
@@ -54,11 +61,10 @@ func bounded[T any](
 	case alive:
 		g.answered()
 	}
-	return v, err
 }
 
-// abandonable runs a call in a goroutine of the client, which waits for all of them when it is closed. It ends the call's
-// context with the generation: it waits here anyway, so that needs no context of its own.
+// abandonable runs a call in a goroutine of the client, which waits for all of them when it is closed. It ends the
+// call's context with the generation: it waits here anyway, so that needs no context of its own.
 func abandonable[T any](
 	ctx context.Context, end context.CancelFunc, g *generation, call func(context.Context) (T, error), late func(T),
 ) (T, error) {

@@ -14,9 +14,9 @@ import (
 )
 
 // A connection is replaced after three strikes without an answer from the broker in between: three calls that ran into
-// their bound, or two errors that may be the connection's or only a link's. One slow answer, or one session that lost its
-// link, must not cost every session its own; a dead peer that never resets the connection must not cost minutes. Where
-// a new connection costs its users nothing but a new link, one call without an answer is enough.
+// their bound, or two errors that may be the connection's or only a link's. One slow answer, or one session that lost
+// its link, must not cost every session its own; a dead peer that never resets the connection must not cost minutes.
+// Where a new connection costs its users nothing but a new link, one call without an answer is enough.
 const (
 	strikesBeforeReplace = 3
 	silenceStrikes       = 1
@@ -24,11 +24,16 @@ const (
 )
 
 // sessionsPerConnection is how many sessions share a connection. Service Bus opens at most 5,000 channels on one, and a
-// session receiver takes two; fewer, so that a cut does not cost every session of a large replica its link.
-const sessionsPerConnection = 1000
+// session receiver takes two; fewer, so that a cut does not cost every session of a large replica its link, and so that
+// large messages of some do not keep the answers to all others waiting.
+const sessionsPerConnection = 100
+
+// acceptConnections is how many connections are opened so that accepts need not wait for one another: the SDK
+// negotiates the claims of a connection one at a time, which takes twelve round trips for each accept.
+const acceptConnections = 32
 
 // closeTimeout bounds the closing of a connection that may be dead already.
-const closeTimeout = 2 * time.Second
+const closeTimeout = 5 * time.Second
 
 var (
 	errReplaced = errors.New("the connection was replaced")
@@ -47,6 +52,7 @@ type client struct {
 	name    string
 	connect Connect
 	most    int // uses of one generation at a time
+	spread  int // generations that are made although others have room, for accepts
 	// silenceStrikes is how many strikes one call without an answer counts.
 	silenceStrikes int
 	// noteFailure is told of every doubt about a link or a connection.
@@ -73,9 +79,10 @@ type generation struct {
 	end  context.CancelCauseFunc
 	home *client
 
-	users   int
-	strikes int
-	dead    bool
+	users     int
+	accepting int // users that are accepting a session
+	strikes   int
+	dead      bool
 }
 
 func newClient(
@@ -89,8 +96,8 @@ func newClient(
 	return c
 }
 
-// mostIdle is how many goroutines wait for the next call. The SDK's calls are deep: growing the stack of a new goroutine
-// for each took an eighth of the processor time of a loop that sends, receives and completes.
+// mostIdle is how many goroutines wait for the next call. The SDK's calls are deep: growing the stack of a new
+// goroutine for each took an eighth of the processor time of a loop that sends, receives and completes.
 const mostIdle = 64
 
 // spawn runs f in a goroutine that close waits for. Not a WaitGroup, because calls may begin while close waits.
@@ -140,6 +147,45 @@ func (c *client) use() (*generation, error) {
 			return g, nil
 		}
 	}
+	return c.dial()
+}
+
+// useToAccept is use for an accept, which is paired with accepted besides. It prefers a connection on which no other
+// accept is under way, and then the one with the fewest.
+func (c *client) useToAccept() (*generation, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, errClosed
+	}
+	var best *generation
+	for _, g := range c.live {
+		if g.users < c.most && (best == nil || g.accepting < best.accepting) {
+			best = g
+		}
+	}
+	if best == nil || best.accepting > 0 && len(c.live) < c.spread {
+		g, err := c.dial()
+		if err != nil {
+			return nil, err
+		}
+		g.accepting++
+		return g, nil
+	}
+	best.users++
+	best.accepting++
+	return best, nil
+}
+
+// accepted ends useToAccept, but not the use.
+func (g *generation) accepted() {
+	g.home.mu.Lock()
+	g.accepting--
+	g.home.mu.Unlock()
+}
+
+// dial makes a generation with one user; mu is locked. Nothing goes over the line before the first call.
+func (c *client) dial() (*generation, error) {
 	sdk, err := c.connect(azservicebus.RetryOptions{MaxRetries: -1})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errConnect, err)
@@ -150,8 +196,8 @@ func (c *client) use() (*generation, error) {
 	return g, nil
 }
 
-// done returns a use back. The last user of a retired generation closes it, also one that was closed before: a call that
-// was under way then may have made a link since.
+// done returns a use back. The last user of a retired generation closes it, also one that was closed before: a call
+// that was under way then may have made a link since.
 func (g *generation) done() {
 	c := g.home
 	c.mu.Lock()

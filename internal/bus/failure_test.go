@@ -14,7 +14,8 @@ import (
 	"fnobridge/emulator/servicebus"
 )
 
-// A pair is a rig with a session that is owned and a sender that has sent. What happens to one of them is noticed for both.
+// A pair is a rig with a session that is owned and a sender that has sent. What happens to one of them is noticed for
+// both.
 type pair struct {
 	*rig
 	owned  *Session
@@ -58,7 +59,8 @@ func waiting(do func() error, harm func()) error {
 	return <-ended
 }
 
-// What the broker said of a session is not believed any more once anybody has noticed that a link or a connection failed.
+// What the broker said of a session is not believed any more once anybody has noticed that a link or a connection
+// failed.
 func TestLastFailureMovesWhoeverNoticesOne(t *testing.T) {
 	for name, notices := range map[string]func(t *testing.T, w pair) error{
 		"a call on a session": func(t *testing.T, w pair) error {
@@ -273,7 +275,7 @@ func TestLastFailureHasMovedBeforeThereIsANewConnection(t *testing.T) {
 				if err := errors.Join(<-ended, <-ended); err == nil || seen != 1 {
 					t.Errorf("%v, and %d connections were replaced", err, seen)
 				}
-			}, func(o *Options) { o.Logger = slog.New(spy{slog.DiscardHandler, see}) })
+			}, func(o *Options) { o.Connections, o.Logger = 1, slog.New(spy{slog.DiscardHandler, see}) })
 		})
 	}
 }

@@ -15,17 +15,18 @@ type sdkLink interface {
 }
 
 // An attachment is the one link of a sender or a receiver. It outlives links and connections: after a failure the next
-// call gets a new link, because azservicebus makes one only before the next attempt of the same call, and there is none.
-// Safe for concurrent use.
+// call gets a new link, because azservicebus makes one only before the next attempt of the same call, and there is
+// none. Safe for concurrent use.
 //
 //	(none) --a call--> attaching --> attached --a call or its connection failed--> dropped --last call ended--> closed
 //	  ^                    |                                                         |
 //	  +---- it failed -----+----------------------- next call -----------------------+
 type attachment[T sdkLink] struct {
 	client *client
-	bound  time.Duration // of getting a link
+	bound  func() time.Duration // of getting a link
 	create func(*azservicebus.Client) (T, error)
-	// ask asks the link for anything, so that it is there afterwards: azservicebus attaches a link only when it is used.
+	// ask asks the link for anything, so that it is there afterwards: azservicebus attaches a link only when it is
+	// used.
 	ask func(context.Context, T) error
 
 	mu   sync.Mutex
@@ -49,8 +50,8 @@ type attaching struct {
 	err  error
 }
 
-// over runs one bounded call over the link, waiting for one where there is none. The caller's own stop comes back as its
-// cause.
+// over runs one bounded call over the link, waiting for one where there is none. The caller's own stop comes back as
+// its cause.
 func over[T sdkLink, R any](
 	ctx context.Context, a *attachment[T], bound time.Duration, call func(context.Context, T) (R, error),
 ) (R, error) {
@@ -98,9 +99,9 @@ func (a *attachment[T]) attached(ctx context.Context) (*link[T], error) {
 
 // current returns the link that is there, or the attaching of one that is under way.
 //
-// There is one at a time, for all who wait, and with a bound of its own instead of theirs. azservicebus lets concurrent
-// first calls attach a link each, and all but the last leak with a goroutine of their own; and where the broker does not
-// answer, those who wait must not wait for one another.
+// There is one at a time, for all who wait, and with a bound of its own instead of theirs. azservicebus lets
+// concurrent first calls attach a link each, and all but the last leak with a goroutine of their own; and where the
+// broker does not answer, those who wait must not wait for one another.
 func (a *attachment[T]) current() (*link[T], *attaching) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -143,7 +144,7 @@ func (a *attachment[T]) newLink() (*link[T], error) {
 		return nil, err
 	}
 	l := &link[T]{sdk: sdk, g: g, gone: make(chan struct{})}
-	_, err = bounded(context.Background(), g, a.bound, func(ctx context.Context) (struct{}, error) {
+	_, err = bounded(context.Background(), g, a.bound(), func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, a.ask(ctx, sdk)
 	}, nil)
 	if err != nil {

@@ -23,7 +23,7 @@ func (b *Bus) Sessions(ctx context.Context, src Source) iter.Seq2[string, error]
 			pager = g.NewListSessionsForSubscriptionPager(src.Topic, src.Subscription, nil)
 		}
 		for pager.More() {
-			page, err := bounded(ctx, g, b.sendTimeout, func(ctx context.Context) (azservicebus.ListSessionsResponse, error) {
+			page, err := bounded(ctx, g, b.linkBound(), func(ctx context.Context) (azservicebus.ListSessionsResponse, error) {
 				return pager.NextPage(ctx)
 			}, nil)
 			if err != nil {
@@ -42,8 +42,8 @@ func (b *Bus) Sessions(ctx context.Context, src Source) iter.Seq2[string, error]
 	}
 }
 
-// knowsNoSessions asks by accepting a session, which the broker answers plainly. The SDK calls every refusal to list them
-// a lost connection.
+// knowsNoSessions asks by accepting a session, which the broker answers plainly. The SDK calls every refusal to list
+// them a lost connection.
 func (b *Bus) knowsNoSessions(ctx context.Context, src Source) bool {
 	s, err := b.AcceptByID(ctx, src, "fnobridge-probe")
 	if err != nil {

@@ -35,7 +35,7 @@ type Receiver struct {
 func (b *Bus) Receiver(src Source, sub azservicebus.SubQueue) *Receiver {
 	attach := func() *attachment[*plainReceiver] {
 		return &attachment[*plainReceiver]{
-			client: b.links, bound: b.sendTimeout,
+			client: b.links, bound: b.linkBound,
 			create: func(c *azservicebus.Client) (*plainReceiver, error) {
 				o := &azservicebus.ReceiverOptions{SubQueue: sub}
 				if src.Queue != "" {
@@ -74,20 +74,20 @@ func ask[R any](
 
 // do is ask for calls that return nothing, over the link that never asks for a message.
 func (r *Receiver) do(ctx context.Context, what string, call func(context.Context, *plainReceiver) error) error {
-	bound := r.bus.callTimeout
+	bound := r.bus.distance.bound(r.bus.callTimeout)
 	_, err := ask(ctx, r, r.asking, what, bound, func(ctx context.Context, link *plainReceiver) (struct{}, error) {
 		return struct{}{}, call(ctx, link)
 	})
 	return err
 }
 
-// pageCalls is how many bounds of a call one page of messages may take: it can be some megabytes, and unlike a session
-// there is nothing that it keeps waiting.
-const pageCalls = 4
+// pageTimeout is what one page of messages may take beside the bound of a call: it can be many megabytes, and unlike a
+// session there is nothing that it keeps waiting.
+const pageTimeout = time.Minute
 
 // Peek returns up to most messages from a sequence number on, locked ones included, without locking them.
 func (r *Receiver) Peek(ctx context.Context, from int64, most int) ([]*azservicebus.ReceivedMessage, error) {
-	bound := pageCalls * r.bus.callTimeout
+	bound := pageTimeout + r.bus.distance.bound(r.bus.callTimeout)
 	return ask(ctx, r, r.asking, "peek at", bound, func(ctx context.Context, link *plainReceiver) (messages, error) {
 		return peek(ctx, link, from, most)
 	})
@@ -95,7 +95,7 @@ func (r *Receiver) Peek(ctx context.Context, from int64, most int) ([]*azservice
 
 // Receive locks up to most messages; none without an error when none came within wait.
 func (r *Receiver) Receive(ctx context.Context, most int, wait time.Duration) ([]*azservicebus.ReceivedMessage, error) {
-	bound := wait + r.bus.callTimeout
+	bound := wait + r.bus.distance.bound(r.bus.callTimeout)
 	return ask(ctx, r, r.receiving, "receive from", bound, func(ctx context.Context, link *plainReceiver) (messages, error) {
 		return receive(ctx, link, most, wait)
 	})
@@ -103,7 +103,7 @@ func (r *Receiver) Receive(ctx context.Context, most int, wait time.Duration) ([
 
 // ReceiveDeferred locks one message that somebody deferred; nil without an error when it is not there.
 func (r *Receiver) ReceiveDeferred(ctx context.Context, seq int64) (*azservicebus.ReceivedMessage, error) {
-	what, bound := "receive deferred from", r.bus.callTimeout
+	what, bound := "receive deferred from", pageTimeout
 	got, err := ask(ctx, r, r.asking, what, bound, func(ctx context.Context, link *plainReceiver) (messages, error) {
 		got, err := link.ReceiveDeferredMessages(ctx, []int64{seq}, nil)
 		if e, ok := errors.AsType[*azservicebus.Error](err); ok && e.Code == azservicebus.CodeNotFound {
@@ -138,8 +138,8 @@ func (r *Receiver) Abandon(ctx context.Context, t Token) error {
 	})
 }
 
-// Renew renews the lock of one message and returns until when it lasts, by the broker's clock. ErrLockLost when somebody
-// else may have it.
+// Renew renews the lock of one message and returns until when it lasts, by the broker's clock. ErrLockLost when
+// somebody else may have it.
 func (r *Receiver) Renew(ctx context.Context, t Token) (until time.Time, err error) {
 	err = r.do(ctx, "renew a lock in", func(ctx context.Context, link *plainReceiver) error {
 		m := ByToken(t)

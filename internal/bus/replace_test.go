@@ -16,11 +16,12 @@ import (
 // the old client is closed.
 func TestACutEndsEverythingOnTheConnection(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorld(t, func(_ *servicebus.Options, o *bus.Options) { o.Connections = 1 })
 	w.put("orders", "a", "1")
 	a, b := w.take(w.bus, orders, "a"), w.take(w.bus, orders, "b")
 	m := w.receive(a)
-	// A settlement without an answer does not hear of the cut from the SDK, which sleeps on it. A state without an answer does.
+	// A settlement without an answer does not hear of the cut from the SDK, which sleeps on it. A state without an
+	// answer does.
 	mute := []*servicebus.Armed{
 		w.server.Faults().Add(servicebus.Fault{Op: servicebus.OpComplete, Effect: servicebus.Lose}),
 		w.server.Faults().Add(servicebus.Fault{Op: servicebus.OpGetState, Effect: servicebus.Lose}),

@@ -17,7 +17,7 @@ type Sender struct {
 // Sender prepares a sender; nothing is dialled before the first send.
 func (b *Bus) Sender(entity string) *Sender {
 	return &Sender{bus: b, entity: entity, attachment: &attachment[*azservicebus.Sender]{
-		client: b.links, bound: b.sendTimeout,
+		client: b.links, bound: b.linkBound,
 		create: func(c *azservicebus.Client) (*azservicebus.Sender, error) { return c.NewSender(entity, nil) },
 		ask: func(ctx context.Context, link *azservicebus.Sender) error {
 			_, err := link.NewMessageBatch(ctx, nil) // needs to know how large a message the link takes
@@ -41,14 +41,22 @@ func (s *Sender) Send(ctx context.Context, messages ...*azservicebus.Message) er
 // is a link and nothing is left to wait for, because getting one can take seconds. Its error is returned as it is, and
 // nothing was sent then.
 func (s *Sender) SendIf(ctx context.Context, may func() error, messages ...*azservicebus.Message) error {
-	return s.send(ctx, may, func(ctx context.Context, link *azservicebus.Sender) error {
+	size := 0
+	for _, m := range messages {
+		size += len(m.Body)
+	}
+	return s.send(ctx, may, size, func(ctx context.Context, link *azservicebus.Sender) error {
 		return transmit(ctx, link, messages)
 	})
 }
 
 // SendAMQP is Send for one message in the form in which it was received, so that a copy of it keeps everything.
 func (s *Sender) SendAMQP(ctx context.Context, m *azservicebus.AMQPAnnotatedMessage) error {
-	err := s.send(ctx, func() error { return nil }, func(ctx context.Context, link *azservicebus.Sender) error {
+	size := 0
+	for _, part := range m.Body.Data {
+		size += len(part)
+	}
+	err := s.send(ctx, func() error { return nil }, size, func(ctx context.Context, link *azservicebus.Sender) error {
 		return link.SendAMQPAnnotatedMessage(ctx, m, nil)
 	})
 	if notAllowed(err) && (m.Properties == nil || m.Properties.GroupID == nil) {
@@ -58,7 +66,7 @@ func (s *Sender) SendAMQP(ctx context.Context, m *azservicebus.AMQPAnnotatedMess
 }
 
 func (s *Sender) send(
-	ctx context.Context, may func() error, call func(context.Context, *azservicebus.Sender) error,
+	ctx context.Context, may func() error, size int, call func(context.Context, *azservicebus.Sender) error,
 ) error {
 	l, err := s.attached(ctx)
 	if err == nil {
@@ -66,7 +74,7 @@ func (s *Sender) send(
 			s.release(l, true)
 			return err
 		}
-		bound := s.bus.sendTimeout
+		bound := s.bus.distance.bound(s.bus.sendTimeout) + carrying(size)
 		_, err = overLink(ctx, s.attachment, l, bound, func(ctx context.Context, link *azservicebus.Sender) (struct{}, error) {
 			return struct{}{}, call(ctx, link)
 		})

@@ -12,15 +12,22 @@ import (
 
 type sessionReceiver = azservicebus.SessionReceiver
 
-// acceptByIDTimeout bounds an accept of a named session, which the broker answers at once either way.
-const acceptByIDTimeout = 5 * time.Second
+// acceptCalls is what an accept may take, in bounds of one call: it takes about twenty round trips, twelve of them for
+// the claims of its links, which the SDK negotiates one at a time on each connection. The first is made before any
+// distance is known.
+const acceptCalls = 5
+
+// acceptBound returns what an accept may take beside the time for which the broker looks for a session.
+func (b *Bus) acceptBound() time.Duration {
+	return acceptCalls * b.distance.bound(b.callTimeout)
+}
 
 // AcceptNext waits up to wait for a session of src that has a message and no owner. ErrIdle when none came.
 func (b *Bus) AcceptNext(ctx context.Context, src Source, wait time.Duration) (*Session, error) {
-	// The broker is told to give up at wait; the call itself gets a little more, so that its answer is heard and a
-	// broker that says nothing is not taken for one that has nothing to give.
-	return b.accept(ctx, wait+b.callTimeout, src, "", func(ctx context.Context, g *generation) (*sessionReceiver, error) {
-		ctx = waitAtBroker{ctx, wait}
+	// The broker is told to give up at wait; the call itself gets more, so that its answer is heard and a broker that
+	// says nothing is not taken for one that has nothing to give.
+	return b.accept(ctx, wait+b.acceptBound(), src, "", func(ctx context.Context, g *generation) (*sessionReceiver, error) {
+		ctx = waitAtBroker{ctx, wait, b.distance.bound(b.callTimeout)}
 		if src.Queue != "" {
 			return g.AcceptNextSessionForQueue(ctx, src.Queue, nil)
 		}
@@ -28,24 +35,26 @@ func (b *Bus) AcceptNext(ctx context.Context, src Source, wait time.Duration) (*
 	})
 }
 
-// waitAtBroker tells the broker how long it may look for a session: the SDK passes on the deadline of its context when it
-// asks for one. The time counts from the question: connecting first takes nothing from it. It ends nothing itself.
+// waitAtBroker tells the broker how long it may look for a session: the SDK passes on the deadline of its context when
+// it asks for one. The time counts from the question: connecting first takes nothing from it, unless it took so long
+// that the broker's answer would come when nobody listens any more. It ends nothing itself.
 type waitAtBroker struct {
 	context.Context
-	wait time.Duration
+	wait   time.Duration
+	answer time.Duration // what the broker's answer may take
 }
 
 func (w waitAtBroker) Deadline() (time.Time, bool) {
 	at := time.Now().Add(w.wait)
-	if own, ok := w.Context.Deadline(); ok && own.Before(at) {
-		return own, true
+	if own, ok := w.Context.Deadline(); ok && own.Add(-w.answer).Before(at) {
+		return own.Add(-w.answer), true
 	}
 	return at, true
 }
 
 // AcceptByID takes one session, whether it has messages or not. ErrTaken when another receiver owns it.
 func (b *Bus) AcceptByID(ctx context.Context, src Source, id string) (*Session, error) {
-	return b.accept(ctx, acceptByIDTimeout, src, id, func(ctx context.Context, g *generation) (*sessionReceiver, error) {
+	return b.accept(ctx, b.acceptBound(), src, id, func(ctx context.Context, g *generation) (*sessionReceiver, error) {
 		if src.Queue != "" {
 			return g.AcceptSessionForQueue(ctx, src.Queue, id, nil)
 		}
@@ -57,10 +66,11 @@ func (b *Bus) accept(
 	ctx context.Context, bound time.Duration, src Source, id string,
 	call func(context.Context, *generation) (*sessionReceiver, error),
 ) (*Session, error) {
-	g, err := b.sessions.use()
+	g, err := b.sessions.useToAccept()
 	if err != nil {
 		return nil, err
 	}
+	defer g.accepted()
 	before := time.Now()
 	r, err := bounded(ctx, g, bound, func(ctx context.Context) (*sessionReceiver, error) {
 		return call(ctx, g)
@@ -81,25 +91,29 @@ func (b *Bus) accept(
 		}
 		return nil, fmt.Errorf("accept session %q of %s: %w", id, src, named(err))
 	}
-	return &Session{
+	s := &Session{
 		receiver: r, g: g, bus: b, turn: make(chan struct{}, 1), granted: before, lockedUntil: r.LockedUntil(),
-	}, nil
+	}
+	s.usable, s.end = context.WithCancelCause(g.ctx)
+	return s, nil
 }
 
 // A Session is one accepted session. After the first error that is not the caller's own stop it answers every call
 // with ErrLost, except Close. Its methods may be called from several goroutines; calls to the broker run one at a time,
 // because the SDK writes the lock time without a lock of its own and because only then a silent re-attach can be told
-// apart.
+// apart. Only the next message is waited for beside them: a large one takes longer to arrive than the lock lasts.
 type Session struct {
 	receiver *sessionReceiver
 	g        *generation
 	bus      *Bus
-	turn     chan struct{} // full while a call is under way
+	turn     chan struct{}   // full while a call is under way
+	usable   context.Context // ends with the first failure as its cause, or with the connection
+	end      context.CancelCauseFunc
 
 	mu          sync.Mutex // guards what follows; never locked during a call
 	granted     time.Time  // just before the call that got or renewed the lock was made
 	lockedUntil time.Time  // what the broker answered to that call
-	lost        error      // the first failure
+	next        *arrival   // the message that is on its way or here; nil when none was asked for
 	closed      bool
 }
 
@@ -114,9 +128,12 @@ func (s *Session) Lock() (granted, until time.Time) {
 	return s.granted, s.lockedUntil
 }
 
-// LastFailure returns when a link or a connection of this process last failed, or may have; the zero time when none ever
-// did. Whoever noticed it: a call on a session, a send, an accept that waited. What the broker said of a session before
-// may not be true any more: it frees a session whose link is gone.
+// RoundTrip returns what a question to the broker and its answer take at present.
+func (s *Session) RoundTrip() time.Duration { return s.bus.distance.roundTrip() }
+
+// LastFailure returns when a link or a connection of this process last failed, or may have; the zero time when none
+// ever did. Whoever noticed it: a call on a session, a send, an accept that waited. What the broker said of a session
+// before may not be true any more: it frees a session whose link is gone.
 func (s *Session) LastFailure() time.Time {
 	return s.bus.lastFailure()
 }
@@ -131,22 +148,21 @@ func call[T any](
 		defer func() { <-s.turn }()
 	case <-ctx.Done():
 	}
-	if err := s.usable(); err != nil {
-		return none, fmt.Errorf("%s: %w", what, err)
+	if s.usable.Err() != nil {
+		return none, fmt.Errorf("%s: %w", what, s.lose(nil))
 	}
 	if ctx.Err() != nil {
 		return none, context.Cause(ctx)
 	}
 	before := time.Now()
-	v, err := bounded(ctx, s.g, s.bus.callTimeout, fn, nil)
+	v, err := bounded(ctx, s.g, s.bus.distance.bound(s.bus.callTimeout), fn, nil)
+	s.bus.measure(before, err)
 	if !errors.Is(err, errAbandoned) { // else the call still runs, and may be writing the lock time
 		err = s.compare(before, renews, err)
 	}
 	switch {
 	case err == nil:
 		return v, nil
-	case errors.Is(err, errSilence):
-		return none, nil
 	case ctx.Err() != nil && !errors.Is(err, errAbandoned) && !errors.Is(err, errReattached) && !errors.Is(err, errLinkLost):
 		return none, context.Cause(ctx)
 	}
@@ -172,22 +188,11 @@ func (s *Session) compare(before time.Time, renews bool, err error) error {
 	return err
 }
 
-// usable returns why the session must not be used any more; nil while it may.
-func (s *Session) usable() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.lost == nil {
-		return nil
-	}
-	return fmt.Errorf("%w: %w", ErrLost, s.lost)
-}
-
 // lose ends the session. It returns the error for the caller.
 func (s *Session) lose(err error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.lost == nil {
-		s.lost = err
+	s.end(err)
+	if err == nil {
+		err = context.Cause(s.usable)
 	}
 	return fmt.Errorf("%w: %w", ErrLost, err)
 }
@@ -196,44 +201,6 @@ func (s *Session) lose(err error) error {
 func (s *Session) do(ctx context.Context, what string, renews bool, fn func(context.Context) error) error {
 	_, err := call(ctx, s, what, renews, func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx) })
 	return err
-}
-
-// Receive waits up to wait for the session's next message; nil without an error when none came. One message at a time:
-// with more, the SDK's background releaser may hand messages back out of order.
-func (s *Session) Receive(ctx context.Context, wait time.Duration) (*azservicebus.ReceivedMessage, error) {
-	return call(ctx, s, "receive", false, func(ctx context.Context) (*azservicebus.ReceivedMessage, error) {
-		got, err := receive(ctx, s.receiver, 1, min(wait, s.bus.callTimeout-s.bus.callTimeout/8))
-		if err != nil {
-			return nil, err
-		}
-		return got[0], nil
-	})
-}
-
-// sdkReceiver is a receiver of azservicebus, of a session or not.
-type sdkReceiver interface {
-	ReceiveMessages(ctx context.Context, most int, o *azservicebus.ReceiveMessagesOptions) (messages, error)
-	PeekMessages(ctx context.Context, most int, o *azservicebus.PeekMessagesOptions) (messages, error)
-}
-
-// receive waits up to wait for the first of up to most messages; errSilence when none came.
-func receive(ctx context.Context, link sdkReceiver, most int, wait time.Duration) (messages, error) {
-	within, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	got, err := link.ReceiveMessages(within, most, nil)
-	switch {
-	case errors.Is(err, context.DeadlineExceeded) && within.Err() != nil && ctx.Err() == nil:
-		return nil, errSilence
-	case err != nil:
-		return nil, err
-	case len(got) == 0:
-		return nil, errLinkLost // and not an empty queue
-	}
-	return got, nil
-}
-
-func peek(ctx context.Context, link sdkReceiver, from int64, most int) (messages, error) {
-	return link.PeekMessages(ctx, most, &azservicebus.PeekMessagesOptions{FromSequenceNumber: &from})
 }
 
 // Peek returns up to most messages from a sequence number on, without locking them. The SDK asks through the session's
@@ -265,8 +232,10 @@ func (s *Session) SetState(ctx context.Context, state []byte) error {
 	})
 }
 
-// Complete takes the message off its queue. One that comes from ByToken will do.
+// Complete takes the message off its queue. One that comes from ByToken will do. The next message is asked for in the
+// same breath, which spares a round trip.
 func (s *Session) Complete(ctx context.Context, m *azservicebus.ReceivedMessage) error {
+	s.ask()
 	return s.do(ctx, "complete", false, func(ctx context.Context) error {
 		return s.receiver.CompleteMessage(ctx, m, nil)
 	})
@@ -281,11 +250,14 @@ func (s *Session) DeadLetter(
 	})
 }
 
-// Close returns the session back: the broker may hand it out at once, and its unsettled messages do not count a delivery.
+// closeCalls is how many calls closing a session takes: its two links and their AMQP sessions end one after the other.
+const closeCalls = 4
+
+// Close gives the session back: the broker may hand it out at once, and its unsettled messages do not count a delivery.
 // It must be called exactly once, also after an ErrLost.
 func (s *Session) Close(ctx context.Context) error {
-	_ = s.lose(errors.New("closed")) // from here on nothing else begins
-	s.turn <- struct{}{}             // what is under way is bounded
+	s.end(errors.New("closed")) // from here on nothing else begins
+	s.turn <- struct{}{}        // what is under way is bounded
 	defer func() { <-s.turn }()
 	s.mu.Lock()
 	again := s.closed
@@ -298,7 +270,9 @@ func (s *Session) Close(ctx context.Context) error {
 	if s.g.ctx.Err() != nil {
 		return nil // its connection is gone, and the session with it
 	}
-	_, err := bounded(ctx, s.g, s.bus.callTimeout, func(ctx context.Context) (struct{}, error) {
+	bound := closeCalls * s.bus.distance.bound(s.bus.callTimeout)
+	_, err := bounded(ctx, s.g, bound, func(ctx context.Context) (struct{}, error) {
+		s.awaitArrival(ctx)
 		return struct{}{}, s.receiver.Close(ctx)
 	}, nil)
 	if err != nil {

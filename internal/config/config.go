@@ -23,7 +23,7 @@ type Config struct {
 	Sessions int           `yaml:"sessions" form:"positive" doc:"Sessions (lanes) that prepare or post a file at the same time, all sources together. Those that wait, for F&O above all, are bounded by locks."`
 	Locks    int           `yaml:"locks" form:"positive" doc:"Sessions owned at the same time, whatever they do: those at work, those whose files F&O has, those that wait, held ones. Not fewer than sessions; some 0.3 MB each."`
 	Accepts  int           `yaml:"accepts" form:"positive" doc:"Accept calls that wait for the next session in parallel; not more than sessions."`
-	Idle     time.Duration `yaml:"idle" form:"positive" doc:"A session without messages is released after this time. Much shorter than the lock."`
+	Idle     time.Duration `yaml:"idle" form:"positive" doc:"A session without messages is released after this time, or two round trips to Service Bus if that is longer. Much shorter than the lock."`
 	Poll     Poll          `yaml:"poll" doc:"How often F&O is asked for the status of an import."`
 	Grace    time.Duration `yaml:"grace" form:"positive" doc:"Time to finish or write down what is in hand after SIGTERM. Shorter than terminationGracePeriodSeconds."`
 	Listen   string        `yaml:"listen" form:"listen" doc:"HOST:PORT of the health, lane and session-count endpoints; an empty text turns them off."`
@@ -69,7 +69,7 @@ type Environment struct {
 	Identity    Identity      `yaml:"identity" doc:"Who the bridge is to F&O. Its client ID must be registered in F&O under Microsoft Entra applications."`
 	Requests    int           `yaml:"requests" form:"positive" doc:"HTTP requests in flight to this environment, all lanes together."`
 	StatusCalls float64       `yaml:"statusCalls" form:"positive" doc:"Status calls per second to this environment, all lanes together. F&O throttles OData."`
-	Timeout     time.Duration `yaml:"timeout" form:"positive" doc:"Time of one HTTP call, an upload included. Shorter than half the lock minus its margin."`
+	Timeout     time.Duration `yaml:"timeout" form:"positive" doc:"Time of one HTTP call; an upload has 8 s more for each MB. Shorter than half the lock minus its margin."`
 }
 
 // Format is what a data job of F&O takes.

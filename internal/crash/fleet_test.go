@@ -49,7 +49,7 @@ func (w *world) startLogging(file, crash string) (*replica, error) {
 	defer func() { _ = log.Close() }() // the child has its own
 	r.cmd = exec.Command(path, "run", "-c", filepath.Join(w.dir, "bridge.yaml"), "--log-format", "json")
 	r.cmd.Env = []string{
-		"SERVICEBUS_CONNECTION_STRING=" + w.bus.ConnectionString(), "FNO_SECRET=" + clientSecret, "FNOBRIDGE_CRASH=" + crash, "HOME=" + w.dir,
+		"SERVICEBUS_CONNECTION_STRING=" + w.at, "FNO_SECRET=" + clientSecret, "FNOBRIDGE_CRASH=" + crash, "HOME=" + w.dir,
 	}
 	r.cmd.Stderr = log
 	if err := r.cmd.Start(); err != nil {

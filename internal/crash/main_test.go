@@ -20,6 +20,7 @@ import (
 const (
 	longVariable = "FNOBRIDGE_CRASH_LONG" // the long run: 20,000 files
 	seedVariable = "FNOBRIDGE_CRASH_SEED" // the schedule of an earlier run
+	rttVariable  = "FNOBRIDGE_CRASH_RTT"  // how far the bridges are from Service Bus, in ms; 0 is loopback
 )
 
 // scratch is where the binary is built; it is gone when the tests are over.

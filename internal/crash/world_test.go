@@ -3,6 +3,7 @@
 package crash
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -10,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -18,6 +21,7 @@ import (
 
 	fno "fnobridge/emulator/dynamics"
 	"fnobridge/emulator/dynamics/dynamicstest"
+	"fnobridge/emulator/line"
 	"fnobridge/emulator/servicebus/entity"
 	"fnobridge/emulator/servicebus/servicebustest"
 	"fnobridge/emulator/storage/storagetest"
@@ -91,6 +95,7 @@ type world struct {
 	ctx    context.Context // ends when the test has waited long enough, or with giveUp
 	giveUp context.CancelCauseFunc
 	bus    *servicebustest.Bus
+	at     string // the connection string of the bridges
 	fno    *dynamicstest.Environment
 	blobs  *storagetest.Server
 	dir    string // holds bridge.yaml
@@ -124,6 +129,21 @@ func newWorld(t *testing.T, s settings, patience time.Duration) *world {
 		servicebustest.Topic(statusTopic, servicebustest.Subscription("checker"),
 			func(t *entity.TopicDescription) { t.RequiresDuplicateDetection = true }),
 	)
+	w.at = w.bus.ConnectionString()
+	if ms, err := strconv.Atoi(cmp.Or(os.Getenv(rttVariable), "0")); err != nil {
+		t.Fatalf("%s: %v", rttVariable, err)
+	} else if ms > 0 {
+		far, err := line.New(w.bus.Addr(), line.Conditions{RoundTrip: time.Duration(ms) * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := far.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		w.at = strings.Replace(w.at, w.bus.Addr(), far.Addr(), 1)
+	}
 	w.fno = dynamicstest.New(t, func(o *fno.Options) {
 		o.ImportTime, o.OnImport, o.Clock = s.importTime, s.onImport, s.clock
 		o.Clients = map[string]string{"00000000-0000-0000-0000-000000000003": clientSecret}

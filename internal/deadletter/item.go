@@ -15,6 +15,7 @@ type item struct {
 	position
 	id     string
 	reason string
+	size   int // bytes of its body
 	place  place
 
 	copyID   string
@@ -104,7 +105,7 @@ func (it *item) name() copyName { return copyName{it.id, it.key} }
 func (it *item) copyNames() []copyName { return []copyName{{it.copyID, it.key}, {it.formerID, it.key}} }
 
 func newItem(s contract.Source, to string, rm *azservicebus.ReceivedMessage, m Message) *item {
-	it := &item{position: positionOf(s, rm), id: m.MessageID, reason: m.Reason}
+	it := &item{position: positionOf(s, rm), id: m.MessageID, reason: m.Reason, size: m.Bytes}
 	if m.Deferred {
 		it.place = deferred
 	}
@@ -116,5 +117,5 @@ func newItem(s contract.Source, to string, rm *azservicebus.ReceivedMessage, m M
 
 func newWaiting(s contract.Source, rm *azservicebus.ReceivedMessage) *item {
 	id := copyID(contract.Key(s.String(), rm), moved(seqOf(rm)))
-	return &item{position: positionOf(s, rm), id: rm.MessageID, place: waiting, copyID: id, formerID: id}
+	return &item{position: positionOf(s, rm), id: rm.MessageID, size: bodySize(rm), place: waiting, copyID: id, formerID: id}
 }

@@ -88,7 +88,7 @@ func (o *ownedSession) receive(it *item) (*azservicebus.ReceivedMessage, error) 
 		return nil, nil
 	}
 	for {
-		rm, err := o.session.Receive(o.lease.Context(), quiet)
+		rm, err := o.session.Receive(o.lease.Context(), quiet(it.size))
 		if err != nil {
 			return nil, err
 		}

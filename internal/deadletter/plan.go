@@ -104,6 +104,7 @@ type index struct {
 	plans    []*plan
 	selected int
 	highest  int64
+	largest  int // bytes of the largest dead letter, selected or not
 }
 
 // makeIndex peeks at the whole dead-letter queue once. Exactly the messages it saw are worked on: neither one that
@@ -117,6 +118,7 @@ func makeIndex(ctx context.Context, q Queue, s contract.Source, to string, match
 		}
 		m := view(s, rm)
 		ix.highest = max(ix.highest, m.SequenceNumber)
+		ix.largest = max(ix.largest, m.Bytes)
 		p := bySession[sessionKey(m.Session)]
 		if p == nil {
 			p = &plan{session: m.Session, entity: m.Entity, company: m.Company}

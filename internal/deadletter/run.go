@@ -18,10 +18,10 @@ import (
 )
 
 const (
-	// batch is how many dead letters are locked by one receive; their bodies are in memory until the next one.
-	batch = 100
-	// quiet is how long a receive waits before it counts as "nothing there".
-	quiet = 2 * time.Second
+	// mostInBatch is how many dead letters are locked by one receive at most.
+	mostInBatch = 100
+	// shortQuiet is how long a receive waits for small messages.
+	shortQuiet = 2 * time.Second
 	// stepTimeout bounds one message from its renewal to its completion, once begun: it outlives an interrupt.
 	stepTimeout = 30 * time.Second
 )
@@ -40,8 +40,8 @@ type Options struct {
 	Progress func(done, all int) // may be nil
 	Waiting  func(n int)         // told when the run waits for locks of others; may be nil
 
-	// LeaveOut are reasons that need a look first: such a dead letter is not selected unless the filter names its reason
-	// or its message ID.
+	// LeaveOut are reasons that need a look first: such a dead letter is not selected unless the filter names its
+	// reason or its message ID.
 	LeaveOut []failure.Reason
 	Limit    int // at most so many, the first ones of the dead-letter queue; 0 is no limit
 
@@ -83,6 +83,8 @@ type run struct {
 	fresh map[int64]*azservicebus.ReceivedMessage // the last batch; written between, read during the steps
 	owner map[int64]*plan                         // by sequence number in the dead-letter queue
 
+	largest int // bytes of the largest dead letter, selected or not
+
 	mu     sync.Mutex // guards report, and that one audit line is written at a time
 	report Report
 }
@@ -119,6 +121,7 @@ func (r *run) index(ctx context.Context) (*index, error) {
 	if n > 0 && n == r.o.Limit { // whoever selects again stays within it
 		r.o.Filter.To = last
 	}
+	r.largest = ix.largest
 	r.report = Report{Selected: ix.selected, LeftOut: leftOut, Highest: ix.highest, DryRun: r.o.DryRun}
 	return ix, nil
 }
@@ -134,6 +137,7 @@ func (r *run) work(ctx context.Context, plans []*plan) error {
 			}
 		}
 	}
+	batch := batchOf(r.largest)
 	open, turn := plans, plans
 	last, seen := time.Now(), 0
 	for {
@@ -148,7 +152,7 @@ func (r *run) work(ctx context.Context, plans []*plan) error {
 		if len(open) == 0 || ctx.Err() != nil {
 			return nil
 		}
-		got, err := r.queue.Receive(ctx, batch, quiet)
+		got, err := r.queue.Receive(ctx, batch, quiet(r.largest))
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil
@@ -273,7 +277,7 @@ func (r *run) step(ctx context.Context, p *plan, it *item) (went bool, err error
 		return false, nil // stopped while waiting for its turn
 	}
 	// Once begun, a message is finished even if the run is interrupted: that keeps the doubt small.
-	sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout)
+	sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout+2*quiet(it.size))
 	defer cancel()
 	err = r.act(sctx, p, it)
 	if errors.Is(err, errAgain) {

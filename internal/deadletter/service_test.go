@@ -31,7 +31,7 @@ func start(t testing.TB, more ...func(*servicebus.Options)) *world {
 	t.Helper()
 	q := entity.NewQueue("q")
 	q.RequiresSession, q.RequiresDuplicateDetection = true, true
-	q.LockDuration = 5 * time.Minute
+	q.LockDuration, q.MaxMessageSizeInKilobytes = 5*time.Minute, 100<<10
 	topic := entity.NewTopic("t")
 	sub := entity.NewSubscription("s")
 	sub.RequiresSession = true

@@ -117,7 +117,7 @@ func (g Groups) Sorted() []Group {
 
 // closeTimeout bounds the closing of a source, session or target; if the broker does not hear of it, it notices by
 // itself.
-const closeTimeout = 2 * time.Second
+const closeTimeout = 5 * time.Second
 
 // closeQuietly closes a source, session or target whose work is done or has failed already: there is nothing left to
 // report.

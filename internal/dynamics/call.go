@@ -63,7 +63,7 @@ type result struct {
 
 // fetch makes the call and returns the whole of a 2xx answer.
 func (e *Environment) fetch(ctx context.Context, c call) (result, error) {
-	callCtx, cancel := context.WithTimeoutCause(ctx, e.timeout, errCallTimeout)
+	callCtx, cancel := context.WithTimeoutCause(ctx, e.timeout+UploadTime(c.size), errCallTimeout)
 	defer cancel()
 	resp, complete, err := e.do(callCtx, ctx, c)
 	if err != nil {

@@ -348,6 +348,23 @@ func TestACallThatEndsInTimeSaysWhatFnOCanHave(t *testing.T) {
 	}
 }
 
+func TestAnUploadHasMoreTimeTheLargerItIs(t *testing.T) {
+	for size, want := range map[int64]time.Duration{1000: time.Minute, 28 << 20: time.Minute + 28*8*time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			e := newEnvironment(t, Options{Timeout: time.Minute, Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+				<-r.Context().Done()
+				return nil, r.Context().Err()
+			})})
+			began := time.Now()
+			f, _ := aFile("")
+			f.Size, f.Open = size, func(context.Context) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("")), nil }
+			if _, err := e.Enqueue(t.Context(), f); err == nil || time.Since(began) != want {
+				t.Errorf("%d bytes had %s, want %s: %v", size, time.Since(began), want, err)
+			}
+		})
+	}
+}
+
 func TestACallerWhoIsGoneSendsNothing(t *testing.T) {
 	var calls atomic.Int64
 	e := newEnvironment(t, Options{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {

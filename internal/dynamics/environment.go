@@ -30,7 +30,7 @@ type Options struct {
 	Credential azcore.TokenCredential // required
 	Transport  http.RoundTripper      // default: NewTransport(); tracing is the caller's to wrap around it
 
-	Timeout     time.Duration // of one HTTP call, an upload included; default 60 s
+	Timeout     time.Duration // of one HTTP call; an upload has UploadTime more. Default 60 s
 	Requests    int           // calls in flight at once, kept by the Gate; default 8
 	StatusCalls float64       // OData calls per second, all callers together; default 10
 	Logger      *slog.Logger  // default: discards

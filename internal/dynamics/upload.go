@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 )
 
 // An upload follows the body of one request into the transport, because what F&O can have taken depends on it:
@@ -26,6 +27,12 @@ type upload struct {
 	sealed   bool
 	err      error // why the body itself failed, if it did
 }
+
+// perMegabyte is how much more time a call has for each megabyte of its body: what a line of 1 Mbit/s needs.
+const perMegabyte = 8 * time.Second
+
+// UploadTime returns how much longer than Options.Timeout an upload may take for its size.
+func UploadTime(size int64) time.Duration { return time.Duration(size>>20) * perMegabyte }
 
 var errSealed = errors.New("the call is over")
 

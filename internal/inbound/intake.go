@@ -35,8 +35,8 @@ func (w *Worker) Run(intake, work context.Context) []Left {
 	return w.report
 }
 
-// acceptAll makes one long accept after another. "No session" is the normal answer of an idle queue, not a failure; only
-// real failures are waited out.
+// acceptAll makes one long accept after another. "No session" is the normal answer of an idle queue, not a failure;
+// only real failures are waited out.
 func (w *Worker) acceptAll(intake, work context.Context, src *Source, wg *sync.WaitGroup) {
 	for w.awaitOpenGate(intake, src) && w.setbacks.awaitSource(intake, src.Name) && w.slots.AwaitAccept(intake, src.Name) {
 		began := time.Now()
@@ -62,18 +62,6 @@ func (w *Worker) acceptAll(intake, work context.Context, src *Source, wg *sync.W
 	}
 }
 
-// idle is how long a lane waits for another message before it releases its session: shortly when sessions could be
-// taken but for the slots, because then thousands of short ones would each cost the whole wait.
-func (w *Worker) idle() time.Duration {
-	if w.slots.Wanted() {
-		return min(w.o.Idle, wantedIdle)
-	}
-	return w.o.Idle
-}
-
-// wantedIdle is more than a message that is already there takes to arrive.
-const wantedIdle = 20 * time.Millisecond
-
 // giveBack closes a session: the broker may hand it out at once.
 func (w *Worker) giveBack(work context.Context, s Session) {
 	if err := lease.Close(work, s); err != nil {
@@ -95,8 +83,8 @@ func (w *Worker) awaitOpenGate(ctx context.Context, src *Source) bool {
 	return false
 }
 
-// closedUntil returns when the first of the environments that this source feeds may be probed, if all of them are closed
-// for longer.
+// closedUntil returns when the first of the environments that this source feeds may be probed, if all of them are
+// closed for longer.
 func (w *Worker) closedUntil(src *Source) (until time.Time, closed bool) {
 	for _, r := range w.o.Routes {
 		if r.Source != "" && r.Source != src.Name {

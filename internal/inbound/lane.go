@@ -37,6 +37,7 @@ type lane struct {
 	events        *announcer // to the world
 	orders        *orders    // of an operator
 	view          *view      // for people
+	patience      patience   // with its session
 	highest       int64      // sequence number of the last message received
 	began         time.Time
 }
@@ -70,6 +71,7 @@ func newLane(w *Worker, o *ownedSession, slot *admission.Slot, v *view) *lane {
 	l.access = &access{ownedSession: o, slot: slot, show: l.show}
 	l.events = &announcer{ownedSession: o, to: w.o.Events, at: w.o.At, show: l.show}
 	l.orders = &orders{ownedSession: o}
+	l.patience = patience{session: o.key(0), barren: w.barren, least: w.o.FirstWait}
 	return l
 }
 
@@ -118,7 +120,7 @@ func (l *lane) step() (next, error) {
 		if len(l.imports) > 0 {
 			l.access.slot.Rest()
 		}
-		f, err := l.receive(l.patience(soonest))
+		f, err := l.receive(soonest)
 		if f == nil && len(l.imports) == 0 && err == nil {
 			if l.adoptRest() {
 				return goOn, nil
@@ -150,15 +152,6 @@ func (l *lane) advance(f *fileImport) (next, error) {
 	default: // ledger.Settled: handed out again
 		return l.completeAgain(f)
 	}
-}
-
-// patience is how long to wait for another message: until a file in hand has its turn, or until the session counts as
-// idle.
-func (l *lane) patience(soonest time.Time) time.Duration {
-	if len(l.imports) == 0 || soonest.IsZero() {
-		return l.w.idle()
-	}
-	return max(0, time.Until(soonest))
 }
 
 // end says how the lane ended, and writes down what is not written yet if it still owns the session.
@@ -217,13 +210,25 @@ func causeOf(ctx context.Context, err error) error {
 	return err
 }
 
-// receive waits up to d for the next file; nil when none came. A message that is older than one seen before means that the
-// broker or the SDK changed the order: better to start over than to post it.
-func (l *lane) receive(d time.Duration) (*fileImport, error) {
-	raw, began, err := l.await(d)
-	if err != nil || raw == nil {
+// receive waits for the next file: until a file in hand has its turn, or until the session counts as idle. It returns
+// nil when none came. A message that is older than one seen before means that the broker or the SDK changed the order:
+// better to start over than to post it.
+func (l *lane) receive(soonest time.Time) (*fileImport, error) {
+	wait := max(0, time.Until(soonest))
+	if len(l.imports) == 0 || soonest.IsZero() {
+		wait = l.patience.wait(l.w.o.Idle, l.w.slots.Wanted(), l.RoundTrip())
+	}
+	raw, began, err := l.await(wait)
+	if err != nil {
 		return nil, err
 	}
+	if raw == nil {
+		if len(l.imports) == 0 {
+			l.warnBarren(l.owned, l.patience.nothing(), wait)
+		}
+		return nil, nil
+	}
+	l.patience.came(began)
 	if seq := *raw.SequenceNumber; seq <= l.highest {
 		return nil, fmt.Errorf("a message came out of order: sequence number %d after %d", seq, l.highest)
 	}

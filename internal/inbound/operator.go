@@ -98,8 +98,8 @@ func (l *lane) skip(f *fileImport, bad *failure.Failure) (next, error) {
 	return release, err
 }
 
-// drain dead-letters a file that stands behind a failed one of a draining session (onFailure: drain). An operator's order
-// ends it; it is looked for with every file, so that what is sent after the order is not drained any more.
+// drain dead-letters a file that stands behind a failed one of a draining session (onFailure: drain). An operator's
+// order ends it; it is looked for with every file, so that what is sent after the order is not drained any more.
 func (l *lane) drain(f *fileImport) (next, error) {
 	p := l.ledger.Park
 	if o, ok := l.orders.next(l.ledger.Park); ok {
@@ -134,6 +134,9 @@ func (o *orders) pause(first time.Duration) time.Duration {
 // orderSlack is how much the operator's clock may be behind the worker's. An older order was meant for an earlier hold.
 const orderSlack = time.Minute
 
+// controlTimeout bounds what is done with a control session. Accepting it alone takes twenty round trips.
+const controlTimeout = 30 * time.Second
+
 // next takes the order of an operator for a session that is parked like this, if there is one that can be read.
 func (o *orders) next(park *ledger.Park) (ledger.Order, bool) {
 	order, ok, err := o.read(park)
@@ -143,10 +146,11 @@ func (o *orders) next(park *ledger.Park) (ledger.Order, bool) {
 	return order, ok && err == nil
 }
 
-// read takes the order from the control session, if there is one. It is cleared before it is carried out: an order lost to
-// a crash leaves the session parked, where it can be seen and given again; one carried out twice could skip another file.
+// read takes the order from the control session, if there is one. It is cleared before it is carried out: an order
+// lost to a crash leaves the session parked, where it can be seen and given again; one carried out twice could skip
+// another file.
 func (o *orders) read(park *ledger.Park) (ledger.Order, bool, error) {
-	ctx, cancel := context.WithTimeout(o.owned, 5*time.Second)
+	ctx, cancel := context.WithTimeout(o.owned, controlTimeout)
 	defer cancel()
 	s, err := o.src.Acceptor.AcceptByID(ctx, ledger.ControlSession(o.ID()))
 	if errors.Is(err, bus.ErrTaken) {
@@ -174,7 +178,7 @@ func (o *orders) read(park *ledger.Park) (ledger.Order, bool, error) {
 
 // keepAside keeps the bytes of an unreadable ledger as the state of another session, for people.
 func (o *orders) keepAside(state []byte) error {
-	ctx, cancel := context.WithTimeout(o.owned, 10*time.Second)
+	ctx, cancel := context.WithTimeout(o.owned, controlTimeout)
 	defer cancel()
 	s, err := o.src.Acceptor.AcceptByID(ctx, ledger.AsideSession(o.ID()))
 	if err != nil {

@@ -69,7 +69,7 @@ func (l *lane) post(f *fileImport) (next, error) {
 	}
 	f.entry.Intended(l.w.instance, time.Now())
 	if err = l.store(f.ctx); err == nil {
-		err = l.lease.Ensure(f.route.Timeout) // writing may have taken long
+		err = l.lease.Ensure(f.route.Timeout + dynamics.UploadTime(f.payload.Size())) // writing may have taken long
 	}
 	if err != nil {
 		permit.giveBack()
@@ -137,8 +137,8 @@ func (l *lane) landed(f *fileImport, id string, err error) (next, error) {
 	return goOn, l.events.flush(f)
 }
 
-// soon is how long nobody is left in the dark: with F&O's first answer expected sooner, it is published together with the
-// acceptance.
+// soon is how long nobody is left in the dark: with F&O's first answer expected sooner, it is published together with
+// the acceptance.
 const soon = 100 * time.Millisecond
 
 // outage takes the attempt back: an outage is none. Written down, because the wait at the gate may be long.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
@@ -51,7 +52,8 @@ func (w *Worker) own(intake, work context.Context, src *Source, s Session) *owne
 	waiting, stop := context.WithCancelCause(o.owned)
 	o.waiting = waiting
 	forget := context.AfterFunc(intake, func() { stop(errStopping) })
-	refresh := time.AfterFunc(w.o.Refresh, func() { stop(errDue) })
+	// Sessions that were accepted together must not all be accepted again together.
+	refresh := time.AfterFunc(w.o.Refresh-rand.N(w.o.Refresh/4), func() { stop(errDue) })
 	o.release = func() {
 		refresh.Stop()
 		forget()
@@ -73,14 +75,9 @@ func (o *ownedSession) untilStopped(ctx context.Context) (context.Context, func(
 
 // await waits up to d for the next message; nil when none came.
 func (o *ownedSession) await(d time.Duration) (m *azservicebus.ReceivedMessage, began time.Time, err error) {
-	until := time.Now().Add(d)
-	for {
-		began = time.Now()
-		m, err = o.Receive(o.waiting, max(time.Until(until), time.Millisecond))
-		if m != nil || err != nil || time.Until(until) <= 0 { // one receive is bounded, the idle time may be longer
-			return m, began, err
-		}
-	}
+	began = time.Now()
+	m, err = o.Receive(o.waiting, d)
+	return m, began, err
 }
 
 // span makes one call to the broker in a span of what ctx is for.

@@ -71,7 +71,7 @@ func (l *lane) strayEnded(f *fileImport, bad *failure.Failure) (next, error) {
 		return goOn, err
 	}
 	if l.highest < f.msg.seq { // nothing came after it: its message may be slow, and then it is not gone
-		if _, err := l.receive(strayWait); err != nil || !slices.Contains(l.imports, f) {
+		if _, err := l.receive(time.Now().Add(strayWait)); err != nil || !slices.Contains(l.imports, f) {
 			return goOn, err
 		}
 	}

@@ -1,10 +1,13 @@
 package inbound
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +15,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
 	fno "fnobridge/emulator/dynamics"
+	"fnobridge/emulator/line"
 	"fnobridge/emulator/servicebus"
 	"fnobridge/emulator/servicebus/entity"
 	"fnobridge/internal/bus"
@@ -33,12 +37,19 @@ type tcpWorld struct {
 	lock  time.Duration
 	sends time.Duration // what one send may take
 
+	far   *line.Line    // between the workers and Service Bus; nil is loopback
+	fnoAt string        // where the workers reach F&O; as it says itself when empty
+	calls time.Duration // what one call on a session may take
+
+	drains time.Duration // how long a queue may take to drain; two minutes when 0
+
 	takeBack  func(session string)      // called before a session is accepted by its ID; may be nil
 	publisher func(Publisher) Publisher // what a process publishes with; may be nil
 
-	sent  []history.Sent
-	procs []*tcpProcess
-	index int
+	logger *slog.Logger // of the buses; may be nil
+	sent   []history.Sent
+	procs  []*tcpProcess
+	index  int
 }
 
 // A tcpProcess is a worker with its own connections.
@@ -65,7 +76,7 @@ var tcpPolicies = []tcpPolicy{{name: "processed, dead-letter unknown"}, {name: "
 func newTCPWorld(t testing.TB, lock time.Duration, p tcpPolicy) *tcpWorld {
 	t.Helper()
 	q := entity.NewQueue(source)
-	q.RequiresSession, q.LockDuration, q.MaxDeliveryCount = true, lock, 2000
+	q.RequiresSession, q.LockDuration, q.MaxDeliveryCount, q.MaxMessageSizeInKilobytes = true, lock, 2000, 100<<10
 	events := entity.NewQueue("status")
 	events.RequiresDuplicateDetection = true
 	sb, err := servicebus.Start(servicebus.Options{Namespace: entity.Namespace{Queues: []entity.QueueDescription{q, events}}})
@@ -76,7 +87,7 @@ func newTCPWorld(t testing.TB, lock time.Duration, p tcpPolicy) *tcpWorld {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &tcpWorld{t: t, sb: sb, fno: f, lock: lock, sends: 600 * time.Millisecond}
+	w := &tcpWorld{t: t, sb: sb, fno: f, lock: lock, sends: 600 * time.Millisecond, calls: 600 * time.Millisecond}
 	w.route = Route{
 		RepeatPartial: true,
 		Name:          "all", Activity: theActivity, Timeout: time.Second, Window: 1, OnFailure: OnFailureSkip, Deadline: time.Minute,
@@ -88,7 +99,7 @@ func newTCPWorld(t testing.TB, lock time.Duration, p tcpPolicy) *tcpWorld {
 	if p.overlap {
 		w.route.Overlap, w.route.Window, w.route.ResendUnknown = true, 3, true
 	}
-	w.o = Options{Sessions: 8, Accepts: 3, Idle: 100 * time.Millisecond, AcceptWait: 5 * time.Second}
+	w.o = Options{Sessions: 8, Accepts: 3, Idle: 100 * time.Millisecond, AcceptWait: 5 * time.Second, FirstWait: time.Second}
 	t.Cleanup(func() {
 		w.end()
 		if err := f.Close(); err != nil {
@@ -147,15 +158,24 @@ func (w *tcpWorld) connect(retry azservicebus.RetryOptions) (*azservicebus.Clien
 	return azservicebus.NewClientFromConnectionString(w.sb.ConnectionString(), &azservicebus.ClientOptions{RetryOptions: retry})
 }
 
+// connectFar is how the workers connect.
+func (w *tcpWorld) connectFar(retry azservicebus.RetryOptions) (*azservicebus.Client, error) {
+	if w.far == nil {
+		return w.connect(retry)
+	}
+	at := strings.Replace(w.sb.ConnectionString(), w.sb.Addr(), w.far.Addr(), 1)
+	return azservicebus.NewClientFromConnectionString(at, &azservicebus.ClientOptions{RetryOptions: retry})
+}
+
 func (w *tcpWorld) start() *tcpProcess {
 	w.t.Helper()
-	b, err := bus.Open(bus.Options{Connect: w.connect, CallTimeout: 600 * time.Millisecond, SendTimeout: w.sends})
+	b, err := bus.Open(bus.Options{Connect: w.connectFar, CallTimeout: w.calls, SendTimeout: w.sends, Logger: w.logger})
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	transport := dynamics.NewTransport()
 	env, err := dynamics.New(dynamics.Options{
-		Name: "prod", URL: w.fno.URL(), Credential: w.fno.Credential("app"), Timeout: w.route.Timeout, Requests: 64, StatusCalls: 100000,
+		Name: "prod", URL: cmp.Or(w.fnoAt, w.fno.URL()), Credential: w.fno.Credential("app"), Timeout: w.route.Timeout, Requests: 64, StatusCalls: 100000,
 		Transport: transport,
 	})
 	if err != nil {
@@ -253,7 +273,7 @@ func (w *tcpWorld) fill(sessions, files int) {
 // drained waits until the queue is empty.
 func (w *tcpWorld) drained() {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), cmp.Or(w.drains, 2*time.Minute))
 	defer cancel()
 	err := w.sb.Await(ctx, func() bool {
 		c, _ := w.sb.Counts(source)

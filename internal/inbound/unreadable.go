@@ -26,7 +26,7 @@ func (l *lane) unreadable(state []byte, why error) (next, error) {
 		return release, nil
 	}
 	l.ledger = &ledger.Ledger{} // nothing to store before the order has come
-	f, err := l.receive(l.w.o.Idle)
+	f, err := l.receive(time.Time{})
 	if f == nil || err != nil {
 		return release, err
 	}
@@ -47,8 +47,8 @@ func (l *lane) unreadable(state []byte, why error) (next, error) {
 	return l.startOver(f, o, why)
 }
 
-// sayUnreadable tells the world that a file stands before an unreadable ledger, once: the ledger cannot remember it, and
-// every fresh receiver comes by here.
+// sayUnreadable tells the world that a file stands before an unreadable ledger, once: the ledger cannot remember it,
+// and every fresh receiver comes by here.
 func (l *lane) sayUnreadable(f *fileImport, why error) error {
 	if l.w.unreadableSaid(l.key(f.msg.seq)) {
 		return nil
@@ -62,8 +62,8 @@ func (l *lane) sayUnreadable(f *fileImport, why error) error {
 	return nil
 }
 
-// startOver carries out the order of an operator with an empty ledger. Whatever it leaves to do is in the new ledger, and
-// needs a slot: so it is the next owner's.
+// startOver carries out the order of an operator with an empty ledger. Whatever it leaves to do is in the new ledger,
+// and needs a slot: so it is the next owner's.
 func (l *lane) startOver(f *fileImport, o ledger.Order, why error) (next, error) {
 	l.w.noteUnreadable(l.key(f.msg.seq), false)
 	if o.Do == ledger.Release {

@@ -24,7 +24,8 @@ import (
 type Session interface {
 	ID() string
 	Lock() (granted, until time.Time)
-	LastFailure() time.Time // when a link or a connection of this process last failed
+	RoundTrip() time.Duration // what a question to the broker and its answer take at present; 0 when that is not known
+	LastFailure() time.Time   // when a link or a connection of this process last failed
 	Renew(ctx context.Context) error
 	Receive(ctx context.Context, wait time.Duration) (*azservicebus.ReceivedMessage, error) // nil, nil: none came
 	State(ctx context.Context) ([]byte, error)
@@ -73,6 +74,7 @@ type Options struct {
 	Accepts    int           // accepts that wait in parallel, all sources together
 	AcceptWait time.Duration // how long one accept waits; default 30 s
 	Idle       time.Duration // an empty session is released after this
+	FirstWait  time.Duration // how long the message for which a session was handed out may take to arrive; default 1 min
 	Refresh    time.Duration // a receiver older than this is closed and accepted again; default 8 min, under the broker's ten
 	ParkCheck  time.Duration // after which a parked session first looks for an operator's order, then ever more slowly; default 5 s
 
@@ -90,6 +92,7 @@ type Worker struct {
 	slots    *admission.Slots
 	setbacks *setbacks
 	quiet    *tidier
+	barren   *barren
 
 	mu         sync.Mutex
 	views      map[*view]struct{}
@@ -119,6 +122,7 @@ func New(o Options) (*Worker, error) {
 		o.Locks = 1000
 	}
 	o.AcceptWait = defaulted(o.AcceptWait, 30*time.Second)
+	o.FirstWait = defaulted(o.FirstWait, defaultFirstWait)
 	o.Refresh = defaulted(o.Refresh, 8*time.Minute)
 	o.ParkCheck = defaulted(o.ParkCheck, 5*time.Second)
 	if o.At == nil {
@@ -128,7 +132,8 @@ func New(o Options) (*Worker, error) {
 	_, _ = rand.Read(id[:]) // never fails, says crypto/rand
 	w := &Worker{
 		o: o, log: o.Telemetry.Logger(), instance: hex.EncodeToString(id[:]), flights: newFlights(),
-		slots: admission.NewSlots(o.Sessions, o.Locks), setbacks: newSetbacks(), quiet: newTidier(), views: map[*view]struct{}{},
+		slots: admission.NewSlots(o.Sessions, o.Locks), setbacks: newSetbacks(), quiet: newTidier(),
+		barren: &barren{of: map[flightKey]int{}}, views: map[*view]struct{}{},
 		unreadable: map[flightKey]bool{},
 	}
 	return w, nil

@@ -2,8 +2,8 @@
 // session to somebody else.
 //
 // Promised: the context of a lease has ended before the lock of the broker ends, whatever the clocks say, whether the
-// renewals fail, hang or come back late. Not promised: that the lock is still there while the lease runs. A broker frees
-// a session at once when its link goes; Prove asks for that.
+// renewals fail, hang or come back late. Not promised: that the lock is still there while the lease runs. A broker
+// frees a session at once when its link goes; Prove asks for that.
 package lease
 
 import (
@@ -104,8 +104,10 @@ func (l *Lease) Remaining() time.Duration {
 }
 
 // Ensure makes sure that d of the lease is left, the margin not counted, renewing it out of turn if need be. Nothing
-// that cannot be called back may begin without it.
+// that cannot be called back may begin without it. What takes longer than a lease, such as the upload of a large file,
+// begins with nearly a whole lease: the renewals go on meanwhile.
 func (l *Lease) Ensure(d time.Duration) error {
+	d = min(d, (l.lock-l.margin)*9/10) // a renewal takes time of its own
 	if l.ctx.Err() != nil {
 		return context.Cause(l.ctx)
 	}

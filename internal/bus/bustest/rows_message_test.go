@@ -35,14 +35,23 @@ var messageRows = []row{
 		}
 		w.alive(s)
 	}},
-	{"a receive ends within the bound of a call, however long it may wait", func(w *world) {
+	{"a receive waits as long as it may, beside other calls", func(w *world) {
 		s, began := w.take(w.one, "A"), time.Now()
-		if m, err := s.Receive(w.Context(), lockTime); m != nil || err != nil {
-			w.Errorf("got %v, %v", m, err)
-		}
+		ended := make(chan time.Duration, 1)
+		go func() {
+			if m, err := s.Receive(w.Context(), bus.DefaultCallTimeout+200*time.Millisecond); m != nil || err != nil {
+				w.Errorf("got %v, %v", m, err)
+			}
+			ended <- time.Since(began)
+		}()
+		w.must(s.Renew(w.Context()))
 		if took := time.Since(began); took > bus.DefaultCallTimeout {
-			w.Errorf("it took %v", took)
+			w.Errorf("a renewal waited %v for the receive", took)
 		}
+		if took := <-ended; took < bus.DefaultCallTimeout {
+			w.Errorf("the receive ended after %v", took)
+		}
+		w.alive(s)
 	}},
 	{"a receive that waits gets what comes", func(w *world) {
 		s := w.take(w.one, "A")

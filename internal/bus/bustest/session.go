@@ -46,6 +46,9 @@ func (s *Session) Lock() (granted, until time.Time) {
 // LastFailure is bus.Session.LastFailure.
 func (s *Session) LastFailure() time.Time { return s.c.LastFailure() }
 
+// RoundTrip implements the interface of the lanes: nothing is far away.
+func (s *Session) RoundTrip() time.Duration { return 0 }
+
 func (s *Session) isOwner(c *broker.Consumer) bool { return c == s.link.consumer }
 
 // do makes one call, when its turn comes.
@@ -55,6 +58,11 @@ func (s *Session) do(ctx context.Context, op Op, effect func() error) error {
 		defer func() { <-s.turn }()
 	case <-ctx.Done():
 	}
+	return s.doNow(ctx, op, effect)
+}
+
+// doNow makes one call, beside others.
+func (s *Session) doNow(ctx context.Context, op Op, effect func() error) error {
 	s.mu.Lock()
 	lost := s.lost
 	s.mu.Unlock()
@@ -86,10 +94,10 @@ func (s *Session) lose(err error) error {
 	return fmt.Errorf("%w: %w", bus.ErrLost, err)
 }
 
-// Receive is bus.Session.Receive.
+// Receive is bus.Session.Receive. It waits beside other calls.
 func (s *Session) Receive(ctx context.Context, wait time.Duration) (m *azservicebus.ReceivedMessage, err error) {
-	err = s.do(ctx, OpReceive, func() error {
-		got, err := s.link.receive(ctx, 1, min(wait, bus.DefaultCallTimeout-bus.DefaultCallTimeout/8))
+	err = s.doNow(ctx, OpReceive, func() error {
+		got, err := s.link.receive(ctx, 1, wait)
 		if err == nil && len(got) > 0 {
 			m = got[0]
 		}
