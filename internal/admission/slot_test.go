@@ -2,6 +2,7 @@ package admission
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,9 +41,10 @@ func TestSlotsGoRoundByTheFile(t *testing.T) {
 			}
 		}
 		a, b := s.taken(t), s.taken(t)
-		go lane("a", a)()
-		go lane("b", b)()
-		pass(time.Minute)
+		var wg sync.WaitGroup
+		wg.Go(lane("a", a))
+		wg.Go(lane("b", b))
+		wg.Wait()
 		if got := len(order); got != 6 || order[0] != "a" || order[1] != "b" || order[2] != "a" || order[3] != "b" {
 			t.Errorf("turns %v", order)
 		}
