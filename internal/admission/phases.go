@@ -98,8 +98,8 @@ func (g *Gate) prolong(d time.Duration) {
 	g.timer = time.AfterFunc(d, g.due)
 }
 
-// enter changes the phase. Neither a probe nor a doubt begins or ends an outage. A timer that still runs does no harm: due finds
-// nothing to do.
+// enter changes the phase. Neither a probe nor a doubt begins or ends an outage. A timer that still runs does no harm:
+// due finds nothing to do.
 func (g *Gate) enter(p GatePhase, until time.Time) {
 	if (GateState{Phase: p}).Open() != g.isOpen() {
 		g.since = time.Now()
