@@ -60,7 +60,7 @@ func (s GateState) Open() bool { return s.Phase == GateOpen || s.Phase == GateSu
 // Suspect is a gate of which nobody knows: a new one, and one of which a call had a doubtful answer. In it whoever
 // doubts finds out; where nobody does, one caller is let through, as while probing. The others wait in line, first come
 // first served, and all go on when the gate opens. The closed time is what F&O asked for (Retry-After), else an
-// exponential backoff, which starts anew once the gate has been open for as long as it can be closed: what closes again
+// exponential backoff, which starts anew once the gate has been open for a minute: what closes again
 // and again does so ever more slowly. Only the probe can open a closed gate: a call that was under way when it closed
 // says nothing about now, except that a later Retry-After of such a call prolongs the closed time.
 //
@@ -97,8 +97,13 @@ type waiter struct {
 // of the environment yet, so it begins suspect.
 func NewGate(calls int) *Gate { return newGate(calls, gateMax) }
 
-// NewJobGate returns the gate of one job of an environment, which begins suspect, too.
-func NewJobGate(calls int) *Gate { return newGate(calls, jobMax) }
+// NewJobGate returns the gate of one job of an environment. It begins open: there is no question that a job answers, and a
+// first file that takes long must not keep the others waiting.
+func NewJobGate(calls int) *Gate {
+	g := newGate(calls, jobMax)
+	g.phase = GateOpen
+	return g
+}
 
 func newGate(calls int, longest time.Duration) *Gate {
 	b := backoff.NewExponentialBackOff(

@@ -58,18 +58,17 @@ func (p *Pass) Doubt() {
 	g.deliver()
 }
 
-// LeaveInDoubt gives the pass back after a call whose bad answer may or may not be that of all others. The gate lets
-// one caller through to find out; if that one had been let through to find out already, the gate closes, as Leave with
-// a Pause failure does.
+// LeaveInDoubt gives the pass back after a call whose bad answer may or may not be that of all others. The gate lets one
+// caller through to find out; if this is that one, the gate closes, as Leave with a Pause failure does.
 func (p *Pass) LeaveInDoubt(f *failure.Failure) {
 	g := p.gate
 	g.mu.Lock()
-	first := g.phase == GateOpen
-	if first && p.state == inside {
+	again := g.probe == p
+	if g.phase == GateOpen && p.state == inside {
 		g.enter(GateSuspect, time.Time{})
 	}
 	g.mu.Unlock()
-	if first {
+	if !again {
 		p.GiveBack()
 		return
 	}

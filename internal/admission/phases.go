@@ -63,7 +63,7 @@ func (g *Gate) open() {
 }
 
 func (g *Gate) close(f *failure.Failure) {
-	if g.isOpen() && time.Since(g.since) > g.max {
+	if g.isOpen() && time.Since(g.since) > gateMax {
 		g.backoff.Reset()
 	}
 	d := min(g.backoff.NextBackOff(), g.max) // the library caps before it jitters
