@@ -268,7 +268,7 @@ func TestProbingAnEnvironmentThatHangsCostsNoFile(t *testing.T) {
 	w.cfg.Environments[0].Timeout = 300 * time.Millisecond
 	w.route("all", "prod", fileJob, config.Match{}, nil)
 	faults := w.fno["prod"].Faults()
-	faults.MustAdd(fno.Fault{Operation: fno.Enqueue, Act: fno.Answer, Status: 503, Times: 1})
+	faults.MustAdd(fno.Fault{Operation: fno.Enqueue, Act: fno.Refuse, Status: 503, Times: 1})
 	taken := faults.MustAdd(fno.Fault{Operation: fno.Enqueue, Act: fno.HangAfter})
 	probes := faults.MustAdd(fno.Fault{Operation: fno.Status, Act: fno.Hang, Times: 2})
 	w.run()

@@ -65,8 +65,8 @@ func (b *bridge) watchJobs(envs map[string]*dynamics.Environment) {
 // reminder is how often a gate that stays closed is logged. Waiting has no limit, so it has an alarm.
 const reminder = time.Hour
 
-// A gatekeeper makes what happens to one gate visible: as a log line, a metric, and an event. A probe changes nothing for
-// anybody outside.
+// A gatekeeper makes what happens to one gate visible: as a log line, a metric, and an event. A probe changes nothing
+// for anybody outside.
 type gatekeeper struct {
 	*bridge
 	of       guarded
@@ -92,21 +92,21 @@ func (w *gatekeeper) changed(s admission.GateState) {
 		w.closed(s)
 	case time.Since(w.reminded) >= reminder:
 		w.reminded = time.Now()
-		w.tel.Logger().Error(w.of.kind()+" is still paused", "environment", w.of.environment, "activity", w.of.activity,
+		w.tel.Logger().Error("still paused", "what", w.of.kind(), "environment", w.of.environment, "activity", w.of.activity,
 			"since", s.Since, "reason", s.Reason, "detail", s.Detail, "check", letter.Check(s.Reason))
 	}
 }
 
 func (w *gatekeeper) opened() {
 	w.tel.GateChanged(context.Background(), w.of.environment, w.of.activity, false)
-	w.tel.Logger().Info(w.of.kind()+" resumed", "environment", w.of.environment, "activity", w.of.activity)
+	w.tel.Logger().Info("resumed", "what", w.of.kind(), "environment", w.of.environment, "activity", w.of.activity)
 	w.say(status.Event{Status: status.Resumed, Detail: strings.TrimSpace(w.of.job())})
 }
 
 func (w *gatekeeper) closed(s admission.GateState) {
 	w.tel.GateChanged(context.Background(), w.of.environment, w.of.activity, true)
-	w.tel.Logger().Warn(w.of.kind()+" paused: nothing is posted, no attempt is counted, it is probed until it answers",
-		"environment", w.of.environment, "activity", w.of.activity, "routes", strings.Join(w.of.routes, ", "),
+	w.tel.Logger().Warn("paused: nothing is posted, no attempt is counted, it is probed until it answers",
+		"what", w.of.kind(), "environment", w.of.environment, "activity", w.of.activity, "routes", strings.Join(w.of.routes, ", "),
 		"reason", s.Reason, "detail", s.Detail, "check", letter.Check(s.Reason), "until", s.Until)
 	w.say(status.Event{Status: status.Paused, Reason: s.Reason, Detail: w.of.job() + letter.Explain(s.Reason, s.Detail)})
 }
@@ -120,6 +120,7 @@ func (w *gatekeeper) say(e status.Event) {
 	w.notices.Say(e)
 }
 
+// kind says what it is, for the log.
 func (g guarded) kind() string {
 	if g.activity == "" {
 		return "environment"

@@ -99,7 +99,7 @@ func TestAPauseIsSaidOnceForEachOfItsReasons(t *testing.T) {
 		if !slices.Equal(said, want) {
 			t.Errorf("%v, want %v", said, want)
 		}
-		if n := strings.Count(log.String(), "environment paused"); n != 3 {
+		if n := strings.Count(log.String(), "paused: nothing is posted"); n != 3 {
 			t.Errorf("logged %d times: %s", n, log)
 		}
 	})
@@ -114,7 +114,7 @@ func TestAGateThatStaysClosedIsRememberedEveryHour(t *testing.T) {
 			leave(t, g, pausedFor(failure.Unavailable))
 		}
 		end()
-		if n := strings.Count(log.String(), "environment is still paused"); n != 5 || len(h.events) != 1 {
+		if n := strings.Count(log.String(), "still paused"); n != 5 || len(h.events) != 1 {
 			t.Errorf("remembered %d times in five hours, %d events", n, len(h.events))
 		}
 	})

@@ -57,12 +57,12 @@ func (s GateState) Open() bool { return s.Phase == GateOpen || s.Phase == GateSu
 //	─▶│ suspect │ ────────────────────────┘                                                     │
 //	  └─────────┘                                                    an answer, good or bad: open ┘
 //
-// Suspect is a gate of which nobody knows: a new one, and one of which a call had a doubtful answer. In it whoever doubts
-// finds out; where nobody does, one caller is let through, as while probing. The others wait in line, first come first
-// served, and all go on when the gate opens. The closed time is what F&O asked for (Retry-After), else an exponential
-// backoff, which starts anew once the gate has been open for as long as it can be closed: what closes again and again
-// does so ever more slowly. Only the probe can open a closed gate: a call that was under way when it closed says nothing
-// about now, except that a later Retry-After of such a call prolongs the closed time.
+// Suspect is a gate of which nobody knows: a new one, and one of which a call had a doubtful answer. In it whoever
+// doubts finds out; where nobody does, one caller is let through, as while probing. The others wait in line, first come
+// first served, and all go on when the gate opens. The closed time is what F&O asked for (Retry-After), else an
+// exponential backoff, which starts anew once the gate has been open for a minute: what closes again
+// and again does so ever more slowly. Only the probe can open a closed gate: a call that was under way when it closed
+// says nothing about now, except that a later Retry-After of such a call prolongs the closed time.
 //
 // Waiting at the gate is not an attempt of the file.
 type Gate struct {
@@ -93,12 +93,17 @@ type waiter struct {
 	onClosed func() // called once, when the waiter has to wait for a closed gate; nil before and after
 }
 
-// NewGate returns the gate of an environment, which lets so many calls through at once (at least one). Nobody has heard of
-// the environment yet, so it begins suspect.
+// NewGate returns the gate of an environment, which lets so many calls through at once (at least one). Nobody has heard
+// of the environment yet, so it begins suspect.
 func NewGate(calls int) *Gate { return newGate(calls, gateMax) }
 
-// NewJobGate returns the gate of one job of an environment, which begins suspect, too.
-func NewJobGate(calls int) *Gate { return newGate(calls, jobMax) }
+// NewJobGate returns the gate of one job of an environment. It begins open: there is no question that a job answers, and a
+// first file that takes long must not keep the others waiting.
+func NewJobGate(calls int) *Gate {
+	g := newGate(calls, jobMax)
+	g.phase = GateOpen
+	return g
+}
 
 func newGate(calls int, longest time.Duration) *Gate {
 	b := backoff.NewExponentialBackOff(
@@ -112,8 +117,8 @@ func newGate(calls int, longest time.Duration) *Gate {
 }
 
 // AwaitPass waits until the gate lets the caller through. onClosed, which may be nil, is called at most once, if the
-// caller has to wait for a closed gate: at once, or when the gate closes while the caller is in line. It must not use the
-// gate. The only error is that ctx ended; failure.IsStop knows it.
+// caller has to wait for a closed gate: at once, or when the gate closes while the caller is in line. It must not use
+// the gate. The only error is that ctx ended; failure.IsStop knows it.
 func (g *Gate) AwaitPass(ctx context.Context, onClosed func()) (*Pass, error) {
 	if ctx.Err() != nil {
 		return nil, failure.StoppedCall(ctx)
@@ -146,8 +151,8 @@ func (g *Gate) AwaitPass(ctx context.Context, onClosed func()) (*Pass, error) {
 	return nil, failure.StoppedCall(ctx)
 }
 
-// TryPass returns a pass if the gate is not closed and lets somebody in right now, with nobody waiting; else nil. It never
-// waits.
+// TryPass returns a pass if the gate is not closed and lets somebody in right now, with nobody waiting; else nil. It
+// never waits.
 func (g *Gate) TryPass() *Pass {
 	g.mu.Lock()
 	defer g.mu.Unlock()

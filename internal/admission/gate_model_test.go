@@ -63,7 +63,8 @@ func TestTheGateFollowsItsModel(t *testing.T) {
 					t.Fatalf("closed until %v, the model says %v", s.Until, until)
 				}
 			}
-			// closes moves the model to closed. The gate jitters when F&O named no time: its word is taken, within the range.
+			// closes moves the model to closed. The gate jitters when F&O named no time: its word is taken, within the
+			// range.
 			closes := func(after time.Duration) {
 				if phase == GateOpen && time.Since(opened) > gateMax {
 					nominal = gateFirst

@@ -28,8 +28,8 @@ func (p *Pass) Probing() bool {
 	return p.gate.probe == p
 }
 
-// Answered notes that a question that was asked under this pass was answered. A gate that was only suspect opens at once;
-// one that was closed waits for the call that the pass is for.
+// Answered notes that a question that was asked under this pass was answered. A gate that was only suspect opens at
+// once; one that was closed waits for the call that the pass is for.
 func (p *Pass) Answered() {
 	g := p.gate
 	g.mu.Lock()
@@ -42,8 +42,8 @@ func (p *Pass) Answered() {
 	g.deliver()
 }
 
-// Doubt notes that the call had an answer, or none, of which nobody knows yet whether all others would have the same. Until
-// this pass leaves, nobody else is let in.
+// Doubt notes that the call had an answer, or none, of which nobody knows yet whether all others would have the same.
+// Until this pass leaves, nobody else is let in.
 func (p *Pass) Doubt() {
 	g := p.gate
 	g.mu.Lock()
@@ -59,17 +59,16 @@ func (p *Pass) Doubt() {
 }
 
 // LeaveInDoubt gives the pass back after a call whose bad answer may or may not be that of all others. The gate lets one
-// caller through to find out; if that one had been let through to find out already, the gate closes, as Leave with a Pause
-// failure does.
+// caller through to find out; if this is that one, the gate closes, as Leave with a Pause failure does.
 func (p *Pass) LeaveInDoubt(f *failure.Failure) {
 	g := p.gate
 	g.mu.Lock()
-	first := g.phase == GateOpen
-	if first && p.state == inside {
+	again := g.probe == p
+	if g.phase == GateOpen && p.state == inside {
 		g.enter(GateSuspect, time.Time{})
 	}
 	g.mu.Unlock()
-	if first {
+	if !again {
 		p.GiveBack()
 		return
 	}

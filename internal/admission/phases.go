@@ -63,7 +63,7 @@ func (g *Gate) open() {
 }
 
 func (g *Gate) close(f *failure.Failure) {
-	if g.isOpen() && time.Since(g.since) > g.max {
+	if g.isOpen() && time.Since(g.since) > gateMax {
 		g.backoff.Reset()
 	}
 	d := min(g.backoff.NextBackOff(), g.max) // the library caps before it jitters
@@ -98,8 +98,8 @@ func (g *Gate) prolong(d time.Duration) {
 	g.timer = time.AfterFunc(d, g.due)
 }
 
-// enter changes the phase. Neither a probe nor a doubt begins or ends an outage. A timer that still runs does no harm: due finds
-// nothing to do.
+// enter changes the phase. Neither a probe nor a doubt begins or ends an outage. A timer that still runs does no harm:
+// due finds nothing to do.
 func (g *Gate) enter(p GatePhase, until time.Time) {
 	if (GateState{Phase: p}).Open() != g.isOpen() {
 		g.since = time.Now()

@@ -133,7 +133,7 @@ func (c *chaos) fnoFault(kind int) {
 	case 0:
 		x.Act, x.Status, x.RetryAfter = fno.Answer, 429, fno.Duration(time.Second)
 	case 1:
-		x.Act, x.Status = fno.Answer, 500
+		x.Act, x.Status = fno.AnswerAfter, 502
 	case 2:
 		x.Act, x.Status = fno.Answer, 400
 	case 3:

@@ -197,7 +197,7 @@ func TestASecondSignalEndsAtOnce(t *testing.T) {
 		t.Fatal("nothing was posted")
 	}
 	deaf := w.bus.Faults().Add(servicebus.Fault{Op: servicebus.OpSend, Entity: statusTopic, Effect: servicebus.Lose, Times: -1})
-	w.fno.Faults().MustAdd(fno.Fault{Operation: fno.Enqueue, Act: fno.Answer, Status: 503, Times: 1})
+	w.fno.Faults().MustAdd(fno.Fault{Operation: fno.Enqueue, Act: fno.Refuse, Status: 503, Times: 1})
 	w.must(w.send(parcel{session: session(keeping, 2)}))
 	select {
 	case <-deaf.Struck():

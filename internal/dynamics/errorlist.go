@@ -13,8 +13,8 @@ const maxErrors = 10_000
 const maxMessage = 4000
 
 // parseExecutionErrors reads the value of GetExecutionErrors: a string that is meant to hold a JSON list. F&O writes it
-// without escaping what it quotes, so quotation marks and line breaks of a message break it; then it is taken apart at its
-// records. Nothing is lost by that: what is no record at all is one error without a record.
+// without escaping what it quotes, so quotation marks and line breaks of a message break it; then it is taken apart at
+// its records. Nothing is lost by that: what is no record at all is one error without a record.
 //
 // Source: Fo.Api (ConvertFrom-FoExecutionErrors), measured there on a result of 3,506 records.
 func parseExecutionErrors(raw string) []ExecutionError {

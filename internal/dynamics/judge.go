@@ -10,8 +10,8 @@ import (
 )
 
 // Probe asks the environment a question that changes nothing. It returns nil when F&O itself answers it, also when the
-// answer names an error of the question; else a failure with the verdict Pause: a page, a refusal without F&O's words, or
-// silence is what everybody gets.
+// answer names an error of the question; else a failure with the verdict Pause: a page, a refusal without F&O's words,
+// or silence is what everybody gets.
 func (e *Environment) Probe(ctx context.Context) error {
 	_, err := e.action(ctx, kindStatus, "GetMessageStatus", "messageId", zeroGUID)
 	if err == nil || failure.IsStop(err) {
@@ -28,10 +28,11 @@ func (e *Environment) Probe(ctx context.Context) error {
 	return &silence
 }
 
-// Judge gives back the pass under which a call was made, and returns what the call's error means. An answer that is none,
-// or that says only that something broke, may be that of one file or that of the whole environment: an outage has many
-// shapes. So the environment is asked a question that changes nothing, while nobody else is let in. If that has no answer,
-// it is an outage, and the call is none of the file's attempts; except that where F&O may have taken the file, nobody knows.
+// Judge gives back the pass under which a call was made, and returns what the call's error means. An answer that is
+// none, or that says only that something broke, may be that of one file or that of the whole environment: an outage has
+// many shapes. So the environment is asked a question that changes nothing, while nobody else is let in. If that has no
+// answer, it is an outage, and the call is none of the file's attempts; except that where F&O may have taken the file,
+// nobody knows.
 func (e *Environment) Judge(ctx context.Context, pass *admission.Pass, err error) error {
 	if !doubtful(err) {
 		pass.Leave(err)

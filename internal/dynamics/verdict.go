@@ -81,9 +81,9 @@ func ruleStatus(a answered) ruling {
 	return ruling{a.rejection(), failure.Refused}
 }
 
-// serverError rules on 5xx. A gateway answers so also when it has handed the whole upload to F&O and lost the connection
-// behind it, or gave up waiting; and F&O itself when it failed after it had stored the file. Repeating that unasked could
-// import the file twice.
+// serverError rules on 5xx. A gateway answers so also when it has handed the whole upload to F&O and lost the
+// connection behind it, or gave up waiting; and F&O itself when it failed after it had stored the file. Repeating that
+// unasked could import the file twice.
 func (a answered) serverError() ruling {
 	switch a.status {
 	case http.StatusBadGateway:
@@ -122,8 +122,8 @@ func (a answered) refusal() failure.Verdict {
 	return failure.Pause
 }
 
-// refusalOfJob is the verdict on an answer that says that the client may not do this. F&O refuses by job, so it must not
-// stop the others; status questions name no job.
+// refusalOfJob is the verdict on an answer that says that the client may not do this. F&O refuses by job, so it must
+// not stop the others; status questions name no job.
 func (a answered) refusalOfJob() failure.Verdict {
 	switch a.kind {
 	case kindStatus, kindExplain:
@@ -193,8 +193,8 @@ func isTLS(err error) bool {
 	return ok
 }
 
-// ruleToken rules on a token that could not be had. Nobody can call F&O without one, so it always pauses; where the token
-// service was not reached at all, the reason is the network's.
+// ruleToken rules on a token that could not be had. Nobody can call F&O without one, so it always pauses; where the
+// token service was not reached at all, the reason is the network's.
 func ruleToken(err error) ruling {
 	switch r := ruleNetwork(err); r.reason {
 	case failure.NameNotResolved, failure.TLSFailed, failure.ConnectionRefused, failure.Timeout:
@@ -207,8 +207,8 @@ func ruleToken(err error) ruling {
 // ruleImport rules on a final status and the errors that came with it. ok is false for an import that did not fail.
 //
 // An import is repeated only when every record that failed did so for a passing reason. One record with bad data would
-// fail again, and then the file would have been imported twice for nothing. Nor is it repeated when the records are in and
-// only the step after them failed; and when some may be in, only where a second import does no harm (repeatable).
+// fail again, and then the file would have been imported twice for nothing. Nor is it repeated when the records are in
+// and only the step after them failed; and when some may be in, only where a second import does no harm (repeatable).
 func ruleImport(s status.Status, errs []ExecutionError, repeatable bool) (r ruling, ok bool) {
 	if !s.Final() {
 		return ruling{}, false
@@ -235,8 +235,8 @@ var passingCodes = map[string]bool{
 	"DMF2028": true, "DMF2037": true, "DMF2039": true, "DMF2045": true, "DMF2048": true,
 }
 
-// passingWords are how F&O and its database word a collision of two imports. The bare word is not here: it may be part of
-// the data. Nor is "The record already exists": it is a duplicate in the data as often as a collision.
+// passingWords are how F&O and its database word a collision of two imports. The bare word is not here: it may be part
+// of the data. Nor is "The record already exists": it is a duplicate in the data as often as a collision.
 var passingWords = []string{
 	"deadlocked on lock", // SQL Server, error 1205
 	"deadlock victim",

@@ -18,8 +18,8 @@ const (
 	Enqueued  Mode = "enqueued"  // F&O has taken it
 )
 
-// A History is everything that is known about a run, over when it is checked. The lists may be in any order: the indices
-// in the records are what counts.
+// A History is everything that is known about a run, over when it is checked. The lists may be in any order: the
+// indices in the records are what counts.
 type History struct {
 	Sent         []Sent
 	Recorded     []Recorded

@@ -22,11 +22,11 @@ type permit struct {
 	job, all *admission.Pass
 }
 
-// awaitCall waits until the lane may post a file, with enough of the lease left for all of it. It returns for how long F&O
-// kept the file waiting, also when the wait goes on in another lane.
+// awaitCall waits until the lane may post a file, with enough of the lease left for all of it. It returns for how long
+// F&O kept the file waiting, also when the wait goes on in another lane.
 //
-// Who finds out about an environment asks a question that changes nothing before it lets a file go: one that takes what it
-// is sent and never answers would otherwise cost one unknown outcome per probe.
+// Who finds out about an environment asks a question that changes nothing before it lets a file go: one that takes what
+// it is sent and never answers would otherwise cost one unknown outcome per probe.
 func (a *access) awaitCall(ctx context.Context, r *Route) (p *permit, paused time.Duration, err error) {
 	began := time.Now()
 	for p == nil {
@@ -42,8 +42,8 @@ func (a *access) awaitCall(ctx context.Context, r *Route) (p *permit, paused tim
 	return p, paused, nil
 }
 
-// tryCall waits for both passes; nil when the environment was closed meanwhile. Who has the pass of a job does not wait for
-// the end of an outage with it: others would wait behind it and keep their slots.
+// tryCall waits for both passes; nil when the environment was closed meanwhile. Who has the pass of a job does not wait
+// for the end of an outage with it: others would wait behind it and keep their slots.
 func (a *access) tryCall(ctx context.Context, r *Route) (*permit, error) {
 	env := r.Environment
 	p := &permit{env: env}
@@ -84,8 +84,8 @@ func (p *permit) judge(ctx context.Context, err error) error {
 	return err
 }
 
-// awaitGate waits for a pass of a gate until ctx ends, and calls onClosed if it has to wait for the end of an outage. of says
-// whose gate it is.
+// awaitGate waits for a pass of a gate until ctx ends, and calls onClosed if it has to wait for the end of an outage.
+// of says whose gate it is.
 func (a *access) awaitGate(ctx context.Context, g *admission.Gate, of string, onClosed func()) (*admission.Pass, error) {
 	if pass := g.TryPass(); pass != nil {
 		return pass, nil
@@ -98,9 +98,9 @@ func (a *access) awaitGate(ctx context.Context, g *admission.Gate, of string, on
 	return g.AwaitPass(ctx, onClosed)
 }
 
-// answers reports whether an environment answers a question that changes nothing. Without an answer the pass is gone and
-// the gate is closed; with one, a gate that was only suspect is open, and the call that the pass was for decides about one
-// that was closed.
+// answers reports whether an environment answers a question that changes nothing. Without an answer the pass is gone
+// and the gate is closed; with one, a gate that was only suspect is open, and the call that the pass was for decides
+// about one that was closed.
 func (a *access) answers(ctx context.Context, env *dynamics.Environment, pass *admission.Pass) bool {
 	ctx, cancel := a.untilStopped(ctx)
 	defer cancel()
@@ -124,8 +124,8 @@ func (a *access) ask(ctx context.Context, env *dynamics.Environment, call func(c
 	return paused, env.Judge(ctx, pass, call(ctx))
 }
 
-// awaitQuestion waits for the right to ask one question: a turn of the budget, then a pass. Who has waited for the end of
-// an outage takes another turn, because all others have waited with a turn in hand, too.
+// awaitQuestion waits for the right to ask one question: a turn of the budget, then a pass. Who has waited for the end
+// of an outage takes another turn, because all others have waited with a turn in hand, too.
 func (a *access) awaitQuestion(env *dynamics.Environment) (pass *admission.Pass, paused time.Duration, _ error) {
 	for {
 		if err := env.Budget().AwaitTurn(a.waiting); err != nil {

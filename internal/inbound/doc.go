@@ -16,11 +16,13 @@
 //   - A message leaves its queue only by complete, after F&O reported success and that was published, or by dead-letter,
 //     with the reason, after that was published.
 //   - File k+1 is not posted before file k has ended (order: processed) or was accepted (order: enqueued).
-//   - A file whose F&O message ID is in the ledger is not posted again. The intent to post is in the ledger right before
+//   - A file whose F&O message ID is in the ledger is not posted again, unless that import failed for a passing reason with
+//     nothing of it in, or the route says partialImport: repeat. The intent to post is in the ledger right before
 //     the post; who finds an intent without an answer applies the route's unknownOutcome policy and says so.
 //   - Nothing is posted, published or settled without lease, and nothing that cannot be called back begins without
 //     enough of it.
-//   - Attempts are bounded in number and time by the route; waiting for an environment whose gate is closed is neither.
+//   - Attempts are bounded in number and time by the route; waiting for an environment or a job whose gate is closed is
+//     neither. An outage leaves in doubt at most the posts that were on their way when it began, whatever it looks like.
 //   - A stop writes down or finishes what is in hand, and tells what was left.
 //
 // Not promised: that an event is published once (its ID tells the repetition), and that F&O imports once where its
