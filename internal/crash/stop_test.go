@@ -277,7 +277,7 @@ func TestStopOfAnIdleBridgeLeavesNothing(t *testing.T) {
 	if rep := history.Check(w.history()); !rep.OK() || rep.Processed != 1 {
 		t.Errorf("%+v", rep)
 	}
-	if n := w.bus.Connections(); n != 1 { // the test's own
-		t.Errorf("%d connections are open", n)
+	if w.bus.Await(w.ctx, func() bool { return w.bus.Connections() == 1 }) != nil { // the test's own
+		t.Errorf("%d connections are open", w.bus.Connections())
 	}
 }

@@ -117,7 +117,7 @@ func TestEveryFileArrivesWhateverItsSize(t *testing.T) {
 		long       bool
 	}{
 		{5, 4 << 10, false}, {5, 200 << 10, false}, {20, 200 << 10, false}, {100, 5 << 20, false}, {20, 5 << 20, true},
-		{5, 5 << 20, true}, {100, 28 << 20, true}, {20, 28 << 20, true}, {5, 28 << 20, true},
+		{5, 5 << 20, true}, {100, 28_000_000, true}, {20, 28_000_000, true}, {5, 28_000_000, true},
 	} {
 		t.Run(fmt.Sprintf("%d KB at %d Mbit/s", x.size>>10, x.mbit), func(t *testing.T) {
 			if x.long && !*longLine {

@@ -201,7 +201,7 @@ func TestEnoughOfALeaseIsEnsured(t *testing.T) {
 		if err := l.Ensure(45 * time.Second); err != nil || len(k.renewals) != 1 {
 			t.Errorf("%v after %d renewals", err, len(k.renewals))
 		}
-		pass(10 * time.Second)
+		pass(6 * time.Second)
 		if err := l.Ensure(time.Hour); err != nil || len(k.renewals) != 2 {
 			t.Errorf("what takes longer than a lease does not begin with a whole one: %v after %d renewals", err, len(k.renewals))
 		}
